@@ -1,0 +1,202 @@
+// Package host holds the ports through which the actors act on the machine, in
+// our own words, and the kinds of failure that a port may tell of.
+//
+//	run-<n> ──▶ Folders   make and remove what a VM owns on disk
+//	        ──▶ Driver    what to launch (pure), and a Session with the VMM
+//	        ──▶ Launcher  processes: launch, find, kill, and the notice of their end
+//	        ──▶ Agent     the guest agent
+//	        ──▶ Console   the serial console's stream
+//
+// Adapters live in the folders below; fake is a whole world for tests.
+package host
+
+import (
+	"context"
+	"time"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// Launcher starts VMMs that outlive the daemon.
+type Launcher interface {
+	// Name is "process" or "systemd".
+	Name() string
+	// Launch starts the command detached. Repeating it is safe: a live VMM of
+	// the same vm.Ref is returned instead of a second one (P1).
+	Launch(ctx context.Context, c Command) (vm.Process, error)
+	// Find returns the live VMM of the incarnation, by proof (pid, start time,
+	// boot id, tags); hint, if not nil, is what the record knows. Gone when none lives.
+	Find(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Process, error)
+	// Watch calls ended once, from a goroutine of its own, when the process is
+	// gone; at once if it is gone already. The cancel function stops watching
+	// and leaves the process alone.
+	Watch(p vm.Process, ended func(vm.Exit)) (cancel func())
+	// Kill ends the VMM of the incarnation at once and returns when it is proved
+	// gone. Repeating it is safe: nothing alive is success (P8: by proof only).
+	Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error
+	// List returns every live VMM that carries our tags.
+	List(ctx context.Context) ([]Found, error)
+}
+
+// Found is a live VMM with the identity in its tags.
+type Found struct {
+	Ref     vm.Ref
+	Process vm.Process
+}
+
+// Command is one VMM to launch.
+type Command struct {
+	Ref     vm.Ref
+	Argv    []string // Argv[0] is an absolute path
+	Env     []string // KEY=VALUE; the launcher adds the identity tags
+	Dir     string   // working directory: the run folder
+	Sockets []Socket // made before the launch; the child inherits them listening
+	Stderr  string   // file that takes the VMM's standard error
+	UID     int      // unprivileged user and group that the VMM runs as; 0 only where the daemon itself isn't root
+	GID     int
+	MaxFile vm.Bytes // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
+}
+
+// Socket is a listening unix socket that the VMM inherits. Where Argv says
+// {fd:NAME}, the launcher puts the descriptor's number.
+type Socket struct {
+	Name string // qmp, agent, console
+	Path string
+}
+
+// Driver knows one kind of VMM.
+type Driver interface {
+	// Command computes what to launch. It only reads files.
+	Command(ref vm.Ref, spec vm.Spec, f Paths) (Command, error)
+	// Attach opens the control session of a launched VMM and returns when the
+	// VMM has answered. notice is called from the session's own goroutine, in
+	// order; it must not block. Repeating it is safe: one session at a time.
+	Attach(ctx context.Context, f Paths, notice func(Notice)) (Session, error)
+}
+
+// Session is an open control session with one VMM (QMP).
+type Session interface {
+	// State is what the VMM says of the guest now.
+	State(ctx context.Context) (GuestState, error)
+	// PowerDown presses the ACPI button. Repeating it is safe.
+	PowerDown(ctx context.Context) error
+	// Pause and Resume stop and continue the vCPUs. Repeating them is safe.
+	Pause(ctx context.Context) error
+	Resume(ctx context.Context) error
+	// Quit asks the VMM to flush and end. Repeating it is safe.
+	Quit(ctx context.Context) error
+	// Close lets go of the session; the VMM lives on (P6).
+	Close()
+}
+
+// GuestState is the VMM's own word on its guest.
+type GuestState string
+
+// The states that matter to us; all others are GuestOther.
+const (
+	GuestRuns     GuestState = "running"
+	GuestPaused   GuestState = "paused"
+	GuestOff      GuestState = "shutdown"
+	GuestPanicked GuestState = "guest-panicked"
+	GuestIOError  GuestState = "io-error"
+	GuestOther    GuestState = "other"
+)
+
+// NoticeKind is the kind of a Notice.
+type NoticeKind string
+
+// The notices.
+const (
+	NoticePowerOff NoticeKind = "poweroff" // the guest turned itself off; the VMM stands still and waits for our Quit
+	NoticeReset    NoticeKind = "reset"    // the guest reset itself and boots again in place
+	NoticePanic    NoticeKind = "panic"    // the guest said that it panicked; the VMM stands still
+	NoticeIOError  NoticeKind = "io-error" // a disk failed and the VMM stands still
+	NoticeLost     NoticeKind = "lost"     // the session ended without Close
+)
+
+// Notice is something that a VMM told of its guest.
+type Notice struct {
+	Kind   NoticeKind
+	Detail string // bounded; may hold text of the guest
+	At     time.Time
+}
+
+// Agent talks to the guest agent.
+type Agent interface {
+	// Open connects to the agent's socket. It does not wait for the guest.
+	Open(ctx context.Context, f Paths) (AgentConn, error)
+}
+
+// AgentConn is one connection to one guest agent. A guest is hostile: every
+// answer is bounded in size and time.
+type AgentConn interface {
+	// Ping returns nil when the agent has answered in sync. A ping sent before
+	// the guest is up is answered the moment that its agent opens the port.
+	Ping(ctx context.Context) error
+	// Shutdown asks the guest to power off. No answer is promised.
+	Shutdown(ctx context.Context) error
+	// Exec runs a command in the guest and returns what it wrote, bounded.
+	Exec(ctx context.Context, argv []string) (ExecResult, error)
+	Close()
+}
+
+// ExecResult is what a command in the guest did.
+type ExecResult struct {
+	Code           int
+	Stdout, Stderr []byte
+	Truncated      bool
+}
+
+// Console follows consoles without polling.
+type Console interface {
+	// Follow calls chunk, from one goroutine and in order, with what the file of
+	// this incarnation holds from offset on and with all that comes; it keeps the
+	// file bounded. cancel ends it and waits for nothing.
+	Follow(f Paths, offset int64, chunk func(b []byte)) (cancel func(), err error)
+	// Tail returns at most n last bytes of the incarnation's console.
+	Tail(f Paths, n int) ([]byte, error)
+}
+
+// Paths are the places of one incarnation on disk; see NewPaths.
+type Paths struct {
+	Folder   string // durable folder of the VM: manifest, disks, logs
+	Run      string // run folder of the VM: sockets; on tmpfs
+	QMP      string // socket
+	Agent    string // socket
+	Console  string // socket
+	Log      string // console log of this incarnation
+	Stderr   string // what the VMM itself wrote
+	Manifest string // identity and spec, so that the store can be rebuilt
+	Disks    string // folder of the disks that we made
+}
+
+// Folders makes and removes what a VM owns on disk.
+type Folders interface {
+	Paths(ref vm.Ref) Paths
+	// Prepare makes folder, disks, image and manifest ready. Repeating it is
+	// safe: what exists is kept. It removes logs of incarnations that are too old.
+	Prepare(ctx context.Context, r vm.Record) error
+	// Release removes the run folder. Repeating it is safe.
+	Release(ctx context.Context, ref vm.Ref) error
+	// Discard removes the VM's folder and the disks in it (P14). Repeating it is safe.
+	Discard(ctx context.Context, ref vm.Ref) error
+}
+
+// Clock tells the time and rings.
+type Clock interface {
+	Now() time.Time
+	// After calls f once, from a goroutine of its own, unless it is cancelled first.
+	After(d time.Duration, f func()) (cancel func())
+}
+
+// Ports is everything the actors need of the machine.
+type Ports struct {
+	Launcher Launcher
+	Driver   Driver
+	Agent    Agent
+	Console  Console
+	Folders  Folders
+	Clock    Clock
+	BootID   vm.BootID
+	Spread   func() float64 // a random number in [0,1) for jitter
+}

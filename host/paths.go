@@ -1,0 +1,26 @@
+package host
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// NewPaths computes the places of one incarnation below the state and the run
+// folder. A vm.Name has an alphabet that can't leave them.
+func NewPaths(state, run string, ref vm.Ref) Paths {
+	folder := filepath.Join(state, "vms", string(ref.Name))
+	sockets := filepath.Join(run, "vm", string(ref.Name))
+	return Paths{
+		Folder:   folder,
+		Run:      sockets,
+		QMP:      filepath.Join(sockets, "qmp.sock"),
+		Agent:    filepath.Join(sockets, "agent.sock"),
+		Console:  filepath.Join(sockets, "console.sock"),
+		Log:      filepath.Join(folder, fmt.Sprintf("console-%d.log", ref.Incarnation)),
+		Stderr:   filepath.Join(folder, fmt.Sprintf("vmm-%d.log", ref.Incarnation)),
+		Manifest: filepath.Join(folder, "manifest.json"),
+		Disks:    filepath.Join(folder, "disks"),
+	}
+}

@@ -1,0 +1,112 @@
+// Package messages is the vocabulary. Public messages are protobuf
+// (blixard/v1); between actors there are three families of plain structs:
+//
+//	Ask    from people: wants an Answer
+//	Fact   from the host: past tense, stamped with its incarnation
+//	Tick   from the clock: stamped with the revision that armed it
+package messages
+
+import "github.com/blixard/blixard/vm"
+
+// Ask: gateway → vm/<name>. May come twice; answered once, with an Answer.
+type Ask struct {
+	Event vm.Event // one of the asks
+	By    Caller
+	Spec  *vm.Spec // with SpecAsked
+}
+
+// Create: gateway → fleet. May come twice: the second is refused, the name is taken.
+type Create struct {
+	Spec  vm.Spec // filled and checked
+	Start bool
+	By    Caller
+}
+
+// Answer: vm/<name> or fleet → asker.
+type Answer struct {
+	Record  vm.Record   // after the turn
+	Refusal *vm.Refusal // nil: done, durable
+}
+
+// Caller is who asks, as the kernel tells it (SO_PEERCRED).
+type Caller struct {
+	UID, GID, PID int
+	Role          Role
+	Name          string // "cli", a plugin's name, or empty
+}
+
+// Role is what a caller may do; each includes the ones before it.
+type Role uint8
+
+// The roles.
+const (
+	NoRole   Role = iota
+	Viewer        // look
+	Operator      // start, stop, restart, reset
+	Admin         // create, change, delete
+)
+
+// Fact is what the host told about one incarnation: run-<n> → vm/<name>.
+type Fact interface{ Of() vm.Incarnation }
+
+// Prepared: the folder, disks and image are ready. May come twice.
+type Prepared struct{ Incarnation vm.Incarnation }
+
+// Launched: the VMM process exists. May come twice.
+type Launched struct {
+	Incarnation vm.Incarnation
+	Process     vm.Process
+}
+
+// GuestAnswered: the startup check passed. May come twice.
+type GuestAnswered struct{ Incarnation vm.Incarnation }
+
+// GuestReset: a ready guest rebooted in place. May come twice.
+type GuestReset struct {
+	Incarnation vm.Incarnation
+	Why         string
+}
+
+// HealthJudged: the judgement of the probes changed.
+type HealthJudged struct {
+	Incarnation vm.Incarnation
+	Health      vm.Health
+	Why         string
+}
+
+// Found: adoption looked for the VMM; nil Process: none lives. May come late.
+type Found struct {
+	Incarnation vm.Incarnation
+	Process     *vm.Process
+}
+
+// KillConfirmed: no VMM of this incarnation lives. May come twice and late.
+type KillConfirmed struct{ Incarnation vm.Incarnation }
+
+// Released: run folder and links are gone. May come twice and late.
+type Released struct{ Incarnation vm.Incarnation }
+
+// Discarded: folder and disks are gone. May come twice.
+type Discarded struct{ Incarnation vm.Incarnation }
+
+// EffectFailed: a release, kill or discard did not work; the phase's deadline tries again.
+type EffectFailed struct {
+	Incarnation vm.Incarnation
+	Effect      vm.Effect
+	Why         string
+}
+
+// Of is the incarnation that the fact speaks of.
+func (f Prepared) Of() vm.Incarnation      { return f.Incarnation }
+func (f Launched) Of() vm.Incarnation      { return f.Incarnation }
+func (f GuestAnswered) Of() vm.Incarnation { return f.Incarnation }
+func (f GuestReset) Of() vm.Incarnation    { return f.Incarnation }
+func (f HealthJudged) Of() vm.Incarnation  { return f.Incarnation }
+func (f Found) Of() vm.Incarnation         { return f.Incarnation }
+func (f KillConfirmed) Of() vm.Incarnation { return f.Incarnation }
+func (f Released) Of() vm.Incarnation      { return f.Incarnation }
+func (f Discarded) Of() vm.Incarnation     { return f.Incarnation }
+func (f EffectFailed) Of() vm.Incarnation  { return f.Incarnation }
+
+// DeadlinePassed: clock → vm/<name>. Late ones carry an old revision and are dropped (P5).
+type DeadlinePassed struct{ Revision vm.Revision }

@@ -1,0 +1,36 @@
+// Package policies holds every decision as a pure function: no clock, dice,
+// context, goroutine or logger. Time and random numbers come in as arguments.
+package policies
+
+import (
+	"time"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// Turn is what comes into one turn of a VM.
+type Turn struct {
+	Event  vm.Event
+	At     time.Time
+	Spread float64   // random, in [0,1): for jitter
+	BootID vm.BootID // of the node now
+	By     string    // who asked
+	Why    string    // detail of the event, for the journal
+
+	Failure *vm.Failure // with VMMGone and GuestSick
+	Process *vm.Process // with Launched, FoundReady and FoundStarting
+	Health  vm.Health   // with HealthChanged; Why says why
+	Spec    *vm.Spec    // with SpecAsked
+}
+
+// Outcome is what a turn decided.
+type Outcome struct {
+	Record  vm.Record
+	Write   bool        // Record, Entry and Crash are to be made durable before anything is done
+	Whole   bool        // the spec or the reservation changed
+	Removed bool        // the VM's record is to be deleted
+	Effects []vm.Effect // to be done after the write, in order
+	Entry   vm.Entry
+	Crash   *vm.Crash
+	Refusal *vm.Refusal
+}

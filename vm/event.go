@@ -1,0 +1,97 @@
+package vm
+
+import "strconv"
+
+// Event is what may happen to a VM, as the lifecycle table knows it. Where an
+// answer would depend on a condition, the event is split instead.
+type Event uint8
+
+// Asks come from people and plugins.
+const (
+	StartAsked Event = iota + 1
+	StopAsked
+	KillAsked // stop --force
+	RestartAsked
+	PauseAsked
+	ResumeAsked
+	ResetAsked
+	DeleteAsked
+	ForceDeleteAsked
+	SpecAsked // a new spec was applied
+
+	// Facts come from the host. Each carries the incarnation that it speaks of.
+
+	Prepared      // the folder, disks and image of this incarnation are ready
+	Launched      // the VMM process exists; its identity is known
+	GuestAnswered // the startup check passed, or the VMM answered where no check is set
+	GuestReset    // a ready guest rebooted itself in place
+	HealthChanged // the probes' judgement changed
+	VMMGone       // the VMM is proved gone; the turn carries the Failure
+	GuestSick     // the VMM may live, but the incarnation is to end; the turn carries the Failure
+	FoundReady    // adoption: our VMM lives, and the guest had answered
+	FoundStarting // adoption: our VMM lives, the guest had not answered yet
+	FoundNone     // adoption: it was never launched
+	KillConfirmed // killing: no VMM of this incarnation lives
+
+	// The release of what an incarnation held, split by what comes after it (Record.After).
+
+	ReleasedToStop
+	ReleasedToRestart
+	ReleasedToBackoff
+	ReleasedToHold
+	ReleasedToRemove
+
+	Discarded // the folder of a removed VM is gone
+
+	// Ticks come from the clock. Each carries the revision that armed it.
+
+	DeadlinePassed
+
+	Woke // the VM's actor started and found this record: our own crash, or an orderly start
+
+	eventsEnd
+)
+
+var eventNames = [...]string{
+	StartAsked: "StartAsked", StopAsked: "StopAsked", KillAsked: "KillAsked", RestartAsked: "RestartAsked",
+	PauseAsked: "PauseAsked", ResumeAsked: "ResumeAsked", ResetAsked: "ResetAsked", DeleteAsked: "DeleteAsked",
+	ForceDeleteAsked: "ForceDeleteAsked", SpecAsked: "SpecAsked",
+	Prepared: "Prepared", Launched: "Launched", GuestAnswered: "GuestAnswered", GuestReset: "GuestReset",
+	HealthChanged: "HealthChanged", VMMGone: "VMMGone", GuestSick: "GuestSick", FoundReady: "FoundReady",
+	FoundStarting: "FoundStarting", FoundNone: "FoundNone", KillConfirmed: "KillConfirmed",
+	ReleasedToStop: "ReleasedToStop", ReleasedToRestart: "ReleasedToRestart", ReleasedToBackoff: "ReleasedToBackoff",
+	ReleasedToHold: "ReleasedToHold", ReleasedToRemove: "ReleasedToRemove",
+	Discarded: "Discarded", DeadlinePassed: "DeadlinePassed", Woke: "Woke",
+}
+
+// Events returns every event, in order.
+func Events() []Event {
+	out := make([]Event, 0, eventsEnd-1)
+	for e := StartAsked; e < eventsEnd; e++ {
+		out = append(out, e)
+	}
+	return out
+}
+
+// String is the event's name in the code and on the lifecycle page.
+func (e Event) String() string {
+	if int(e) < len(eventNames) && eventNames[e] != "" {
+		return eventNames[e]
+	}
+	return "Event(" + strconv.Itoa(int(e)) + ")"
+}
+
+// MarshalText writes the name.
+func (e Event) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// UnmarshalText reads the name.
+func (e *Event) UnmarshalText(b []byte) error {
+	names := make(map[Event]string, len(eventNames))
+	for one := StartAsked; one < eventsEnd; one++ {
+		names[one] = eventNames[one]
+	}
+	return parseText(names, "event", b, e)
+}
+
+// Asked says whether people send this event.
+func (e Event) Asked() bool { return e >= StartAsked && e <= SpecAsked }

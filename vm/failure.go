@@ -1,0 +1,96 @@
+package vm
+
+import (
+	"fmt"
+	"time"
+)
+
+// Cause is why an incarnation ended, or could not begin.
+type Cause string
+
+// The causes.
+const (
+	CauseGuestPoweroff  Cause = "guest-poweroff"
+	CauseGuestReset     Cause = "guest-reset"
+	CauseGuestPanic     Cause = "guest-panic"
+	CauseVMMCrash       Cause = "vmm-crash"
+	CauseOOMCgroup      Cause = "oom-cgroup"
+	CauseOOMHost        Cause = "oom-host"
+	CauseIOError        Cause = "io-error"
+	CauseHealthFailed   Cause = "health-failed"
+	CauseStartTransient Cause = "start-failed-transient"
+	CauseStartPermanent Cause = "start-failed-permanent"
+	CauseOperator       Cause = "killed-by-operator"
+	CauseUs             Cause = "killed-by-us"
+	CauseHostReboot     Cause = "host-reboot"
+	CauseUnknown        Cause = "unknown"
+)
+
+// Causes returns every cause.
+func Causes() []Cause {
+	return []Cause{
+		CauseGuestPoweroff, CauseGuestReset, CauseGuestPanic, CauseVMMCrash, CauseOOMCgroup, CauseOOMHost,
+		CauseIOError, CauseHealthFailed, CauseStartTransient, CauseStartPermanent, CauseOperator, CauseUs,
+		CauseHostReboot, CauseUnknown,
+	}
+}
+
+// Failure is the end of an incarnation with its evidence. The run actor panics
+// with one; supervision turns it into a Decision.
+type Failure struct {
+	Incarnation Incarnation `json:"incarnation"`
+	Cause       Cause       `json:"cause"`
+	Evidence    string      `json:"evidence"` // one line for people; what a guest wrote in it is made visible before a terminal sees it
+	At          time.Time   `json:"at"`
+	Exit        *Exit       `json:"exit,omitempty"` // nil where no process ended
+	Alive       bool        `json:"-"`              // the VMM may still live and has to be killed
+	Ready       bool        `json:"ready"`          // the guest had answered in this incarnation
+}
+
+// Error makes a Failure a panic value that reads well in a log.
+func (f Failure) Error() string { return fmt.Sprintf("%s: %s", f.Cause, f.Evidence) }
+
+// Exit is how a VMM process ended, as far as it can be known.
+type Exit struct {
+	Known  bool      `json:"known"`            // false: not our child, or gone while no daemon looked
+	Code   int       `json:"code"`             // exit status, where no signal ended it
+	Signal int       `json:"signal,omitempty"` // the signal's number, or 0
+	At     time.Time `json:"at"`
+}
+
+// Process is the proof of which process is ours: a pid alone proves nothing.
+type Process struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"startTime"` // field 22 of /proc/PID/stat, in clock ticks since boot
+	BootID    BootID `json:"bootId"`
+	Unit      string `json:"unit"`     // name of the unit or process, for people
+	Launcher  string `json:"launcher"` // which launcher has it: process or systemd
+}
+
+// Do is what supervision decides.
+type Do string
+
+// What can be decided.
+const (
+	RestartNow Do = "restart"
+	BackOff    Do = "backoff"
+	GiveUp     Do = "give-up"
+	StayDown   Do = "stay-down" // its policy doesn't restart this kind of end
+)
+
+// Decision is the answer of policies.Supervise, with its reason and numbers.
+type Decision struct {
+	Do      Do            `json:"do"`
+	After   time.Duration `json:"after"`   // delay before the next try
+	Charged bool          `json:"charged"` // the failure counts against the budget
+	Rule    string        `json:"rule"`    // short name of the rule that decided
+	Why     string        `json:"why"`     // a sentence with the numbers
+}
+
+// Crash is the durable record of one death.
+type Crash struct {
+	Number   uint64        `json:"number"` // counts the deaths of one VM, from 1
+	Failure  Failure       `json:"failure"`
+	Uptime   time.Duration `json:"uptime"` // from launch to death
+	Decision Decision      `json:"decision"`
+}

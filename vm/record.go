@@ -1,0 +1,110 @@
+package vm
+
+import "time"
+
+// Record is all that is durable of one VM. policies.Turn makes the next one;
+// the VM's actor alone writes it.
+type Record struct {
+	ID          ID          `json:"id"`
+	Slot        uint32      `json:"slot"` // small number, unique on the node while the VM exists: links and VMM uid derive from it
+	Spec        Spec        `json:"spec"`
+	Reservation Reservation `json:"reservation"`
+	State       State       `json:"state"`
+}
+
+// Reservation is what admission holds for a VM from creation to deletion (P7, P12).
+type Reservation struct {
+	CPUs   int   `json:"cpus"`
+	Memory Bytes `json:"memory"` // guest RAM and the VMM's own overhead
+	Disk   Bytes `json:"disk"`
+}
+
+// State is the part of a record that turns change.
+type State struct {
+	Revision    Revision    `json:"revision"`
+	Intent      Intent      `json:"intent"`
+	Phase       Phase       `json:"phase"`
+	PhaseSince  time.Time   `json:"phaseSince"`
+	Deadline    time.Time   `json:"deadline"` // zero where the phase doesn't wait; in Backoff: the next try
+	Reason      string      `json:"reason"`   // a sentence: why this phase
+	After       After       `json:"after"`    // what follows once this incarnation is released
+	Incarnation Incarnation `json:"incarnation"`
+	BootID      BootID      `json:"bootId"` // boot in which Incarnation was begun
+	Process     *Process    `json:"process,omitempty"`
+	LaunchedAt  time.Time   `json:"launchedAt"` // zero: this incarnation was not launched yet
+	ReadyAt     time.Time   `json:"readyAt"`    // zero: the guest of this incarnation has not answered yet
+	Health      Health      `json:"health"`
+	HealthSince time.Time   `json:"healthSince"`
+	HealthWhy   string      `json:"healthWhy,omitempty"`
+	Ledger      []time.Time `json:"ledger,omitempty"` // charged failures since the last reset, oldest first, at most MaxLedger
+	Tries       int         `json:"tries"`            // consecutive charged failures: the exponent of the delay
+	Restarts    uint64      `json:"restarts"`         // incarnations that supervision began
+	Crashes     uint64      `json:"crashes"`          // number of the last crash record
+	LastExit    *Crash      `json:"lastExit,omitempty"`
+	CreatedAt   time.Time   `json:"createdAt"`
+}
+
+// MaxLedger bounds the ledger; the largest budget that Spec.Check lets through is one less.
+const MaxLedger = 101
+
+// After is what follows the release of an incarnation.
+type After string
+
+// What can follow.
+const (
+	ThenStop    After = ""
+	ThenRestart After = "restart"
+	ThenBackoff After = "backoff"
+	ThenHold    After = "hold"
+	ThenRemove  After = "remove"
+)
+
+// Released is the event that the end of a release is, by what comes after it.
+func (a After) Released() Event {
+	switch a {
+	case ThenRestart:
+		return ReleasedToRestart
+	case ThenBackoff:
+		return ReleasedToBackoff
+	case ThenHold:
+		return ReleasedToHold
+	case ThenRemove:
+		return ReleasedToRemove
+	case ThenStop:
+		return ReleasedToStop
+	}
+	panic("vm: unknown After " + string(a))
+}
+
+// Ref names one incarnation of one VM wherever the host is spoken to.
+type Ref struct {
+	VM          ID
+	Name        Name
+	Slot        uint32
+	Incarnation Incarnation
+	BootID      BootID
+}
+
+// Ref is the record's current incarnation.
+func (r *Record) Ref() Ref {
+	return Ref{VM: r.ID, Name: r.Spec.Name, Slot: r.Slot, Incarnation: r.State.Incarnation, BootID: r.State.BootID}
+}
+
+// Entry is one line of the node's journal of events: durable in the batch of
+// the turn that it tells of.
+type Entry struct {
+	Sequence    uint64        `json:"sequence"` // given by the store at commit
+	At          time.Time     `json:"at"`
+	VM          ID            `json:"vm,omitempty"`
+	Name        Name          `json:"name,omitempty"`
+	Kind        string        `json:"kind"` // the vm.Event's name, or a kind of the node: DaemonStarted, …
+	From        Phase         `json:"from,omitempty"`
+	To          Phase         `json:"to,omitempty"`
+	Incarnation Incarnation   `json:"incarnation,omitempty"`
+	Revision    Revision      `json:"revision,omitempty"`
+	Cause       Cause         `json:"cause,omitempty"`
+	Decision    Do            `json:"decision,omitempty"`
+	Delay       time.Duration `json:"delay,omitempty"`
+	Why         string        `json:"why"`
+	By          string        `json:"by,omitempty"` // who asked: "uid=0 pid=4711 cli"
+}
