@@ -33,6 +33,8 @@ type Launcher interface {
 	Watch(p vm.Process, ended func(vm.Exit)) (cancel func())
 	// Kill ends the VMM of the incarnation at once and returns when it is proved
 	// gone. Repeating it is safe: nothing alive is success (P8: by proof only).
+	// It is final for the incarnation: a Launch of the same vm.Ref that is still
+	// under way, or comes later, fails as Gone and leaves no process (P1, P7).
 	Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error
 	// List returns every live VMM that carries our tags.
 	List(ctx context.Context) ([]Found, error)

@@ -30,6 +30,7 @@ const (
 	GuestSick     // the VMM may live, but the incarnation is to end; the turn carries the Failure
 	FoundReady    // adoption: our VMM lives, and the guest had answered
 	FoundStarting // adoption: our VMM lives, the guest had not answered yet
+	FoundUnwanted // adoption: our VMM lives, but the VM is not wanted up any more
 	FoundNone     // adoption: it was never launched
 	KillConfirmed // killing: no VMM of this incarnation lives
 
@@ -58,7 +59,7 @@ var eventNames = [...]string{
 	ForceDeleteAsked: "ForceDeleteAsked", SpecAsked: "SpecAsked",
 	Prepared: "Prepared", Launched: "Launched", GuestAnswered: "GuestAnswered", GuestReset: "GuestReset",
 	HealthChanged: "HealthChanged", VMMGone: "VMMGone", GuestSick: "GuestSick", FoundReady: "FoundReady",
-	FoundStarting: "FoundStarting", FoundNone: "FoundNone", KillConfirmed: "KillConfirmed",
+	FoundStarting: "FoundStarting", FoundUnwanted: "FoundUnwanted", FoundNone: "FoundNone", KillConfirmed: "KillConfirmed",
 	ReleasedToStop: "ReleasedToStop", ReleasedToRestart: "ReleasedToRestart", ReleasedToBackoff: "ReleasedToBackoff",
 	ReleasedToHold: "ReleasedToHold", ReleasedToRemove: "ReleasedToRemove",
 	Discarded: "Discarded", DeadlinePassed: "DeadlinePassed", Woke: "Woke",

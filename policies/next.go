@@ -1,0 +1,228 @@
+package policies
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// How long a phase may wait where the spec doesn't say; then DeadlinePassed acts (P9).
+const (
+	prepareTimeout = 2 * time.Minute  // making disks on a slow, full or networked filesystem
+	adoptTimeout   = 10 * time.Second // a look at /proc or at the bus
+	killTimeout    = 10 * time.Second // SIGKILL frees the guest's memory: 0.1 ms for each MiB
+	reapTimeout    = 10 * time.Second // removing sockets and links
+	removeTimeout  = 30 * time.Second // deleting disks
+)
+
+// Next is one turn of a VM: what comes in meets the record, and what comes out
+// is to be written, then done. It is the only place that makes a new record.
+func Next(rec vm.Record, t Turn) Outcome {
+	a, ok := cells[cell{rec.State.Phase, t.Event}]
+	if !ok {
+		panic(fmt.Sprintf("policies: no row for %s × %s", rec.State.Phase, t.Event))
+	}
+	if r := refused(rec, t, a); r != nil {
+		return Outcome{Record: rec, Refusal: r}
+	}
+	if a.verb == verbIgnore {
+		return Outcome{Record: rec}
+	}
+	out := Outcome{Record: rec, Effects: a.effects}
+	carry(&out, t)
+	if a.verb == verbJudge {
+		judged(&out, t)
+	} else if t.Failure != nil {
+		out.Record.State.LastExit = &vm.Crash{Number: rec.State.Crashes, Failure: *t.Failure, Uptime: uptime(rec.State, t.At)}
+	}
+	if a.verb == verbMove || a.verb == verbJudge {
+		enter(&out.Record, a.to, t)
+	} else if t.Event == vm.DeadlinePassed {
+		out.Record.State.Deadline = deadline(out.Record, t.At)
+	}
+	finish(&out, rec, t)
+	return out
+}
+
+// refused answers asks that this phase, or a deletion under way, does not allow.
+func refused(rec vm.Record, t Turn, a action) *vm.Refusal {
+	if rec.State.Intent == vm.WantRemoved && t.Event.Asked() && t.Event != vm.DeleteAsked && t.Event != vm.ForceDeleteAsked {
+		a = beingDeleted
+	}
+	if a.verb != verbRefuse {
+		return nil
+	}
+	return &vm.Refusal{
+		Code: a.refusal.Code,
+		Why:  fmt.Sprintf("%s %s (phase %s)", rec.Spec.Name, a.refusal.Why, rec.State.Phase),
+		Try:  expandName(a.refusal.Try, rec.Spec.Name),
+	}
+}
+
+// carry keeps what the event brought, whatever the phase.
+func carry(out *Outcome, t Turn) {
+	s := &out.Record.State
+	switch t.Event {
+	case vm.StartAsked, vm.RestartAsked:
+		s.Intent, s.After = vm.WantRunning, vm.ThenRestart
+	case vm.StopAsked, vm.KillAsked:
+		s.Intent, s.After = vm.WantStopped, vm.ThenStop
+	case vm.DeleteAsked, vm.ForceDeleteAsked:
+		s.Intent, s.After = vm.WantRemoved, vm.ThenRemove
+	case vm.SpecAsked:
+		out.Record.Spec, out.Whole = *t.Spec, true
+		forgive(s)
+	case vm.ResetAsked:
+		forgive(s)
+	case vm.Launched, vm.FoundReady, vm.FoundStarting, vm.FoundUnwanted:
+		s.Process = t.Process
+		if s.LaunchedAt.IsZero() {
+			s.LaunchedAt = t.At
+		}
+	case vm.GuestAnswered:
+		s.ReadyAt = t.At
+	case vm.GuestReset:
+		s.ReadyAt, s.Health, s.HealthSince, s.HealthWhy = time.Time{}, vm.HealthStarting, t.At, t.Why
+	case vm.HealthChanged:
+		if s.Health != t.Health {
+			s.HealthSince = t.At
+		}
+		s.Health, s.HealthWhy = t.Health, t.Why
+	case vm.Discarded:
+		out.Removed = true
+	}
+}
+
+// forgive clears the crash history that the budget counts; a decision to wait
+// or to hold that was taken from it becomes a restart.
+func forgive(s *vm.State) {
+	s.Ledger, s.Tries = nil, 0
+	if s.After == vm.ThenBackoff || s.After == vm.ThenHold {
+		s.After = vm.ThenRestart
+	}
+}
+
+// judged asks Supervise what follows the end of an incarnation and records the
+// death. A VM that is not wanted up is never brought back by it (P5).
+func judged(out *Outcome, t Turn) {
+	s := &out.Record.State
+	f := failureOf(*s, t)
+	d := vm.Decision{Do: vm.StayDown, Rule: "not-wanted", Why: "it was asked down: " + f.Error()}
+	if s.Intent == vm.WantRunning {
+		d = Supervise(t.At, out.Record.Spec.Restart, *s, f, t.Spread)
+		follow(s, d)
+	}
+	*s = Charge(t.At, out.Record.Spec.Restart, *s, f, d)
+	s.Crashes++
+	c := vm.Crash{Number: s.Crashes, Failure: f, Uptime: uptime(*s, t.At), Decision: d}
+	s.LastExit, out.Crash = &c, &c
+	s.Reason = d.Why
+}
+
+// follow turns a decision into what comes after the release.
+func follow(s *vm.State, d vm.Decision) {
+	switch d.Do {
+	case vm.RestartNow:
+		s.After = vm.ThenRestart
+		s.Restarts++
+	case vm.BackOff:
+		s.After = vm.ThenBackoff
+		s.Restarts++
+	case vm.GiveUp:
+		s.After = vm.ThenHold
+	case vm.StayDown:
+		s.After, s.Intent = vm.ThenStop, vm.WantStopped
+	}
+}
+
+// failureOf is the turn's failure, or the one that a passed deadline is.
+func failureOf(s vm.State, t Turn) vm.Failure {
+	f := vm.Failure{
+		Cause:    vm.CauseStartTransient,
+		Evidence: fmt.Sprintf("still %s after %s", s.Phase, t.At.Sub(s.PhaseSince).Round(time.Millisecond)),
+	}
+	if t.Failure != nil {
+		f = *t.Failure
+	}
+	f.Incarnation, f.At, f.Ready = s.Incarnation, t.At, !s.ReadyAt.IsZero()
+	return f
+}
+
+// enter moves to a phase and sets what every visit of it begins with.
+func enter(r *vm.Record, to vm.Phase, t Turn) {
+	s := &r.State
+	if to == vm.Preparing {
+		s.Incarnation++
+		s.BootID, s.Process, s.After = t.BootID, nil, vm.ThenStop
+		s.LaunchedAt, s.ReadyAt = time.Time{}, time.Time{}
+		s.Health, s.HealthSince, s.HealthWhy = vm.HealthUnknown, t.At, ""
+	}
+	if to == vm.Starting {
+		s.Health, s.HealthSince = vm.HealthStarting, t.At
+	}
+	if to&(idle|vm.Removing) != 0 {
+		s.Process, s.Health, s.HealthSince, s.HealthWhy = nil, vm.HealthUnknown, t.At, ""
+	}
+	if to != s.Phase || to == vm.Preparing {
+		s.PhaseSince = t.At
+	}
+	s.Phase = to
+	s.Deadline = deadline(*r, t.At)
+}
+
+// deadline is when the record's phase has waited long enough; zero where it doesn't wait.
+func deadline(r vm.Record, now time.Time) time.Time {
+	switch r.State.Phase {
+	case vm.Preparing:
+		return now.Add(prepareTimeout)
+	case vm.Starting:
+		return now.Add(r.Spec.Start.Timeout)
+	case vm.Stopping:
+		return now.Add(r.Spec.Stop.Timeout)
+	case vm.Killing:
+		return now.Add(killTimeout)
+	case vm.Reaping:
+		return now.Add(reapTimeout)
+	case vm.Adopting:
+		return now.Add(adoptTimeout)
+	case vm.Removing:
+		return now.Add(removeTimeout)
+	case vm.Backoff:
+		// The delay runs from the death, not from the end of the release.
+		return r.State.LastExit.Failure.At.Add(r.State.LastExit.Decision.After)
+	}
+	return time.Time{}
+}
+
+// finish decides whether there is something to write, and makes its journal entry.
+func finish(out *Outcome, before vm.Record, t Turn) {
+	s := &out.Record.State
+	if out.Crash == nil {
+		s.Reason = reason(before.State, *s, t)
+	}
+	out.Write = out.Removed || out.Whole || !reflect.DeepEqual(before.State, *s)
+	if !out.Write {
+		return
+	}
+	s.Revision++
+	out.Entry = vm.Entry{
+		At: t.At, VM: before.ID, Name: before.Spec.Name, Kind: t.Event.String(), From: before.State.Phase, To: s.Phase,
+		Incarnation: s.Incarnation, Revision: s.Revision, Why: s.Reason, By: t.By,
+	}
+	if t.Why != "" {
+		out.Entry.Why = t.Why
+	}
+	if c := out.Crash; c != nil {
+		out.Entry.Cause, out.Entry.Decision, out.Entry.Delay = c.Failure.Cause, c.Decision.Do, c.Decision.After
+		out.Entry.Why = c.Failure.Error() + ": " + c.Decision.Why
+	}
+}
+
+func uptime(s vm.State, now time.Time) time.Duration {
+	if s.LaunchedAt.IsZero() || now.Before(s.LaunchedAt) {
+		return 0
+	}
+	return now.Sub(s.LaunchedAt)
+}

@@ -1,0 +1,55 @@
+package policies
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// reason is the sentence that status shows beside the phase. It stays as it
+// was until the phase changes: what led here matters more than what came last.
+func reason(before, after vm.State, t Turn) string {
+	if t.Event.Asked() && (after.Phase != before.Phase || after.Intent != before.Intent) {
+		return fmt.Sprintf("%s by %s", askWords[t.Event], caller(t.By))
+	}
+	if after.Phase == before.Phase && after.Incarnation == before.Incarnation {
+		return before.Reason
+	}
+	switch t.Event {
+	case vm.VMMGone, vm.GuestSick:
+		return t.Failure.Error()
+	case vm.GuestAnswered:
+		return "the guest answered"
+	case vm.Prepared, vm.Launched, vm.FoundNone:
+		return "waiting for the guest to answer"
+	case vm.Woke:
+		return "the daemon started and looks for its VMM"
+	case vm.FoundReady, vm.FoundStarting:
+		return "adopted: its VMM lived on while the daemon was away"
+	case vm.GuestReset:
+		return "the guest rebooted itself: " + t.Why
+	case vm.DeadlinePassed:
+		if before.Phase == vm.Backoff {
+			return "its delay after the last failure is over"
+		}
+		return fmt.Sprintf("%s took too long", before.Phase)
+	}
+	return before.Reason
+}
+
+var askWords = map[vm.Event]string{
+	vm.StartAsked: "started", vm.StopAsked: "stopped", vm.KillAsked: "stopped by force", vm.RestartAsked: "restarted",
+	vm.PauseAsked: "paused", vm.ResumeAsked: "resumed", vm.ResetAsked: "reset", vm.DeleteAsked: "deleted",
+	vm.ForceDeleteAsked: "deleted by force", vm.SpecAsked: "given a new spec",
+}
+
+func caller(by string) string {
+	if by == "" {
+		return "somebody"
+	}
+	return by
+}
+
+// expandName puts the VM's name into a remedy.
+func expandName(try string, name vm.Name) string { return strings.ReplaceAll(try, "{name}", string(name)) }
