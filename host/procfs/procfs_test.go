@@ -1,0 +1,124 @@
+package procfs
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/blixard/blixard/vm"
+)
+
+var recorded = FS{Root: "testdata/proc"}
+
+func TestRecordedProcesses(t *testing.T) {
+	s, err := recorded.Stat(4711)
+	if err != nil || s.Comm != "qemu-system-x86" || s.Parent != 1 || s.Session != 4711 || s.StartTime == 0 || s.Ended() {
+		t.Errorf("a plain process: %+v, %v", s, err)
+	}
+	s, err = recorded.Stat(4712)
+	if err != nil || !strings.HasPrefix(s.Comm, "a) R 1 (b") || !s.Ended() || s.Session != 4711 {
+		t.Errorf("a process whose name looks like the fields after it: %+v, %v", s, err)
+	}
+	if s, err = recorded.Stat(4713); err == nil {
+		t.Errorf("a cut line was read as %+v", s)
+	}
+	if _, err = recorded.Stat(4714); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a process that is gone: %v", err)
+	}
+}
+
+func TestEnvironTakesTheFirstAsGetenvDoes(t *testing.T) {
+	got, err := recorded.Environ(4711, "BLIXARD_")
+	want := map[string]string{"VM": "00112233445566aa", "NAME": "web-1"}
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	if got, err = recorded.Environ(4712, "BLIXARD_"); err != nil || len(got) != 0 {
+		t.Errorf("an empty environment: %v, %v", got, err)
+	}
+}
+
+func TestRecordedNode(t *testing.T) {
+	pids, err := recorded.PIDs()
+	slices.Sort(pids)
+	if err != nil || !slices.Equal(pids, []int{4711, 4712, 4713}) {
+		t.Errorf("processes: %v, %v", pids, err)
+	}
+	if id, err := recorded.BootID(); err != nil || id != "5f0c8a44-7f0e-4c5d-9c67-0d3c1c5b8a21" {
+		t.Errorf("boot id: %q, %v", id, err)
+	}
+	if khz, err := recorded.TSCkHz(); err != nil || khz < 2_599_990 || khz > 2_600_010 {
+		t.Errorf("tsc: %d kHz, %v", khz, err)
+	}
+}
+
+func TestMemoryOfAProcess(t *testing.T) {
+	rough, err := recorded.Resident(4711)
+	if err != nil || rough.Resident < vm.MiB || rough.Resident > 64*vm.MiB {
+		t.Errorf("statm: %+v, %v", rough, err)
+	}
+	exact, err := recorded.Exact(4711)
+	if err != nil || exact.Resident < vm.MiB || exact.Private == 0 || exact.Private > exact.Resident {
+		t.Errorf("smaps_rollup: %+v, %v", exact, err)
+	}
+	if m, err := recorded.Resident(4713); err == nil {
+		t.Errorf("a cut statm was read as %+v", m)
+	}
+	if m, err := recorded.Exact(4713); err == nil {
+		t.Errorf("a cut smaps_rollup was read as %+v", m)
+	}
+}
+
+func TestTheKernelsOwn(t *testing.T) {
+	s, err := Default.Stat(os.Getpid())
+	if err != nil || s.Parent != os.Getppid() || s.StartTime == 0 {
+		t.Errorf("ourselves: %+v, %v", s, err)
+	}
+	if id, err := Default.BootID(); err != nil {
+		t.Errorf("boot id %q: %v", id, err)
+	}
+	if m, err := Default.Exact(os.Getpid()); err != nil || m.Resident == 0 {
+		t.Errorf("our memory: %+v, %v", m, err)
+	}
+}
+
+func TestBrokenNodeFilesAreErrors(t *testing.T) {
+	root := t.TempDir()
+	f := FS{Root: root}
+	if err := os.MkdirAll(filepath.Join(root, "sys/kernel/random"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"cpuinfo": "bogomips : -3\n", "sys/kernel/random/boot_id": "none\n"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if khz, err := f.TSCkHz(); err == nil {
+		t.Errorf("a negative rate became %d kHz", khz)
+	}
+	if id, err := f.BootID(); err == nil {
+		t.Errorf("a boot id that is none became %q", id)
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	for _, pid := range []string{"4711", "4712", "4713"} {
+		b, err := os.ReadFile(filepath.Join("testdata/proc", pid, "stat"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(") ("))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := ParseStat(b)
+		if err != nil && s != (Stat{}) {
+			t.Fatalf("an error and a process at once: %+v, %v", s, err)
+		}
+	})
+}
