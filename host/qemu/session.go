@@ -1,0 +1,290 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/blixard/blixard/host"
+)
+
+// maxWaiting bounds the notices that wait for a slow receiver. More can only be
+// a guest that resets in a loop; the newest of a kind stands for all of them.
+const maxWaiting = 16
+
+// writeBound is how long a command may take to leave: a VMM that reads nothing
+// for this long is not going to.
+const writeBound = 5 * time.Second
+
+// errClosed is the end of a session that Close brought.
+var errClosed = errors.New("the session was closed")
+
+// session is a control session: one goroutine reads, and another exists while
+// notices wait.
+type session struct {
+	conn   net.Conn
+	notice func(host.Notice)
+	ready  chan struct{} // closed by the greeting
+	ended  chan struct{} // closed with why set
+
+	writing sync.Mutex // one line at a time
+
+	mu      sync.Mutex
+	next    uint64
+	answers map[uint64]chan message
+	why     error
+	queue   []host.Notice
+	telling bool // a goroutine empties the queue
+}
+
+// Attach opens the control session; see host.Driver. The socket has been
+// listening since before QEMU's start, so the greeting comes when QEMU is up.
+func (d *Driver) Attach(ctx context.Context, f host.Paths, notice func(host.Notice)) (host.Session, error) {
+	conn, err := dial(ctx, f.QMP)
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(conn, notice)
+	if err := s.negotiate(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, host.Fail(host.Gone, "connect to the VMM", err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, host.Fail(host.Denied, "connect to the VMM", err)
+	}
+	return nil, host.Fail(host.Transient, "connect to the VMM", err)
+}
+
+func newSession(conn net.Conn, notice func(host.Notice)) *session {
+	s := &session{conn: conn, notice: notice, ready: make(chan struct{}), ended: make(chan struct{})}
+	go s.read()
+	return s
+}
+
+func (s *session) negotiate(ctx context.Context) error {
+	select {
+	case <-s.ready:
+	case <-s.ended:
+		return host.Fail(host.Gone, "wait for QEMU's greeting", s.reason())
+	case <-ctx.Done():
+		return host.Fail(host.Transient, "wait for QEMU's greeting", ctx.Err())
+	}
+	_, err := s.call(ctx, "qmp_capabilities")
+	return err
+}
+
+// read is the session's own goroutine, until the wire ends.
+func (s *session) read() {
+	in := lines{from: s.conn, limit: maxLine}
+	greeted := false
+	for {
+		line, err := in.next()
+		if err != nil {
+			s.end(err)
+			return
+		}
+		m, err := decode(line)
+		if err != nil {
+			s.end(fmt.Errorf("decode %q: %v", clip(string(line)), err))
+			return
+		}
+		switch {
+		case m.Greeting != nil && !greeted:
+			greeted = true
+			close(s.ready)
+		case m.Event != "":
+			if n, ok := m.notice(); ok {
+				s.tell(n)
+			}
+		case m.ID != 0:
+			s.answered(m)
+		}
+	}
+}
+
+// answered hands an answer to its caller; one that nobody waits for came late.
+func (s *session) answered(m message) {
+	s.mu.Lock()
+	waiting := s.answers[m.ID]
+	delete(s.answers, m.ID)
+	s.mu.Unlock()
+	if waiting != nil {
+		waiting <- m // has room for its one answer
+	}
+}
+
+// tell queues a notice; the reader never waits for who hears it.
+func (s *session) tell(n host.Notice) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) >= maxWaiting {
+		for i := range s.queue {
+			if s.queue[i].Kind == n.Kind {
+				s.queue = append(s.queue[:i], s.queue[i+1:]...)
+				break
+			}
+		}
+	}
+	s.queue = append(s.queue, n)
+	if !s.telling {
+		s.telling = true
+		go s.tellAll()
+	}
+}
+
+func (s *session) tellAll() {
+	for {
+		s.mu.Lock()
+		if len(s.queue) == 0 || errors.Is(s.why, errClosed) {
+			s.queue, s.telling = nil, false
+			s.mu.Unlock()
+			return
+		}
+		n := s.queue[0]
+		s.queue = s.queue[1:]
+		s.mu.Unlock()
+		s.notice(n)
+	}
+}
+
+// end closes the wire once. Every caller that waits hears why; NoticeLost is
+// told unless we closed it ourselves, or nobody was attached yet.
+func (s *session) end(why error) {
+	s.mu.Lock()
+	if s.why != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.why = why
+	s.mu.Unlock()
+	_ = s.conn.Close() // nothing was promised to be written
+	close(s.ended)
+	if !errors.Is(why, errClosed) {
+		s.tell(host.Notice{Kind: host.NoticeLost, Detail: clip(why.Error()), At: time.Now()})
+	}
+}
+
+func (s *session) reason() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
+}
+
+// Close lets go; see host.Session. At most the notice that is being told still arrives.
+func (s *session) Close() { s.end(errClosed) }
+
+// call sends a command and waits for its answer, the session's end, or ctx.
+func (s *session) call(ctx context.Context, command string) (json.RawMessage, error) {
+	id, answer := s.expect()
+	defer s.forget(id)
+	if err := s.send(ctx, request{Execute: command, ID: id}); err != nil {
+		return nil, host.Fail(host.Transient, command, err)
+	}
+	select {
+	case m := <-answer:
+		if m.Error != nil {
+			return nil, host.Fail(host.Broken, command, fmt.Errorf("%s: %s", clip(m.Error.Class), clip(m.Error.Desc)))
+		}
+		return m.Return, nil
+	case <-s.ended:
+		return nil, host.Fail(host.Gone, command, s.reason())
+	case <-ctx.Done():
+		return nil, host.Fail(host.Transient, command, ctx.Err())
+	}
+}
+
+func (s *session) expect() (uint64, chan message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next++
+	if s.answers == nil {
+		s.answers = make(map[uint64]chan message)
+	}
+	answer := make(chan message, 1)
+	s.answers[s.next] = answer
+	return s.next, answer
+}
+
+func (s *session) forget(id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.answers, id)
+	if len(s.answers) == 0 {
+		s.answers = nil // a session at rest holds no map
+	}
+}
+
+// send writes one line. Half a line would spoil the wire, so that a write that
+// doesn't come through ends the session.
+func (s *session) send(ctx context.Context, r request) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode: %v", err)
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_ = s.conn.SetWriteDeadline(time.Now().Add(writeBound)) // fails only on a closed wire, and then so does the write
+	if _, err := s.conn.Write(append(b, '\n')); err != nil {
+		s.end(err)
+		return err
+	}
+	return nil
+}
+
+// State asks QEMU for its run state.
+func (s *session) State(ctx context.Context) (host.GuestState, error) {
+	b, err := s.call(ctx, "query-status")
+	if err != nil {
+		return "", err
+	}
+	var answer struct {
+		Status string `json:"status"`
+	}
+	if err := json.Unmarshal(b, &answer); err != nil || answer.Status == "" {
+		return "", host.Fail(host.Transient, "query-status", fmt.Errorf("not understood: %q", clip(string(b))))
+	}
+	return guestState(answer.Status), nil
+}
+
+// PowerDown presses the ACPI button.
+func (s *session) PowerDown(ctx context.Context) error { return s.do(ctx, "system_powerdown") }
+
+// Pause stops the vCPUs.
+func (s *session) Pause(ctx context.Context) error { return s.do(ctx, "stop") }
+
+// Resume continues the vCPUs. A guest that is off or has panicked is refused as Broken.
+func (s *session) Resume(ctx context.Context) error { return s.do(ctx, "cont") }
+
+// Quit ends QEMU. That the session ends before its answer came is success.
+func (s *session) Quit(ctx context.Context) error {
+	err := s.do(ctx, "quit")
+	if host.KindOf(err) == host.Gone {
+		return nil
+	}
+	return err
+}
+
+func (s *session) do(ctx context.Context, command string) error {
+	_, err := s.call(ctx, command)
+	return err
+}

@@ -1,0 +1,95 @@
+package qemu
+
+import (
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+
+	"github.com/blixard/blixard/host"
+)
+
+// maxLine bounds one line of QMP; QEMU's longest answers to our commands have a few hundred bytes.
+const maxLine = 1 << 20
+
+// maxDetail bounds the text of a Notice, which may be the guest's (P15).
+const maxDetail = 256
+
+// message is one line from QEMU: a greeting, an answer or an event.
+type message struct {
+	Greeting json.RawMessage `json:"QMP"`
+	ID       uint64          `json:"id"`
+	Return   json.RawMessage `json:"return"`
+	Error    *struct {
+		Class string `json:"class"`
+		Desc  string `json:"desc"`
+	} `json:"error"`
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data"`
+	Stamp struct {
+		Seconds      int64 `json:"seconds"`
+		Microseconds int64 `json:"microseconds"`
+	} `json:"timestamp"`
+}
+
+// request is one line to QEMU or to a guest agent.
+type request struct {
+	Execute   string `json:"execute"`
+	Arguments any    `json:"arguments,omitempty"`
+	ID        uint64 `json:"id,omitempty"`
+}
+
+func decode(line []byte) (message, error) {
+	var m message
+	err := json.Unmarshal(line, &m)
+	return m, err
+}
+
+// notice translates an event of QEMU; false: it doesn't matter to us.
+func (m *message) notice() (host.Notice, bool) {
+	var data struct {
+		Guest  bool   `json:"guest"`
+		Reason string `json:"reason"`
+		Action string `json:"action"`
+	}
+	_ = json.Unmarshal(m.Data, &data) // other shapes, or none, are events that we don't know
+	n := host.Notice{Detail: clip(m.Event + " " + string(m.Data)), At: time.Unix(m.Stamp.Seconds, m.Stamp.Microseconds*1000)}
+	switch m.Event {
+	case "SHUTDOWN":
+		// The host's own reasons (our Quit, a signal) are told by the process's end.
+		n.Kind = map[string]host.NoticeKind{
+			"guest-shutdown": host.NoticePowerOff, "guest-reset": host.NoticeReset, "guest-panic": host.NoticePanic,
+		}[data.Reason]
+	case "RESET":
+		if data.Guest {
+			n.Kind = host.NoticeReset
+		}
+	case "GUEST_PANICKED":
+		n.Kind = host.NoticePanic
+	case "BLOCK_IO_ERROR":
+		if data.Action == "stop" {
+			n.Kind = host.NoticeIOError
+		}
+	}
+	return n, n.Kind != ""
+}
+
+func clip(s string) string {
+	if len(s) <= maxDetail {
+		return s
+	}
+	cut := maxDetail
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
+
+// guestState translates QEMU's run states.
+func guestState(status string) host.GuestState {
+	switch s := host.GuestState(status); s {
+	case host.GuestRuns, host.GuestPaused, host.GuestOff, host.GuestPanicked, host.GuestIOError:
+		return s
+	case host.GuestOther:
+	}
+	return host.GuestOther
+}
