@@ -149,6 +149,9 @@ type ExecResult struct {
 	Truncated      bool
 }
 
+// ConsoleEnd as an offset follows only what comes from now on.
+const ConsoleEnd int64 = -1
+
 // Console follows consoles without polling.
 type Console interface {
 	// Follow calls chunk, from one goroutine and in order, with what the file of
