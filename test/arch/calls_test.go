@@ -180,9 +180,18 @@ func heldContexts(s source, n *ast.StructType) []string {
 	var out []string
 	for _, field := range n.Fields.List {
 		sel, ok := field.Type.(*ast.SelectorExpr)
-		if ok && (ban{pkg: "context", name: "Context"}).matches(sel) {
+		if ok && (ban{pkg: "context", name: "Context"}).matches(sel) && !reasoned(field.Comment, "containedctx") {
 			out = append(out, s.at(field)+": a context is passed, not kept in a struct")
 		}
 	}
 	return out
+}
+
+// reasoned says whether the line is excused as golangci-lint wants it: by name and with a reason.
+func reasoned(c *ast.CommentGroup, linter string) bool {
+	if c == nil {
+		return false
+	}
+	directive, why, _ := strings.Cut(strings.TrimPrefix(c.List[0].Text, "//"), "//")
+	return strings.TrimSpace(directive) == "nolint:"+linter && strings.TrimSpace(why) != ""
 }

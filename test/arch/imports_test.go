@@ -109,6 +109,7 @@ type home struct {
 var homes = []home{
 	{library: "github.com/asynkron/protoactor-go", folders: []string{"=actors"}},
 	{library: "github.com/cockroachdb/pebble", folders: []string{"persistence"}},
+	{library: "github.com/RaduBerinde/btreemap", folders: []string{"persistence"}},
 	{library: "github.com/coreos/go-systemd", folders: []string{"host/systemd"}},
 	{library: "github.com/godbus/dbus", folders: []string{"host/systemd"}},
 	{library: "github.com/vishvananda/netlink", folders: []string{"host/netlink"}},

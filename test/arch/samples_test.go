@@ -80,6 +80,8 @@ func callSamples() []sample {
 		{"no sleep as synchronisation", "actors/a_test.go", pkg + "import _ \"testing/synctest\"\n\nfunc f() { time.Sleep(1) }\n", false},
 		{"no init, no context in a struct", "host/a.go", pkg + "func init() {}\n", true},
 		{"no init, no context in a struct", "host/a.go", pkg + "type a struct{ ctx context.Context }\n", true},
+		{"no init, no context in a struct", "host/a.go", pkg + "type a struct {\n\tctx context.Context //nolint:containedctx\n}\n", true},
+		{"no init, no context in a struct", "host/a.go", pkg + "type a struct {\n\tctx context.Context //nolint:containedctx // ends with a\n}\n", false},
 		{"no init, no context in a struct", "host/a.go", pkg + "type a struct{ f func(context.Context) }\n", false},
 	}
 }
