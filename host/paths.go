@@ -24,3 +24,6 @@ func NewPaths(state, run string, ref vm.Ref) Paths {
 		Disks:    filepath.Join(folder, "disks"),
 	}
 }
+
+// Disk is the place of a disk that was made for the VM, by its name in the spec.
+func (p Paths) Disk(name string) string { return filepath.Join(p.Disks, name+".raw") }

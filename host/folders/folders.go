@@ -1,0 +1,265 @@
+// Package folders makes and removes what a VM owns on disk.
+//
+//	STATE/             0711 at least: VMMs pass through, nobody lists it
+//	  vms/NAME/        0750 root:VMM   durable
+//	    manifest.json  0600 root       identity and spec: the store can be rebuilt from it
+//	    disks/D.raw    0600 VMM        sparse; only Discard removes one (P14)
+//	    console-N.log  0640 VMM        what the guest of incarnation N wrote
+//	    vmm-N.log      0640 VMM        what its VMM wrote
+//	RUN/vm/NAME/       0750 root:VMM   sockets; lost at reboot, removed by Release
+//
+// A VMM can write to its disks and logs and to nothing else: folders belong to
+// root, so it can't put a link where we would follow it.
+package folders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// Config says where the folders are and whose the files become.
+type Config struct {
+	State  string // durable folder of the node
+	Run    string // folder on tmpfs
+	Owners host.Owners
+	Shared []string // files that every VMM reads, such as the built-in image
+}
+
+// Folders is the host.Folders of one node.
+type Folders struct{ Config }
+
+var _ host.Folders = (*Folders)(nil)
+
+// New makes the two roots. A root that is ours is opened for passing through
+// (o+x, no listing), as the unprivileged VMMs live below it.
+func New(c Config) (*Folders, error) {
+	for _, path := range []*string{&c.State, &c.Run} {
+		abs, err := filepath.Abs(*path)
+		if err != nil || *path == "" {
+			return nil, host.Fail(host.Broken, fmt.Sprintf("use folder %q", *path), errors.New("it needs a path"))
+		}
+		*path = abs
+	}
+	for _, path := range []string{c.State, filepath.Join(c.State, "vms"), c.Run, filepath.Join(c.Run, "vm")} {
+		if err := passable(path); err != nil {
+			return nil, fail("make folder "+path, path, err)
+		}
+	}
+	return &Folders{Config: c}, nil
+}
+
+func passable(path string) error {
+	if err := os.MkdirAll(path, 0o711); err != nil {
+		return err
+	}
+	at, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if at.Mode().Perm()&0o111 == 0o111 {
+		return nil
+	}
+	return os.Chmod(path, at.Mode().Perm()|0o111)
+}
+
+// Paths computes the places of an incarnation.
+func (f *Folders) Paths(ref vm.Ref) host.Paths { return host.NewPaths(f.State, f.Run, ref) }
+
+// Prepare makes everything that a launch needs. What exists is kept, so
+// repeating it is safe at any point where an earlier one was cut off: the
+// manifest is first, and says whose the rest is.
+func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
+	uid, gid := f.Owners.Of(r.Slot)
+	at := f.Paths(r.Ref())
+	place, err := f.enter(at.Folder, gid)
+	if err != nil {
+		return err
+	}
+	defer place.Close()
+	if err := claim(place, at, r); err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return makeDisks(ctx, place, at, r.Spec.Disks, uid, gid) },
+		func() error { return makeLogs(place, at, uid, gid) },
+		func() error { return prune(place, at, r.State.Incarnation) },
+		func() error { return f.makeRun(at.Run, gid) },
+		func() error { return f.admitted(at, r.Spec, uid, gid) },
+	} {
+		if err := ctx.Err(); err != nil {
+			return host.Fail(host.Transient, "prepare "+at.Folder, err)
+		}
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enter opens the VM's folder, made if need be, as a root that nothing leaves.
+func (f *Folders) enter(folder string, gid int) (*os.Root, error) {
+	doing := "make folder " + folder
+	above, err := os.OpenRoot(filepath.Dir(folder))
+	if err != nil {
+		return nil, fail(doing, folder, err)
+	}
+	defer above.Close()
+	if err := ownDir(above, filepath.Base(folder), gid); err != nil {
+		return nil, fail(doing, folder, err)
+	}
+	place, err := above.OpenRoot(filepath.Base(folder))
+	if err != nil {
+		return nil, fail(doing, folder, err)
+	}
+	return place, nil
+}
+
+// ownDir makes a folder that the VMM may pass and list but not change.
+func ownDir(in *os.Root, name string, gid int) error {
+	if err := in.Mkdir(name, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := mustBeDir(in, name); err != nil {
+		return err
+	}
+	if err := in.Lchown(name, os.Geteuid(), gid); err != nil {
+		return err
+	}
+	return in.Chmod(name, 0o750) // whatever the umask is
+}
+
+var errNoFolder = errors.New("there is something else than a folder")
+
+func mustBeDir(in *os.Root, name string) error {
+	at, err := in.Lstat(name)
+	if err == nil && !at.IsDir() {
+		err = errNoFolder
+	}
+	return err
+}
+
+func (f *Folders) makeRun(run string, gid int) error {
+	place, err := f.enter(run, gid)
+	if err != nil {
+		return err
+	}
+	return place.Close()
+}
+
+// Release removes the run folder and what is in it: the sockets. One of an
+// incarnation that has a successor removes nothing, as the folder is the
+// successor's by now. Repeating it is safe.
+func (f *Folders) Release(_ context.Context, ref vm.Ref) error {
+	at := f.Paths(ref)
+	doing := "release " + at.Run
+	if m, err := ReadManifest(at.Manifest); err == nil {
+		if m.ID != ref.VM {
+			return host.Fail(host.Denied, doing, foreign(m, ref.VM)) // P8
+		}
+		if m.Incarnation > ref.Incarnation {
+			return nil
+		}
+	}
+	above, err := os.OpenRoot(filepath.Dir(at.Run))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fail(doing, at.Run, err)
+	}
+	defer above.Close()
+	if err := above.RemoveAll(filepath.Base(at.Run)); err != nil {
+		return fail(doing, at.Run, err)
+	}
+	return nil
+}
+
+// Discard removes the VM's folder with its disks, if the manifest names this
+// VM (P14). The manifest goes last, so a discard that was cut off goes on where
+// it ended; no link is followed. Repeating it is safe.
+func (f *Folders) Discard(ctx context.Context, ref vm.Ref) error {
+	if err := f.Release(ctx, ref); err != nil {
+		return err
+	}
+	at := f.Paths(ref)
+	doing := "discard " + at.Folder
+	above, err := os.OpenRoot(filepath.Dir(at.Folder))
+	if err != nil {
+		return fail(doing, at.Folder, err)
+	}
+	defer above.Close()
+	name := filepath.Base(at.Folder)
+	switch err := mustBeDir(above, name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return host.Fail(host.Denied, doing, err)
+	}
+	if err := emptied(ctx, above, name, ref.VM); err != nil {
+		return fail(doing, at.Folder, err)
+	}
+	if err := above.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fail(doing, at.Folder, err)
+	}
+	return syncRoot(above)
+}
+
+func emptied(ctx context.Context, above *os.Root, name string, id vm.ID) error {
+	place, err := above.OpenRoot(name)
+	if err != nil {
+		return err
+	}
+	defer place.Close()
+	entries, err := fs.ReadDir(place.FS(), ".")
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	b, err := place.ReadFile(manifestName)
+	if err != nil {
+		return host.Fail(host.Denied, "read its manifest, which would prove whose it is", err)
+	}
+	m, err := parseManifest(b)
+	if err != nil {
+		return host.Fail(host.Denied, "read its manifest", err)
+	}
+	if m.ID != id {
+		return host.Fail(host.Denied, "check whose it is", foreign(m, id))
+	}
+	for _, e := range entries {
+		if e.Name() == manifestName {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := place.RemoveAll(e.Name()); err != nil {
+			return err
+		}
+	}
+	return place.Remove(manifestName)
+}
+
+func syncRoot(r *os.Root) error {
+	d, err := r.Open(".")
+	if err != nil {
+		return fail("sync "+r.Name(), r.Name(), err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fail("sync "+r.Name(), r.Name(), err)
+	}
+	return nil
+}
+
+// plain says whether a name stays where it is put.
+func plain(name string) bool {
+	return name != "" && !strings.ContainsAny(name, "/\x00") && name[0] != '.'
+}

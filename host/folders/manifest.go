@@ -1,0 +1,150 @@
+package folders
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+const (
+	manifestName   = "manifest.json"
+	manifestFormat = 1
+	maxManifest    = 16 << 20 // a spec is bounded far below, see the gateway's limit
+)
+
+// Manifest is the identity of the VM that a folder belongs to: enough to prove
+// it without the store, and to rebuild the store from.
+type Manifest struct {
+	Format      int            `json:"format"`
+	ID          vm.ID          `json:"id"`
+	Slot        uint32         `json:"slot"`
+	Incarnation vm.Incarnation `json:"incarnation"`
+	BootID      vm.BootID      `json:"bootId"`
+	Spec        vm.Spec        `json:"spec"`
+}
+
+// ReadManifest reads one manifest; fs.ErrNotExist where there is none.
+func ReadManifest(path string) (Manifest, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, maxManifest))
+	if err != nil {
+		return Manifest{}, err
+	}
+	return parseManifest(b)
+}
+
+func parseManifest(b []byte) (Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return Manifest{}, fmt.Errorf("manifest: %w", err)
+	}
+	if m.Format < 1 || m.Format > manifestFormat || m.ID == "" {
+		return Manifest{}, fmt.Errorf("manifest of format %d and VM %q, this version knows format %d", m.Format, m.ID, manifestFormat)
+	}
+	return m, nil
+}
+
+// Manifests reads every manifest below the state folder, for the day that the
+// store is lost. A folder without a readable one is told of by its path and
+// hides no other (P13).
+func (f *Folders) Manifests() (found []Manifest, broken map[string]error, err error) {
+	vms := filepath.Join(f.State, "vms")
+	entries, err := os.ReadDir(vms)
+	if err != nil {
+		return nil, nil, fail("list "+vms, vms, err)
+	}
+	broken = map[string]error{}
+	for _, e := range entries {
+		path := filepath.Join(vms, e.Name())
+		m, err := ReadManifest(filepath.Join(path, manifestName))
+		if err == nil && string(m.Spec.Name) != e.Name() {
+			err = fmt.Errorf("the manifest in it is of VM %q", m.Spec.Name)
+		}
+		if err != nil {
+			broken[path] = err
+			continue
+		}
+		found = append(found, m)
+	}
+	return found, broken, nil
+}
+
+// claim writes the manifest, unless the folder is another VM's.
+func claim(place *os.Root, at host.Paths, r vm.Record) error {
+	doing := "claim " + at.Folder
+	old, err := place.ReadFile(manifestName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := unclaimed(place); err != nil {
+			return host.Fail(host.Broken, doing, err)
+		}
+	case err != nil:
+		return fail(doing, at.Folder, err)
+	default:
+		m, err := parseManifest(old)
+		if err != nil {
+			return host.Fail(host.Broken, doing, err)
+		}
+		if m.ID != r.ID {
+			return host.Fail(host.Broken, doing, foreign(m, r.ID))
+		}
+	}
+	b, err := json.MarshalIndent(Manifest{
+		Format: manifestFormat, ID: r.ID, Slot: r.Slot, Incarnation: r.State.Incarnation,
+		BootID: r.State.BootID, Spec: r.Spec,
+	}, "", "  ")
+	if err != nil {
+		return host.Fail(host.Broken, doing, err)
+	}
+	if err := writeWhole(place, manifestName, append(b, '\n')); err != nil {
+		return fail("write "+at.Manifest, at.Folder, err)
+	}
+	return nil
+}
+
+// unclaimed refuses a folder that holds disks but doesn't say whose they are.
+func unclaimed(place *os.Root) error {
+	entries, err := fs.ReadDir(place.FS(), "disks")
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("it holds %d disks and no manifest that says whose they are; move it away", len(entries))
+}
+
+func foreign(m Manifest, id vm.ID) error {
+	return fmt.Errorf("it belongs to VM %s (%s), not to %s", m.ID, m.Spec.Name, id)
+}
+
+// writeWhole leaves the old file or the new one after a power cut, never a part.
+func writeWhole(place *os.Root, name string, b []byte) error {
+	temp := name + ".new"
+	file, err := place.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(b)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, place.Remove(temp))
+	}
+	if err := place.Rename(temp, name); err != nil {
+		return err
+	}
+	return syncRoot(place)
+}
