@@ -40,7 +40,7 @@ func initramfs(initProgram []byte, modules []module) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// archive keeps the first error. Times, owners and numbers are fixed: the same
+// archive keeps the first error. The content of a symbolic link is its target. Times, owners and numbers are fixed: the same
 // inputs give the same bytes.
 type archive struct {
 	w     *cpio.Writer
@@ -54,10 +54,7 @@ func (a *archive) add(name string, mode cpio.FileMode, content string) {
 	}
 	a.inode++
 	h := &cpio.Header{Name: name, Mode: mode, Size: int64(len(content)), Links: 1, Inode: a.inode}
-	if mode&^cpio.ModePerm == cpio.TypeSymlink {
-		h.Linkname, h.Size = content, int64(len(content))
-	}
-	if a.err = a.w.WriteHeader(h); a.err != nil || len(content) == 0 || h.Linkname != "" {
+	if a.err = a.w.WriteHeader(h); a.err != nil || len(content) == 0 {
 		return
 	}
 	_, a.err = a.w.Write([]byte(content))

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	if name := filepath.Base(os.Args[0]); name != "init" && name != "blixard-init" {
+		os.Exit(applet(name, os.Args[1:]))
+	}
+	if len(os.Args) > 1 && os.Getpid() != 1 {
+		os.Exit(applet(os.Args[1], os.Args[2:]))
+	}
+	if os.Getpid() != 1 {
+		os.Exit(applet("", nil))
+	}
+	boot()
+}
+
+// boot brings the guest up in the order in which somebody waits for it: the
+// agent first, the other devices after the ready mark.
+func boot() {
+	mountAll()
+	c := &console{}
+	words := parseWords(readCmdline())
+	faults := newFaults(words.faults, c)
+	faults.startEarly()
+	m := readModules("/modules/list")
+	c.report(m.load("agent"))
+	if hasPCI() {
+		c.report(m.load("pci"))
+	}
+	a := &agent{console: c, faults: faults, processes: newProcesses()}
+	port, err := openPort(agentPort)
+	if err != nil {
+		c.say("no agent: " + err.Error())
+	} else {
+		go a.serve(port)
+	}
+	c.say("ready")
+	faults.start(port)
+	c.report(m.load("rest"))
+	beat(c, words.beat)
+}
+
+// beat never returns: PID 1 may not end.
+func beat(c *console, every time.Duration) {
+	if every <= 0 {
+		select {}
+	}
+	start := time.Now()
+	for n := 1; ; n++ {
+		time.Sleep(time.Until(start.Add(time.Duration(n) * every)))
+		c.beat(n, uptime())
+	}
+}
+
+// uptime is the time since the kernel started.
+func uptime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
