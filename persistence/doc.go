@@ -1,0 +1,33 @@
+// Package persistence keeps what must survive: the records of the VMs, the
+// journal of events and the crash records, in Pebble.
+//
+// A turn is one synced batch (P3). These are its keys, in the order of the
+// store; UID is the 16 digits of a vm.ID, NUMBER is 8 bytes big-endian:
+//
+//	key               family         value                  written
+//	config/UID        vm_configs     id, slot, spec         at creation, with a new spec
+//	crash/UID/NUMBER  -              vm.Crash               where an incarnation ended; the newest KeepCrashes stay
+//	event/NUMBER      -              vm.Entry               at most one a turn; the newest KeepEvents stay, give or take a step
+//	meta/KEY          -              bytes of the caller    by SetMeta
+//	resource/UID      vm_resources   vm.Reservation         at creation, with a new spec
+//	schema            -              a decimal number       at the first open and by migrations
+//	state/UID         vm_states      vm.State               each turn
+//
+// A removed VM loses its config, state, resource and crash keys in one batch.
+// Its events stay until they are old.
+//
+// There are three versions, and each is refused or told of by itself:
+//
+//	format   Pebble's own file format, pinned (see formatVersion): a newer one is refused by Open
+//	schema   the set of keys above, now Schema: older ones are migrated by Open, a newer one is refused
+//	codec    the first byte of each value, now codecJSON: an unknown one breaks that record alone (P13)
+//
+// The number of an event is its place in the store's log: it is given and
+// handed to the log under one lock, so a synced entry implies that all entries
+// before it are synced. Events shows nothing above the last synced one.
+//
+// An error of the disk is final: the Commit that met it returns the error,
+// every later one too, and then the process ends (Options.Fatal), because what
+// the log holds can't be known any more. The VMs live on (P6) and the next
+// daemon reads what was promised.
+package persistence

@@ -1,0 +1,129 @@
+package persistence
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// takeFolder makes the folder, proves that it can be written, and locks it
+// against a second daemon. The kernel frees the lock when its holder dies.
+func takeFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return nil, refuseOpen(dir, err)
+	}
+	if _, err := fs.List(dir); err != nil {
+		return nil, refuseOpen(dir, err)
+	}
+	lock, err := pebble.LockDirectory(dir, fs)
+	if err != nil {
+		if held, pid := lockHeld(dir, fs, err); held {
+			return nil, refuseSecond(dir, pid)
+		}
+		return nil, refuseOpen(dir, err)
+	}
+	if err := tryWrite(dir, fs); err != nil {
+		_ = lock.Close()
+		return nil, refuseOpen(dir, err)
+	}
+	return lock, nil
+}
+
+// lockHeld tells another holder of the lock from a folder that can't be
+// written, and finds the holder's pid where it can (else 0).
+func lockHeld(dir string, fs vfs.FS, err error) (bool, int) {
+	if errors.Is(err, syscall.EAGAIN) {
+		if fs != vfs.Default {
+			return true, 0
+		}
+		return true, lockHolder(fs.PathJoin(dir, "LOCK"))
+	}
+	if _, errno := errors.AsType[syscall.Errno](err); errno {
+		return false, 0
+	}
+	// Pebble's table of this process's own locks speaks without an error
+	// number. The file must not be opened here: closing it would free the lock.
+	return true, os.Getpid()
+}
+
+// lockHolder asks the kernel who holds the lock; 0: nobody, or somebody in another pid namespace.
+func lockHolder(path string) int {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = f.Close() }()
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock); err != nil || lock.Type == unix.F_UNLCK {
+		return 0
+	}
+	return int(lock.Pid)
+}
+
+// probeBytes is enough for the files that Pebble makes when it opens, so that a
+// full disk is met here, where it is an error, and not there, where it may be an end.
+const probeBytes = 256 << 10
+
+func tryWrite(dir string, fs vfs.FS) error {
+	path := fs.PathJoin(dir, "write-probe")
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, probeBytes))
+	if err == nil {
+		err = f.Sync() // some file systems find out only here that they are full
+	}
+	return errors.Join(err, f.Close(), fs.Remove(path))
+}
+
+func refuseSecond(dir string, pid int) *vm.Refusal {
+	who := "another daemon"
+	if pid != 0 {
+		who = fmt.Sprintf("a daemon that runs already (pid %d)", pid)
+	}
+	return &vm.Refusal{
+		Code: vm.Unavailable, Why: fmt.Sprintf("the state folder %s belongs to %s", dir, who),
+		Try: "stop that one first, or choose another folder",
+	}
+}
+
+// refuseOpen says in one line why the folder can't be used.
+func refuseOpen(dir string, err error) *vm.Refusal {
+	r := &vm.Refusal{Code: vm.Unavailable}
+	inner, isRefusal := errors.AsType[*vm.Refusal](err)
+	switch {
+	case isRefusal:
+		r.Why, r.Try = fmt.Sprintf("the state folder %s can't be used: %s", dir, inner.Why), inner.Try
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EEXIST):
+		r.Code, r.Why = vm.Invalid, fmt.Sprintf("the state folder %s is not a folder", dir)
+		r.Try = "choose another path"
+	case errors.Is(err, syscall.EROFS):
+		r.Why, r.Try = fmt.Sprintf("the state folder %s is on a read-only file system", dir), "mount it writable"
+	case errors.Is(err, os.ErrPermission):
+		r.Why = fmt.Sprintf("the state folder %s may not be read and written by uid %d", dir, os.Geteuid())
+		r.Try = "give it to that user, or start as its owner"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		r.Why, r.Try = fmt.Sprintf("no space is left on the disk of the state folder %s", dir), "free at least 8 MiB there"
+	case pebble.IsCorruptionError(err):
+		r.Why = fmt.Sprintf("the store in %s is damaged: %s", dir, oneLine(err))
+		r.Try = "restore the folder from a backup, or move it away: running VMs live on"
+	default:
+		r.Why = fmt.Sprintf("the store in %s can't be opened: %s", dir, oneLine(err))
+	}
+	return r
+}
+
+// oneLine bounds what a library says.
+func oneLine(err error) string {
+	return fmt.Sprintf("%.300s", strings.Join(strings.Fields(err.Error()), " "))
+}

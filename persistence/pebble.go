@@ -1,0 +1,227 @@
+package persistence
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Sizes of Pebble for a store of a few MiB.
+const (
+	cacheBytes    = 2 << 20
+	memtableBytes = 2 << 20 // starts small and doubles up to this
+	openFiles     = 128
+
+	// formatVersion is pinned: raising it is one way, so a release may do that
+	// only when the release before it can read the new format. This one has
+	// sync offsets in the log's chunks, which tell a torn tail from a damaged log.
+	formatVersion = pebble.FormatWALSyncChunks
+
+	// lastWords is the time between the error of a Commit and the end of the
+	// process, so that the caller hears of it.
+	lastWords = 200 * time.Millisecond
+)
+
+// Options are what Open may be told; the zero value is right for a daemon.
+type Options struct {
+	FS vfs.FS // nil: the disk
+	// Log takes what the store has to say. It may be called from any goroutine. Nil: nothing is said.
+	Log func(level Level, message string)
+	// Fatal ends the process, non-zero, because of an error of the disk. It must
+	// not return. Nil: one line on standard error and exit status 1.
+	Fatal func(message string)
+	// Observe is told how long each successful Commit, Note and SetMeta took, sync included.
+	Observe func(took time.Duration)
+}
+
+// Level is the weight of a line of the log.
+type Level string
+
+// The levels.
+const (
+	Debug Level = "debug" // Pebble's own chatter
+	Info  Level = "info"
+	Warn  Level = "warn"  // the disk is slow or nearly full
+	Error Level = "error" // something is damaged, or the process is about to end
+)
+
+func (o *Options) fill() {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Log == nil {
+		o.Log = func(Level, string) {}
+	}
+	if o.Fatal == nil {
+		o.Fatal = func(message string) {
+			fmt.Fprintln(os.Stderr, message)
+			os.Exit(1)
+		}
+	}
+	if o.Observe == nil {
+		o.Observe = func(time.Duration) {}
+	}
+}
+
+// Pebble is the Store on disk.
+type Pebble struct {
+	journal
+
+	dir  string
+	o    Options
+	db   *pebble.DB
+	lock *pebble.Lock
+	said *pebbleLog
+
+	order sync.Mutex // held while a batch gets its number and goes into the log: both have one order
+	next  uint64     // the last number given
+
+	inUse  sync.RWMutex // read: a method is under way
+	closed bool
+
+	failure atomic.Pointer[error] // the first error of the disk: final
+	commits atomic.Uint64
+	failed  atomic.Uint64
+}
+
+// Open opens the store in the folder and makes it where it isn't there. Every
+// error is a *vm.Refusal: the folder belongs to another daemon, can't be used,
+// has no space left, or was written by a newer version.
+func Open(dir string, o Options) (*Pebble, error) {
+	o.fill()
+	p := &Pebble{dir: dir, o: o}
+	p.said = &pebbleLog{log: o.Log, fatal: p.fatal}
+	lock, err := takeFolder(dir, o.FS)
+	if err != nil {
+		return nil, err
+	}
+	p.lock = lock
+	if err := p.open(); err != nil {
+		_ = lock.Close()
+		return nil, refuseOpen(dir, err)
+	}
+	return p, nil
+}
+
+// open turns what Pebble panics with into an error: it does so for some faults
+// of the disk, and a person should read a sentence.
+func (p *Pebble) open() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = panicked(r)
+		}
+	}()
+	cache := pebble.NewCache(cacheBytes)
+	defer cache.Unref()
+	p.db, err = pebble.Open(p.dir, &pebble.Options{
+		FS: p.o.FS, Lock: p.lock, Cache: cache, MemTableSize: memtableBytes, MaxOpenFiles: openFiles,
+		FormatMajorVersion: formatVersion, Logger: p.said, EventListener: p.said.listener(),
+	})
+	if err != nil {
+		return err
+	}
+	if err = p.settle(); err != nil {
+		_ = p.db.Close()
+		return err
+	}
+	p.said.opened.Store(true)
+	return nil
+}
+
+// settle brings the keys up to date and finds the end of the journal.
+func (p *Pebble) settle() error {
+	if err := migrate(p.db, migrations); err != nil {
+		return err
+	}
+	last, err := lastEvent(dbReader{p.db})
+	p.next = last
+	p.reached(last)
+	return err
+}
+
+// Close implements Store. A store that failed is left as it is: its process is about to end.
+func (p *Pebble) Close() error {
+	p.inUse.Lock()
+	defer p.inUse.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	if err := p.broke(); err != nil {
+		return err
+	}
+	if err := p.db.Close(); err != nil {
+		return fmt.Errorf("closing the store in %s: %v", p.dir, err)
+	}
+	return p.lock.Close()
+}
+
+// enter says whether the store is open, and keeps it so until leave.
+func (p *Pebble) enter() error {
+	p.inUse.RLock()
+	if p.closed {
+		p.inUse.RUnlock()
+		return ErrClosed
+	}
+	return nil
+}
+
+func (p *Pebble) leave() { p.inUse.RUnlock() }
+
+// broke is the error that ended the store's life, or nil.
+func (p *Pebble) broke() error {
+	if err := p.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// breakDown keeps the first error of the disk, which all later commits return,
+// and ends the process a moment later.
+func (p *Pebble) breakDown(cause error) error {
+	err := fmt.Errorf("writing to the store in %s: %w", p.dir, cause)
+	if p.failure.CompareAndSwap(nil, &err) {
+		p.o.Log(Error, err.Error())
+		time.AfterFunc(lastWords, func() { p.o.Fatal(endOfStore(p.dir, cause.Error())) })
+	}
+	return p.broke()
+}
+
+// fatal is where Pebble ends the process by itself.
+func (p *Pebble) fatal(message string) {
+	err := fmt.Errorf("writing to the store in %s: %s", p.dir, message)
+	p.failure.CompareAndSwap(nil, &err)
+	p.o.Fatal(endOfStore(p.dir, message))
+	select {} // Pebble goes on with damaged state if this returns
+}
+
+func endOfStore(dir, why string) string {
+	return fmt.Sprintf("the store in %s failed, so the daemon ends; the VMs live on: %s", dir, why)
+}
+
+// Metrics are figures of the store for the metrics page; latencies come by Options.Observe.
+type Metrics struct {
+	Commits   uint64 // batches that were written and synced
+	Failed    uint64 // batches that were not
+	DiskBytes uint64 // all files of the store
+	LogBytes  uint64 // the write-ahead log
+	LastEvent uint64
+}
+
+// Metrics reads the figures; the zero value after Close.
+func (p *Pebble) Metrics() Metrics {
+	if p.enter() != nil {
+		return Metrics{}
+	}
+	defer p.leave()
+	m := p.db.Metrics()
+	return Metrics{
+		Commits: p.commits.Load(), Failed: p.failed.Load(), DiskBytes: m.DiskSpaceUsage(),
+		LogBytes: m.WAL.PhysicalSize, LastEvent: p.LastEvent(),
+	}
+}
