@@ -1,0 +1,232 @@
+package specfile
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/blixard/blixard/vm"
+	"github.com/goccy/go-yaml/ast"
+)
+
+// fields says what each field of a mapping does with its value.
+type fields map[string]func(path string, n ast.Node)
+
+func (f *reader) spec(n ast.Node) (s vm.Spec) {
+	f.object("", n, fields{
+		"name":      text(f, &s.Name),
+		"cpus":      f.integer(&s.CPUs),
+		"memory":    f.size(&s.Memory),
+		"boot":      f.boot(&s.Boot),
+		"disks":     list(f, &s.Disks, f.disk),
+		"networks":  list(f, &s.Networks, f.network),
+		"restart":   f.restart(&s.Restart),
+		"autostart": f.autostart(&s.Autostart),
+		"health":    list(f, &s.Health, f.probe(&s.Start)),
+		"start":     f.mapping(fields{"timeout": f.duration(&s.Start.Timeout)}),
+		"stop":      f.mapping(fields{"method": text(f, &s.Stop.Method), "timeout": f.duration(&s.Stop.Timeout)}),
+		"resources": f.mapping(fields{
+			"cpuWeight": f.integer(&s.Resources.CPUWeight),
+			"cpuQuota":  f.percent(&s.Resources.CPUQuota),
+			"ioWeight":  f.integer(&s.Resources.IOWeight),
+		}),
+	})
+	return s
+}
+
+func (f *reader) boot(b *vm.Boot) func(string, ast.Node) {
+	return f.mapping(fields{
+		"image":   text(f, &b.Image),
+		"kernel":  f.path(&b.Kernel),
+		"initrd":  f.path(&b.Initrd),
+		"cmdline": text(f, &b.Cmdline),
+		"disk":    f.path(&b.Disk),
+		"runner":  f.later,
+	})
+}
+
+func (f *reader) disk(path string, n ast.Node) (d vm.Disk) {
+	f.object(path, n, fields{
+		"name":     text(f, &d.Name),
+		"size":     f.size(&d.Size),
+		"path":     f.path(&d.Path),
+		"readOnly": f.truth(&d.ReadOnly),
+	})
+	return d
+}
+
+// network takes the short form "user" too.
+func (f *reader) network(path string, n ast.Node) (w vm.Network) {
+	if _, ok := n.(*ast.StringNode); ok {
+		text(f, &w.Mode)(path, n)
+		return w
+	}
+	f.object(path, n, fields{
+		"mode":   text(f, &w.Mode),
+		"mac":    text(f, &w.MAC),
+		"bridge": f.later,
+	})
+	return w
+}
+
+func (f *reader) restart(r *vm.Restart) func(string, ast.Node) {
+	return f.mapping(fields{
+		"policy": text(f, &r.Policy),
+		"delay": f.mapping(fields{
+			"initial": f.duration(&r.Delay.Initial),
+			"factor":  f.number(&r.Delay.Factor),
+			"max":     f.duration(&r.Delay.Max),
+			"jitter":  f.number(&r.Delay.Jitter),
+		}),
+		"delays": list(f, &r.Delays, func(path string, n ast.Node) (d time.Duration) {
+			f.duration(&d)(path, n)
+			return d
+		}),
+		"budget":     f.mapping(fields{"attempts": f.integer(&r.Budget.Attempts), "window": f.duration(&r.Budget.Window)}),
+		"resetAfter": f.duration(&r.ResetAfter),
+	})
+}
+
+func (f *reader) autostart(a *vm.Autostart) func(string, ast.Node) {
+	return f.mapping(fields{
+		"policy":    text(f, &a.Policy),
+		"priority":  f.integer(&a.Priority),
+		"dependsOn": f.later,
+	})
+}
+
+// laterChecks are known by name, so that their refusal says what is missing.
+var laterChecks = map[vm.CheckType]bool{"http": true, "tcp": true, "exec": true, "process": true}
+
+// probe reads one health check. Its startup is how long the guest may take
+// until the check first passes: the start as a whole takes the longest of them.
+func (f *reader) probe(start *vm.Start) func(string, ast.Node) vm.Check {
+	return func(path string, n ast.Node) (c vm.Check) {
+		var startup time.Duration
+		f.object(path, n, fields{
+			"type": func(path string, n ast.Node) {
+				if text(f, &c.Type)(path, n); laterChecks[c.Type] {
+					f.fail(f.places[path], "the type guest-agent, console or vmm", "not yet supported: health type %s", c.Type)
+				}
+			},
+			"interval":  f.duration(&c.Interval),
+			"timeout":   f.duration(&c.Timeout),
+			"failures":  f.integer(&c.Failures),
+			"successes": f.integer(&c.Successes),
+			"healthy":   text(f, &c.Healthy),
+			"unhealthy": text(f, &c.Unhealthy),
+			"startup":   f.duration(&startup),
+			"url":       f.later,
+			"role":      f.later,
+			"port":      f.later,
+			"command":   f.later,
+		})
+		start.Timeout = max(start.Timeout, startup)
+		return c
+	}
+}
+
+// later refuses what a spec may say one day: silence would look like consent.
+func (f *reader) later(path string, n ast.Node) {
+	f.fail(f.places[path], "leave it out", "not yet supported: %s", path)
+}
+
+// path is a file or folder; a relative one starts at the folder of the spec file.
+func (f *reader) path(to *string) func(string, ast.Node) {
+	return func(path string, n ast.Node) {
+		if text(f, to)(path, n); *to != "" && !filepath.IsAbs(*to) {
+			*to = filepath.Join(f.folder, *to)
+		}
+	}
+}
+
+func (f *reader) mapping(known fields) func(string, ast.Node) {
+	return func(path string, n ast.Node) { f.object(path, n, known) }
+}
+
+func list[T any](f *reader, to *[]T, item func(string, ast.Node) T) func(string, ast.Node) {
+	return func(path string, n ast.Node) {
+		if n.Type() == ast.NullType {
+			return
+		}
+		seq, ok := n.(*ast.SequenceNode)
+		if !ok {
+			f.fail(placeOf(firstToken(n)), "- …", "%s is a list, this is %s", path, kind(n))
+			return
+		}
+		for i, v := range seq.Values {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			f.places[at] = placeOf(firstToken(v))
+			if *to = append(*to, item(at, v)); f.problem != nil {
+				return
+			}
+		}
+	}
+}
+
+// object gives each field of a mapping to the one that knows it.
+func (f *reader) object(path string, n ast.Node, known fields) {
+	var values []*ast.MappingValueNode
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		values = n.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{n}
+	case *ast.NullNode:
+		return
+	default:
+		f.fail(placeOf(firstToken(n)), "field: value", "%s is a mapping, this is %s", or(path, "a VM"), kind(n))
+		return
+	}
+	seen := make(map[string]bool, len(values))
+	for _, v := range values {
+		key, at := keyText(v.Key), placeOf(v.Key.GetToken())
+		set, ok := known[key]
+		full := key
+		if path != "" {
+			full = path + "." + key
+		}
+		switch {
+		case seen[key]:
+			f.fail(at, "leave one of them", "%s is here twice", full)
+		case ok:
+			seen[key] = true
+			f.places[full] = at
+			set(full, v.Value)
+		default:
+			f.unknown(at, key, path, known)
+		}
+		if f.problem != nil {
+			return
+		}
+	}
+}
+
+func (f *reader) unknown(at place, key, path string, known fields) {
+	meant, try := suggest(key, path, known)
+	if meant != "" {
+		meant = ", did you mean " + meant + "?"
+	}
+	f.fail(at, try, "unknown field %s%s%s", cut(key), inside(path), meant)
+}
+
+func keyText(k ast.MapKeyNode) string {
+	if s, ok := k.(*ast.StringNode); ok {
+		return s.Value
+	}
+	return k.GetToken().Value
+}
+
+func inside(path string) string {
+	if path == "" {
+		return ""
+	}
+	return " in " + path
+}
+
+func or(s, instead string) string {
+	if s == "" {
+		return instead
+	}
+	return s
+}

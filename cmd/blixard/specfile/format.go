@@ -1,0 +1,142 @@
+package specfile
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/blixard/blixard/vm"
+	"github.com/goccy/go-yaml"
+)
+
+// Format writes a spec as people write it, every field shown. Parse of it
+// gives the same spec.
+func Format(s vm.Spec) ([]byte, error) {
+	out, err := yaml.MarshalWithOptions(Tree(s), yaml.IndentSequence(true))
+	if err != nil {
+		return nil, fmt.Errorf("writing the spec of %s: %v", s.Name, err)
+	}
+	return out, nil
+}
+
+// Tree is the spec for a larger YAML document.
+func Tree(s vm.Spec) yaml.MapSlice {
+	m := yaml.MapSlice{
+		{Key: "name", Value: string(s.Name)},
+		{Key: "cpus", Value: s.CPUs},
+		{Key: "memory", Value: s.Memory.String()},
+		{Key: "boot", Value: bootTree(s.Boot)},
+	}
+	var disks, networks, health []any
+	for _, d := range s.Disks {
+		disks = append(disks, diskTree(d))
+	}
+	for _, n := range s.Networks {
+		networks = append(networks, networkTree(n))
+	}
+	for _, c := range s.Health {
+		health = append(health, checkTree(c))
+	}
+	m = some(m, "disks", disks)
+	m = some(m, "networks", networks)
+	m = append(m, yaml.MapItem{Key: "restart", Value: restartTree(s.Restart)}, yaml.MapItem{Key: "autostart", Value: yaml.MapSlice{
+		{Key: "policy", Value: s.Autostart.Policy}, {Key: "priority", Value: s.Autostart.Priority},
+	}})
+	m = some(m, "health", health)
+	return append(
+		m,
+		yaml.MapItem{Key: "start", Value: yaml.MapSlice{{Key: "timeout", Value: span(s.Start.Timeout)}}},
+		yaml.MapItem{Key: "stop", Value: yaml.MapSlice{{Key: "method", Value: s.Stop.Method}, {Key: "timeout", Value: span(s.Stop.Timeout)}}},
+		yaml.MapItem{Key: "resources", Value: yaml.MapSlice{
+			{Key: "cpuWeight", Value: s.Resources.CPUWeight},
+			{Key: "cpuQuota", Value: strconv.Itoa(s.Resources.CPUQuota) + "%"},
+			{Key: "ioWeight", Value: s.Resources.IOWeight},
+		}},
+	)
+}
+
+func bootTree(b vm.Boot) (m yaml.MapSlice) {
+	m = said(m, "image", b.Image)
+	m = said(m, "kernel", b.Kernel)
+	m = said(m, "initrd", b.Initrd)
+	m = said(m, "cmdline", b.Cmdline)
+	return said(m, "disk", b.Disk)
+}
+
+func diskTree(d vm.Disk) yaml.MapSlice {
+	m := yaml.MapSlice{{Key: "name", Value: d.Name}}
+	if d.Size != 0 {
+		m = said(m, "size", d.Size.String())
+	}
+	m = said(m, "path", d.Path)
+	return append(m, yaml.MapItem{Key: "readOnly", Value: d.ReadOnly})
+}
+
+func networkTree(n vm.Network) yaml.MapSlice {
+	mac := n.MAC
+	if mac == "" {
+		mac = "auto"
+	}
+	return yaml.MapSlice{{Key: "mode", Value: n.Mode}, {Key: "mac", Value: mac}}
+}
+
+func restartTree(r vm.Restart) yaml.MapSlice {
+	m := yaml.MapSlice{{Key: "policy", Value: string(r.Policy)}}
+	m = append(m, yaml.MapItem{Key: "delay", Value: yaml.MapSlice{
+		{Key: "initial", Value: span(r.Delay.Initial)},
+		{Key: "factor", Value: r.Delay.Factor},
+		{Key: "max", Value: span(r.Delay.Max)},
+		{Key: "jitter", Value: r.Delay.Jitter},
+	}})
+	var delays []any
+	for _, d := range r.Delays {
+		delays = append(delays, span(d))
+	}
+	m = some(m, "delays", delays)
+	return append(
+		m,
+		yaml.MapItem{Key: "budget", Value: yaml.MapSlice{
+			{Key: "attempts", Value: r.Budget.Attempts}, {Key: "window", Value: span(r.Budget.Window)},
+		}},
+		yaml.MapItem{Key: "resetAfter", Value: span(r.ResetAfter)},
+	)
+}
+
+func checkTree(c vm.Check) yaml.MapSlice {
+	m := yaml.MapSlice{
+		{Key: "type", Value: string(c.Type)},
+		{Key: "interval", Value: span(c.Interval)},
+		{Key: "timeout", Value: span(c.Timeout)},
+		{Key: "failures", Value: c.Failures},
+		{Key: "successes", Value: c.Successes},
+	}
+	m = said(m, "healthy", c.Healthy)
+	return said(m, "unhealthy", c.Unhealthy)
+}
+
+func said(m yaml.MapSlice, key, value string) yaml.MapSlice {
+	if value == "" {
+		return m
+	}
+	return append(m, yaml.MapItem{Key: key, Value: value})
+}
+
+func some(m yaml.MapSlice, key string, values []any) yaml.MapSlice {
+	if len(values) == 0 {
+		return m
+	}
+	return append(m, yaml.MapItem{Key: key, Value: values})
+}
+
+// span is a duration without the zeros that time.Duration ends in: 10m, not 10m0s.
+func span(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
