@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -133,7 +134,7 @@ func (l *Launch) kernel() []string {
 		return kernelArgs(Image{Kernel: b.Kernel, Initrd: b.Initrd, Cmdline: b.Cmdline})
 	}
 	image := l.Image
-	image.Cmdline = l.leanCmdline(image.Cmdline, b.Cmdline)
+	image.Cmdline = l.cmdline()
 	return kernelArgs(image)
 }
 
@@ -148,26 +149,17 @@ func kernelArgs(i Image) []string {
 	return out
 }
 
-// leanCmdline is the command line of an image: what was measured to shorten the
-// boot of Debian's kernel, then the image's words, then the spec's.
-func (l *Launch) leanCmdline(more ...string) string {
-	words := "console=ttyS0 quiet loglevel=0 8250.nr_uarts=1 tsc=reliable no_timer_check lpj=5000000" +
-		" random.trust_cpu=on reboot=t panic=-1 mitigations=off nokaslr audit=0 apparmor=0 cryptomgr.notests" +
-		" initcall_blacklist=init_kprobe_trace,cubictcp_register,load_system_certificate_list,slab_sysfs_init," +
-		"crypto_kdf108_init,hpet_init"
-	if l.Spec.CPUs <= 1 {
-		words += " noreplace-smp"
-	}
+// cmdline is the command line of an image: its own words, what depends on this
+// host, then the spec's words, of which the last counts where two disagree.
+func (l *Launch) cmdline() string {
+	words := []string{l.Image.Cmdline}
 	if l.Accel == AccelTCG && l.TSCKHz > 0 {
-		// The guest's own calibration fails on a busy host, and then it ticks for ever.
-		words += " tsc_early_khz=" + strconv.Itoa(l.TSCKHz)
+		// The guest's own calibration fails on a busy host, and then it ticks at
+		// full rate for ever: 5 % of a core for each idle guest.
+		words = append(words, "tsc_early_khz="+strconv.Itoa(l.TSCKHz))
 	}
-	for _, m := range more {
-		if m != "" {
-			words += " " + m
-		}
-	}
-	return words
+	words = append(words, l.Spec.Boot.Cmdline)
+	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
 }
 
 // devices are those of every guest that may have devices. The panic device

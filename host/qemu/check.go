@@ -64,7 +64,7 @@ func (l *Launch) checkBoot() error {
 			ways++
 		}
 	}
-	line := l.leanCmdline(l.Image.Cmdline, b.Cmdline)
+	line := l.cmdline()
 	if b.Kernel != "" {
 		line = b.Cmdline
 	}

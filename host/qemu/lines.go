@@ -18,22 +18,26 @@ type lines struct {
 	limit int
 	buf   []byte // what was read and not yet returned
 	seen  int    // bytes of buf that hold no newline
-	spare []byte
+	spare []byte // what buf lies in
+	lost  int    // bytes that the last errLineTooLong threw away
 }
 
 // next returns a line without its newline. It is valid until the next call.
+// After errLineTooLong the rest of that line looks like a line of its own.
 func (l *lines) next() ([]byte, error) {
 	for {
 		if i := bytes.IndexByte(l.buf[l.seen:], '\n'); i >= 0 {
 			line := l.buf[:l.seen+i]
 			l.buf, l.seen = l.buf[l.seen+i+1:], 0
 			if len(line) > l.limit {
+				l.lost = len(line)
 				return nil, errLineTooLong
 			}
 			return line, nil
 		}
 		l.seen = len(l.buf)
 		if l.seen > l.limit {
+			l.lost, l.buf, l.seen = l.seen, nil, 0
 			return nil, errLineTooLong
 		}
 		if err := l.fill(); err != nil {

@@ -35,12 +35,13 @@ type session struct {
 
 	writing sync.Mutex // one line at a time
 
-	mu      sync.Mutex
-	next    uint64
-	answers map[uint64]chan message
-	why     error
-	queue   []host.Notice
-	telling bool // a goroutine empties the queue
+	mu       sync.Mutex
+	next     uint64
+	answers  map[uint64]chan message
+	why      error
+	queue    []host.Notice
+	telling  bool // a goroutine empties the queue
+	attached bool // Attach has returned the session: from now on its loss is told
 }
 
 // Attach opens the control session; see host.Driver. The socket has been
@@ -55,6 +56,12 @@ func (d *Driver) Attach(ctx context.Context, f host.Paths, notice func(host.Noti
 		s.Close()
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why != nil {
+		return nil, host.Fail(host.Gone, "attach to the VMM", s.why)
+	}
+	s.attached = true
 	return s, nil
 }
 
@@ -173,10 +180,11 @@ func (s *session) end(why error) {
 		return
 	}
 	s.why = why
+	attached := s.attached
 	s.mu.Unlock()
 	_ = s.conn.Close() // nothing was promised to be written
 	close(s.ended)
-	if !errors.Is(why, errClosed) {
+	if attached && !errors.Is(why, errClosed) {
 		s.tell(host.Notice{Kind: host.NoticeLost, Detail: clip(why.Error()), At: time.Now()})
 	}
 }
@@ -195,7 +203,10 @@ func (s *session) call(ctx context.Context, command string) (json.RawMessage, er
 	id, answer := s.expect()
 	defer s.forget(id)
 	if err := s.send(ctx, request{Execute: command, ID: id}); err != nil {
-		return nil, host.Fail(host.Transient, command, err)
+		if ctx.Err() != nil {
+			return nil, host.Fail(host.Transient, command, err)
+		}
+		return nil, host.Fail(host.Gone, command, err)
 	}
 	select {
 	case m := <-answer:
