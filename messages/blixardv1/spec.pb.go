@@ -438,7 +438,7 @@ type Delay struct {
 	Initial       *durationpb.Duration   `protobuf:"bytes,1,opt,name=initial,proto3" json:"initial,omitempty"`
 	Factor        float64                `protobuf:"fixed64,2,opt,name=factor,proto3" json:"factor,omitempty"`
 	Max           *durationpb.Duration   `protobuf:"bytes,3,opt,name=max,proto3" json:"max,omitempty"`
-	Jitter        *float64               `protobuf:"fixed64,4,opt,name=jitter,proto3,oneof" json:"jitter,omitempty"` // 0.1 = 10 %
+	Jitter        float64                `protobuf:"fixed64,4,opt,name=jitter,proto3" json:"jitter,omitempty"` // 0.1 = 10 %; 0 beside initial, factor and max: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -495,8 +495,8 @@ func (x *Delay) GetMax() *durationpb.Duration {
 }
 
 func (x *Delay) GetJitter() float64 {
-	if x != nil && x.Jitter != nil {
-		return *x.Jitter
+	if x != nil {
+		return x.Jitter
 	}
 	return 0
 }
@@ -900,13 +900,12 @@ const file_blixard_v1_spec_proto_rawDesc = "" +
 	"\x06delays\x18\x03 \x03(\v2\x19.google.protobuf.DurationR\x06delays\x12*\n" +
 	"\x06budget\x18\x04 \x01(\v2\x12.blixard.v1.BudgetR\x06budget\x12:\n" +
 	"\vreset_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"resetAfter\"\xa9\x01\n" +
+	"resetAfter\"\x99\x01\n" +
 	"\x05Delay\x123\n" +
 	"\ainitial\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\ainitial\x12\x16\n" +
 	"\x06factor\x18\x02 \x01(\x01R\x06factor\x12+\n" +
-	"\x03max\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03max\x12\x1b\n" +
-	"\x06jitter\x18\x04 \x01(\x01H\x00R\x06jitter\x88\x01\x01B\t\n" +
-	"\a_jitter\"W\n" +
+	"\x03max\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03max\x12\x16\n" +
+	"\x06jitter\x18\x04 \x01(\x01R\x06jitter\"W\n" +
 	"\x06Budget\x12\x1a\n" +
 	"\battempts\x18\x01 \x01(\x05R\battempts\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\"?\n" +
@@ -993,7 +992,6 @@ func file_blixard_v1_spec_proto_init() {
 	if File_blixard_v1_spec_proto != nil {
 		return
 	}
-	file_blixard_v1_spec_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

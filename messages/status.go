@@ -1,0 +1,126 @@
+package messages
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/vm"
+)
+
+// VMToProto is the record as status shows it. What is left of the crash budget
+// is a policy's answer: the gateway adds inWindow and remaining.
+func VMToProto(r vm.Record) *blixardv1.VM {
+	s := r.State
+	out := &blixardv1.VM{
+		Name: text(string(r.Spec.Name)), Uid: text(string(r.ID)), Intent: s.Intent.String(), Phase: s.Phase.String(),
+		Reason: text(s.Reason), Health: s.Health.String(), Incarnation: uint64(s.Incarnation), Revision: uint64(s.Revision),
+		Restarts: &blixardv1.Restarts{
+			Count: s.Restarts, Budget: int32(r.Spec.Restart.Budget.Attempts), Window: durationpb.New(r.Spec.Restart.Budget.Window),
+		},
+		Reservation: &blixardv1.Reservation{
+			Cpus: int32(r.Reservation.CPUs), MemoryBytes: int64(r.Reservation.Memory), DiskBytes: int64(r.Reservation.Disk),
+		},
+		Spec: SpecToProto(r.Spec), PhaseSince: stamp(s.PhaseSince), Deadline: stamp(s.Deadline), ReadyAt: stamp(s.ReadyAt),
+		HealthSince: stamp(s.HealthSince), HealthWhy: text(s.HealthWhy), CreatedAt: stamp(s.CreatedAt), Crashes: s.Crashes,
+		Probes: probes(r),
+	}
+	if p := s.Process; p != nil {
+		out.Pid, out.Launcher, out.Unit, out.StartedAt = int32(p.PID), p.Launcher, text(p.Unit), stamp(s.LaunchedAt)
+	}
+	if s.Phase == vm.Backoff {
+		out.Restarts.NextRetryAt = out.GetDeadline()
+	}
+	if e := s.LastExit; e != nil {
+		out.Restarts.Delay = durationpb.New(e.Decision.After)
+		out.LastExit = lastExit(*e)
+	}
+	return out
+}
+
+// probes shows each check. The record holds one judgement of all of them, which
+// is a single probe's own only where there is one.
+func probes(r vm.Record) []*blixardv1.Probe {
+	var out []*blixardv1.Probe
+	for _, c := range r.Spec.Health {
+		p := &blixardv1.Probe{
+			Type: string(c.Type), Health: vm.HealthUnknown.String(), Interval: durationpb.New(c.Interval),
+			Timeout: durationpb.New(c.Timeout), Failures: int32(c.Failures), Successes: int32(c.Successes),
+		}
+		if len(r.Spec.Health) == 1 {
+			p.Health, p.Why, p.Since = r.State.Health.String(), text(r.State.HealthWhy), stamp(r.State.HealthSince)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func lastExit(c vm.Crash) *blixardv1.LastExit {
+	out := &blixardv1.LastExit{
+		Cause: string(c.Failure.Cause), Evidence: text(c.Failure.Evidence), At: stamp(c.Failure.At), Charged: c.Decision.Charged,
+		Incarnation: uint64(c.Failure.Incarnation), Crash: c.Number, Decision: decision(c.Decision),
+	}
+	out.ExitCode, out.Signal = exit(c.Failure.Exit)
+	return out
+}
+
+// exit keeps "exited with 0" and "nobody knows" apart.
+func exit(e *vm.Exit) (code *int32, signal int32) {
+	if e == nil || !e.Known {
+		return nil, 0
+	}
+	if e.Signal != 0 {
+		return nil, int32(e.Signal)
+	}
+	c := int32(e.Code)
+	return &c, 0
+}
+
+func decision(d vm.Decision) *blixardv1.Decision {
+	if d.Do == "" {
+		return nil
+	}
+	return &blixardv1.Decision{Do: string(d.Do), After: durationpb.New(d.After), Charged: d.Charged, Rule: text(d.Rule), Why: text(d.Why)}
+}
+
+// CrashToProto is one death.
+func CrashToProto(c vm.Crash) *blixardv1.Crash {
+	out := &blixardv1.Crash{
+		Number: c.Number, Incarnation: uint64(c.Failure.Incarnation), Cause: string(c.Failure.Cause),
+		Evidence: text(c.Failure.Evidence), At: stamp(c.Failure.At), Ready: c.Failure.Ready,
+		Uptime: durationpb.New(c.Uptime), Decision: decision(c.Decision),
+	}
+	out.ExitCode, out.Signal = exit(c.Failure.Exit)
+	return out
+}
+
+// EventToProto is one line of the journal.
+func EventToProto(e vm.Entry) *blixardv1.Event {
+	out := &blixardv1.Event{
+		Sequence: e.Sequence, At: stamp(e.At), Vm: text(string(e.Name)), Uid: text(string(e.VM)), Kind: text(e.Kind),
+		From: e.From.String(), To: e.To.String(), Incarnation: uint64(e.Incarnation), Revision: uint64(e.Revision),
+		Cause: string(e.Cause), Decision: string(e.Decision), Why: text(e.Why), By: text(e.By),
+	}
+	if e.Delay != 0 {
+		out.Delay = durationpb.New(e.Delay)
+	}
+	return out
+}
+
+// text makes valid UTF-8 of what may come from a guest: one stray byte must not
+// make a whole list impossible to encode (P13, P15).
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// stamp is absent for the zero time, and for one that RFC 3339 can't write.
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	if p := timestamppb.New(t); p.IsValid() {
+		return p
+	}
+	return nil
+}
