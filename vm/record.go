@@ -38,7 +38,7 @@ type State struct {
 	HealthWhy   string      `json:"healthWhy,omitempty"`
 	Ledger      []time.Time `json:"ledger,omitempty"` // charged failures since the last reset, oldest first, at most MaxLedger
 	Tries       int         `json:"tries"`            // consecutive charged failures: the exponent of the delay
-	Spared      int         `json:"spared,omitempty"`   // consecutive failures that were not charged: they slow the restarts and never end them
+	Spared      int         `json:"spared,omitempty"` // consecutive failures that were not charged: they slow the restarts and never end them
 	Restarts    uint64      `json:"restarts"`         // incarnations that supervision began
 	Crashes     uint64      `json:"crashes"`          // number of the last crash record
 	LastExit    *Crash      `json:"lastExit,omitempty"`

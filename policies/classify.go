@@ -1,0 +1,221 @@
+package policies
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// Evidence is all that is known of the end of an incarnation. The zero value
+// of a field means "not seen".
+type Evidence struct {
+	Incarnation vm.Incarnation
+	At          time.Time
+	Ready       bool // the guest had answered
+	Alive       bool // the VMM may still live
+	Launched    bool // a VMM was launched
+
+	BootChanged bool   // the node's boot id is another one than the incarnation's
+	KilledBy    string // who asked for the kill, or empty
+	KilledByUs  bool   // we killed it, for none of the reasons below
+	OOMCgroup   bool   // memory.events of its own limit counted a kill
+	OOMHost     bool   // the kernel killed it for the host's sake
+
+	// The VMM's own words. Reset and PoweredOff are those that ended the
+	// incarnation, not earlier reboots in place.
+	Panicked, DiskFailed, Reset, PoweredOff bool
+	Detail                                  string // what it said beside, may hold text of the guest
+
+	Console []byte // the last bytes of this incarnation's console
+	Stderr  string // the last bytes that the VMM wrote itself
+	Exit    *vm.Exit
+
+	StartError string // what a port said when the start failed
+	Permanent  bool   // that trying again would change nothing
+
+	Unhealthy string        // the verdict of the probes, or empty
+	Overdue   time.Duration // the deadline of the start that passed, or 0
+}
+
+// maxEvidence bounds what a guest can make us keep and print (P15).
+const maxEvidence = 240
+
+// panicMark begins the line with which every Linux kernel panics.
+var panicMark = []byte("Kernel panic - not syncing")
+
+// Classify finds the root cause, not the last domino: a guest that panics
+// makes its probes fail, for which we kill its VMM, whose exit then tells of a
+// SIGKILL. So what stands earlier in such a chain is asked first. Stall of the
+// host is no evidence: whoever gathers it leaves stalled probes out (P16).
+func Classify(e Evidence) vm.Failure {
+	cause, why := rootCause(e)
+	return vm.Failure{
+		Incarnation: e.Incarnation, Cause: cause, Evidence: oneLine(why, maxEvidence), At: e.At,
+		Exit: e.Exit, Alive: e.Alive, Ready: e.Ready,
+	}
+}
+
+func rootCause(e Evidence) (vm.Cause, string) {
+	console := panicLine(e.Console)
+	switch {
+	case e.BootChanged:
+		return vm.CauseHostReboot, "the node booted anew"
+	case e.KilledBy != "":
+		return vm.CauseOperator, "killed by " + e.KilledBy
+	case e.DiskFailed:
+		return vm.CauseIOError, with("a disk of the host failed and the guest was halted", e.Detail)
+	case e.Panicked:
+		return vm.CauseGuestPanic, with("the guest panicked", firstOf(console, e.Detail))
+	case e.OOMCgroup:
+		return vm.CauseOOMCgroup, with("killed at its own memory limit", e.Detail)
+	case e.OOMHost:
+		return vm.CauseOOMHost, with("killed because the host ran out of memory", e.Detail)
+	case console != "":
+		return vm.CauseGuestPanic, with("the guest's console shows a panic", console)
+	case e.Reset:
+		return vm.CauseGuestReset, with("the guest reset itself"+unready(e), e.Detail)
+	case e.PoweredOff:
+		return vm.CauseGuestPoweroff, with("the guest powered itself off"+unready(e), e.Detail)
+	case e.StartError != "" && e.Permanent:
+		return vm.CauseStartPermanent, e.StartError
+	case crashed(e.Exit):
+		return vm.CauseVMMCrash, with("the VMM crashed, "+ended(*e.Exit)+unready(e), lastLine(e.Stderr))
+	case e.Unhealthy != "":
+		return vm.CauseHealthFailed, e.Unhealthy
+	case e.Overdue > 0 && e.Launched:
+		return vm.CauseHealthFailed, "the guest did not answer within " + e.Overdue.String()
+	case e.Exit != nil && e.Exit.Known && !e.KilledByUs:
+		return fromExit(e)
+	case e.StartError != "":
+		return vm.CauseStartTransient, e.StartError
+	case e.Overdue > 0:
+		return vm.CauseStartTransient, "not prepared within " + e.Overdue.String()
+	case e.KilledByUs:
+		return vm.CauseUs, "killed by the node"
+	}
+	return vm.CauseUnknown, with("the VMM is gone and nobody saw how"+unready(e), lastLine(e.Stderr))
+}
+
+// fromExit is asked when nothing but the wait status speaks.
+func fromExit(e Evidence) (vm.Cause, string) {
+	x := *e.Exit
+	switch {
+	case x.Signal == sigTERM || x.Signal == sigINT || x.Signal == sigHUP:
+		return vm.CauseOperator, "somebody on the host ended the VMM, " + ended(x)
+	case x.Signal == 0 && x.Code == 0:
+		// QEMU ends with 0 only when it is told to: by its monitor or a signal that it handles.
+		return vm.CauseOperator, "somebody on the host told the VMM to quit" + unready(e)
+	case x.Signal == sigKILL:
+		// Nobody can say who sent it. It is charged, like an end that nobody saw.
+		return vm.CauseVMMCrash, "the VMM was " + ended(x) + unready(e)
+	}
+	return vm.CauseVMMCrash, with("the VMM "+ended(x)+unready(e), lastLine(e.Stderr))
+}
+
+// Signal numbers of Linux; they are the same on every architecture that runs QEMU guests of ours.
+const (
+	sigHUP, sigINT, sigQUIT, sigILL, sigTRAP, sigABRT, sigBUS, sigFPE = 1, 2, 3, 4, 5, 6, 7, 8
+	sigKILL, sigSEGV, sigTERM, sigXCPU, sigXFSZ, sigSYS               = 9, 11, 15, 24, 25, 31
+)
+
+var signalNames = map[int]string{
+	sigHUP: "HUP", sigINT: "INT", sigQUIT: "QUIT", sigILL: "ILL", sigTRAP: "TRAP", sigABRT: "ABRT", sigBUS: "BUS",
+	sigFPE: "FPE", sigKILL: "KILL", sigSEGV: "SEGV", sigTERM: "TERM", sigXCPU: "XCPU", sigXFSZ: "XFSZ", sigSYS: "SYS",
+}
+
+// crashed says whether the VMM ended by a signal that no kill of ours sends:
+// then it is the root, even where the probes had noticed first.
+func crashed(x *vm.Exit) bool {
+	if x == nil || !x.Known {
+		return false
+	}
+	switch x.Signal {
+	case sigQUIT, sigILL, sigTRAP, sigABRT, sigBUS, sigFPE, sigSEGV, sigXCPU, sigXFSZ, sigSYS:
+		return true
+	}
+	return false
+}
+
+func ended(x vm.Exit) string {
+	if x.Signal == 0 {
+		return "ended with status " + strconv.Itoa(x.Code)
+	}
+	s := "killed by signal " + strconv.Itoa(x.Signal)
+	if name := signalNames[x.Signal]; name != "" {
+		s += " (" + name + ")"
+	}
+	return s
+}
+
+func unready(e Evidence) string {
+	if e.Ready {
+		return ""
+	}
+	return " before the guest answered"
+}
+
+// panicLine is the first panic in the console's tail: later ones follow from it.
+func panicLine(console []byte) string {
+	i := bytes.Index(console, panicMark)
+	if i < 0 {
+		return ""
+	}
+	line := console[i:min(len(console), i+maxEvidence)]
+	if end := bytes.IndexAny(line, "\r\n"); end >= 0 {
+		line = line[:end]
+	}
+	return string(line)
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s[max(0, len(s)-4*maxEvidence):])
+	return strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func with(what, detail string) string {
+	if detail == "" {
+		return what
+	}
+	return what + ": " + detail
+}
+
+// oneLine makes text printable: control bytes and broken UTF-8 become \xNN,
+// so that nothing a guest wrote reaches a terminal as more than text (P15).
+func oneLine(s string, most int) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		piece := s[i : i+n]
+		if r == utf8.RuneError && n == 1 || r != ' ' && !unicode.IsPrint(r) {
+			piece = escaped(piece)
+		}
+		if b.Len()+len(piece) > most-len("…") {
+			b.WriteString("…")
+			break
+		}
+		b.WriteString(piece)
+		i += n
+	}
+	return b.String()
+}
+
+func escaped(s string) string {
+	const digits = "0123456789abcdef"
+	var b []byte
+	for i := range len(s) {
+		b = append(b, '\\', 'x', digits[s[i]>>4], digits[s[i]&15])
+	}
+	return string(b)
+}
