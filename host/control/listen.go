@@ -99,11 +99,11 @@ func bind(path string, mode os.FileMode, gid int) (*net.UnixListener, error) {
 		err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), 0) })
 		return errors.Join(err, failed)
 	}}
-	any, err := config.Listen(context.Background(), "unix", path)
+	socket, err := config.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fail("listen", err)
 	}
-	l := any.(*net.UnixListener)
+	l := socket.(*net.UnixListener)
 	if gid >= 0 {
 		err = os.Chown(path, -1, gid)
 	}

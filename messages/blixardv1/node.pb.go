@@ -683,12 +683,14 @@ func (x *ExplainVMRequest) GetName() string {
 type Explanation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Vm            *VM                    `protobuf:"bytes,1,opt,name=vm,proto3" json:"vm,omitempty"`
-	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`                 // a sentence: where it stands, since when, and why
-	Tried         []string               `protobuf:"bytes,3,rep,name=tried,proto3" json:"tried,omitempty"`                 // what was tried, oldest first
-	Next          string                 `protobuf:"bytes,4,opt,name=next,proto3" json:"next,omitempty"`                   // what happens next
-	NextAt        *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"` // when; absent: nothing is due by the clock
-	Rule          string                 `protobuf:"bytes,6,opt,name=rule,proto3" json:"rule,omitempty"`                   // which rule decided
-	Try           string                 `protobuf:"bytes,7,opt,name=try,proto3" json:"try,omitempty"`                     // what a person could do
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"` // what it is
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	Seen          string                 `protobuf:"bytes,4,opt,name=seen,proto3" json:"seen,omitempty"`                   // what was seen of it; may hold a guest's text
+	Tried         string                 `protobuf:"bytes,5,opt,name=tried,proto3" json:"tried,omitempty"`                 // what was tried; empty: nothing
+	Next          string                 `protobuf:"bytes,6,opt,name=next,proto3" json:"next,omitempty"`                   // what comes next
+	NextAt        *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"` // when at the latest; absent: nothing is waited for
+	Rule          string                 `protobuf:"bytes,8,opt,name=rule,proto3" json:"rule,omitempty"`                   // which rule decided
+	Can           []string               `protobuf:"bytes,9,rep,name=can,proto3" json:"can,omitempty"`                     // commands that a person can give now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,11 +739,25 @@ func (x *Explanation) GetState() string {
 	return ""
 }
 
-func (x *Explanation) GetTried() []string {
+func (x *Explanation) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Explanation) GetSeen() string {
+	if x != nil {
+		return x.Seen
+	}
+	return ""
+}
+
+func (x *Explanation) GetTried() string {
 	if x != nil {
 		return x.Tried
 	}
-	return nil
+	return ""
 }
 
 func (x *Explanation) GetNext() string {
@@ -765,11 +781,11 @@ func (x *Explanation) GetRule() string {
 	return ""
 }
 
-func (x *Explanation) GetTry() string {
+func (x *Explanation) GetCan() []string {
 	if x != nil {
-		return x.Try
+		return x.Can
 	}
-	return ""
+	return nil
 }
 
 type WaitVMRequest struct {
@@ -2205,15 +2221,17 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x0fListVMsResponse\x12 \n" +
 	"\x03vms\x18\x01 \x03(\v2\x0e.blixard.v1.VMR\x03vms\"&\n" +
 	"\x10ExplainVMRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xc8\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x8e\x02\n" +
 	"\vExplanation\x12\x1e\n" +
 	"\x02vm\x18\x01 \x01(\v2\x0e.blixard.v1.VMR\x02vm\x12\x14\n" +
-	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
-	"\x05tried\x18\x03 \x03(\tR\x05tried\x12\x12\n" +
-	"\x04next\x18\x04 \x01(\tR\x04next\x123\n" +
-	"\anext_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12\x12\n" +
-	"\x04rule\x18\x06 \x01(\tR\x04rule\x12\x10\n" +
-	"\x03try\x18\a \x01(\tR\x03try\"\xad\x01\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04seen\x18\x04 \x01(\tR\x04seen\x12\x14\n" +
+	"\x05tried\x18\x05 \x01(\tR\x05tried\x12\x12\n" +
+	"\x04next\x18\x06 \x01(\tR\x04next\x123\n" +
+	"\anext_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12\x12\n" +
+	"\x04rule\x18\b \x01(\tR\x04rule\x12\x10\n" +
+	"\x03can\x18\t \x03(\tR\x03can\"\xad\x01\n" +
 	"\rWaitVMRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05phase\x18\x02 \x01(\tR\x05phase\x12\x16\n" +
@@ -2414,72 +2432,73 @@ var file_blixard_v1_node_proto_depIdxs = []int32{
 	42, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
 	42, // 3: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
 	42, // 4: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
-	43, // 5: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
-	44, // 6: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
-	45, // 7: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
-	45, // 8: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
-	43, // 9: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	44, // 10: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
-	43, // 11: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	39, // 12: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
-	40, // 13: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
-	46, // 14: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
-	33, // 15: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
-	43, // 16: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
-	36, // 17: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
-	0,  // 18: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
-	1,  // 19: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
-	3,  // 20: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
-	4,  // 21: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
-	5,  // 22: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
-	6,  // 23: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
-	7,  // 24: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
-	8,  // 25: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
-	9,  // 26: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
-	10, // 27: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
-	11, // 28: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
-	13, // 29: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
-	15, // 30: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
-	16, // 31: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
-	18, // 32: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
-	20, // 33: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
-	21, // 34: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
-	23, // 35: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
-	25, // 36: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
-	27, // 37: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
-	29, // 38: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
-	31, // 39: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
-	34, // 40: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
-	37, // 41: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
-	42, // 42: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
-	2,  // 43: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
-	42, // 44: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
-	42, // 45: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
-	42, // 46: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
-	42, // 47: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
-	42, // 48: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
-	42, // 49: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
-	42, // 50: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
-	42, // 51: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
-	12, // 52: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
-	14, // 53: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
-	42, // 54: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
-	17, // 55: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
-	19, // 56: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
-	47, // 57: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
-	22, // 58: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
-	24, // 59: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
-	26, // 60: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
-	28, // 61: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
-	30, // 62: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
-	32, // 63: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
-	35, // 64: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
-	38, // 65: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
-	42, // [42:66] is the sub-list for method output_type
-	18, // [18:42] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	43, // 5: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
+	43, // 6: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
+	44, // 7: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
+	45, // 8: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
+	45, // 9: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
+	43, // 10: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	44, // 11: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
+	43, // 12: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	39, // 13: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
+	40, // 14: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
+	46, // 15: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
+	33, // 16: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
+	43, // 17: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
+	36, // 18: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
+	0,  // 19: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
+	1,  // 20: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
+	3,  // 21: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
+	4,  // 22: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
+	5,  // 23: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
+	6,  // 24: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
+	7,  // 25: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
+	8,  // 26: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
+	9,  // 27: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
+	10, // 28: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
+	11, // 29: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
+	13, // 30: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
+	15, // 31: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
+	16, // 32: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
+	18, // 33: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
+	20, // 34: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
+	21, // 35: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
+	23, // 36: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
+	25, // 37: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
+	27, // 38: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
+	29, // 39: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
+	31, // 40: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
+	34, // 41: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
+	37, // 42: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
+	42, // 43: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
+	2,  // 44: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
+	42, // 45: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
+	42, // 46: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
+	42, // 47: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
+	42, // 48: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
+	42, // 49: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
+	42, // 50: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
+	42, // 51: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
+	42, // 52: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
+	12, // 53: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
+	14, // 54: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
+	42, // 55: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
+	17, // 56: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
+	19, // 57: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
+	47, // 58: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
+	22, // 59: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
+	24, // 60: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
+	26, // 61: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
+	28, // 62: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
+	30, // 63: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
+	32, // 64: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
+	35, // 65: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
+	38, // 66: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
+	43, // [43:67] is the sub-list for method output_type
+	19, // [19:43] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_node_proto_init() }
