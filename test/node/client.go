@@ -1,0 +1,135 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	v1 "github.com/blixard/blixard/messages/blixardv1"
+)
+
+// unary calls one method of the socket.
+func unary[Q, A any](ctx context.Context, method func(context.Context, *connect.Request[Q]) (*connect.Response[A], error), ask *Q) (*A, error) {
+	answer, err := method(ctx, connect.NewRequest(ask))
+	if err != nil {
+		return nil, err
+	}
+	return answer.Msg, nil
+}
+
+// Refusal returns the refusal in an error of the socket, or nil.
+func Refusal(err error) *v1.Refusal {
+	var from *connect.Error
+	if !errors.As(err, &from) {
+		return nil
+	}
+	for _, detail := range from.Details() {
+		if value, err := detail.Value(); err == nil {
+			if refusal, ok := value.(*v1.Refusal); ok {
+				return refusal
+			}
+		}
+	}
+	return nil
+}
+
+// Create makes a VM and starts it where asked.
+func (n *Node) Create(ctx context.Context, spec *v1.VMSpec, start bool) (*v1.VM, error) {
+	return unary(ctx, n.CreateVM, &v1.CreateVMRequest{Spec: spec, Start: start})
+}
+
+// Get is the VM as status shows it.
+func (n *Node) Get(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, n.GetVM, &v1.GetVMRequest{Name: name})
+}
+
+// StartOf, StopOf, DeleteOf and ResetOf ask for what their name says.
+func (n *Node) StartOf(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, n.StartVM, &v1.StartVMRequest{Name: name})
+}
+
+// StopOf asks the VM down; force kills it.
+func (n *Node) StopOf(ctx context.Context, name string, force bool) (*v1.VM, error) {
+	return unary(ctx, n.StopVM, &v1.StopVMRequest{Name: name, Force: force})
+}
+
+// DeleteOf removes the VM, even if it runs.
+func (n *Node) DeleteOf(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, n.DeleteVM, &v1.DeleteVMRequest{Name: name, Force: true})
+}
+
+// ResetOf forgives.
+func (n *Node) ResetOf(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, n.ResetVM, &v1.ResetVMRequest{Name: name})
+}
+
+// Goal is what to wait for; empty fields don't matter.
+type Goal struct {
+	Phase, Health string
+	After         uint64 // only states newer than this revision count
+	Within        time.Duration
+}
+
+// Wait returns the VM once it is as the goal says. It never polls.
+func (n *Node) Wait(ctx context.Context, name string, g Goal) (*v1.VM, error) {
+	vm, err := unary(ctx, n.WaitVM, &v1.WaitVMRequest{
+		Name: name, Phase: g.Phase, Health: g.Health, Timeout: durationpb.New(g.Within), AfterRevision: g.After,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("waiting for %s to be %s%s: %w", name, g.Phase, g.Health, err)
+	}
+	return vm, nil
+}
+
+// List returns every VM.
+func (n *Node) List(ctx context.Context) ([]*v1.VM, error) {
+	answer, err := unary(ctx, n.ListVMs, &v1.ListVMsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return answer.GetVms(), nil
+}
+
+// Crashes returns the deaths of a VM, newest first.
+func (n *Node) Crashes(ctx context.Context, name string) ([]*v1.Crash, error) {
+	answer, err := unary(ctx, n.ListCrashes, &v1.ListCrashesRequest{Name: name, Limit: 100})
+	if err != nil {
+		return nil, err
+	}
+	return answer.GetCrashes(), nil
+}
+
+// Watch calls each for the events after the sequence number until it returns
+// false. With follow it waits for those to come, until ctx ends.
+func (n *Node) Watch(ctx context.Context, after uint64, follow bool, each func(*v1.Event) bool) error {
+	stream, err := n.WatchEvents(ctx, connect.NewRequest(&v1.WatchEventsRequest{After: &after, Follow: follow}))
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		if !each(stream.Msg()) {
+			return nil
+		}
+	}
+	return stream.Err()
+}
+
+// Story is the journal as a failing test prints it.
+func (n *Node) Story(ctx context.Context) string {
+	var out strings.Builder
+	err := n.Watch(ctx, 0, false, func(e *v1.Event) bool {
+		fmt.Fprintf(&out, "%s %-12s %s → %s, incarnation %d, revision %d: %s %s: %s\n", e.GetAt().AsTime().Format("15:04:05.000"),
+			e.GetVm(), e.GetFrom(), e.GetTo(), e.GetIncarnation(), e.GetRevision(), e.GetKind(), e.GetDecision(), e.GetWhy())
+		return true
+	})
+	if err != nil {
+		fmt.Fprintf(&out, "(the journal ends here: %v)\n", err)
+	}
+	return out.String()
+}

@@ -1,0 +1,49 @@
+package node
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Leaks says what is held although no VM exists any more: processes, sockets
+// and folders of VMs, and zombies of the daemon (P7).
+func (n *Node) Leaks() []string {
+	var out []string
+	for _, p := range n.VMMs() {
+		out = append(out, fmt.Sprintf("process %d: %.200s", p.PID, strings.Join(p.Argv, " ")))
+	}
+	out = append(out, n.zombies()...)
+	_ = filepath.WalkDir(n.Root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return nil // removed while we looked
+		case entry.Type()&fs.ModeSocket != 0 && path != n.Socket:
+			out = append(out, "socket "+path)
+		case entry.IsDir() && (filepath.Dir(path) == filepath.Join(n.State, "vms") || filepath.Base(filepath.Dir(path)) == "vm"):
+			out = append(out, "folder "+path)
+		}
+		return nil
+	})
+	return out
+}
+
+// zombies are children of the daemon that it never reaped.
+func (n *Node) zombies() []string {
+	if n.PID() == 0 {
+		return nil
+	}
+	names, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
+	var out []string
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		_, after, ok := strings.Cut(string(b), ") ")
+		fields := strings.Fields(after)
+		if err == nil && ok && len(fields) > 1 && fields[0] == "Z" && fields[1] == fmt.Sprint(n.PID()) {
+			out = append(out, "zombie "+strings.TrimSpace(string(b[:min(len(b), 60)])))
+		}
+	}
+	return out
+}
