@@ -21,6 +21,7 @@ func Charge(now time.Time, r vm.Restart, s vm.State, f vm.Failure, d vm.Decision
 			kept = append(kept, at)
 		}
 	}
+	slices.SortFunc(kept, time.Time.Compare) // a mended entry may be older than the one before it
 	switch {
 	case d.Charged:
 		kept = append(kept, now)
