@@ -1,0 +1,43 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/vm"
+	"go.uber.org/zap"
+)
+
+// env is what every actor of one node shares. It holds no state of any VM but
+// the views, which are copies.
+type env struct {
+	sys     *actor.ActorSystem
+	ports   host.Ports
+	store   persistence.Store
+	views   *views
+	watch   Observer
+	log     *zap.Logger
+	fatal   func(why string) // ends the process, non-zero; never a guest
+	started time.Time
+}
+
+// Observer is told of every durable turn, from the VM's actor: it must not block.
+type Observer interface {
+	Turned(t Turned)
+}
+
+// Turned is one durable turn.
+type Turned struct {
+	Before, After vm.Record
+	Event         vm.Event
+	Crash         *vm.Crash
+	Stored        time.Duration // how long the store took
+}
+
+// tell sends a message from outside of any actor.
+func (e *env) tell(to *actor.PID, m any) { e.sys.Root.Send(to, m) }
+
+// stop asks an actor to end; the parent hears of it by Terminated.
+func (e *env) stop(p *actor.PID) { e.sys.Root.Stop(p) }

@@ -1,0 +1,178 @@
+package actors
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/vm"
+	"go.uber.org/zap"
+)
+
+// A VM's actor that fails by a bug of ours starts again from its record, this
+// often within this time; then it is parked, shown as such, and its guest lives on.
+const (
+	bugBudget = 5
+	bugWindow = 10 * time.Minute
+)
+
+// fleet supervises the VMs' actors: it spawns them, gives names and slots out,
+// and decides what follows a bug in one.
+type fleet struct {
+	env     *env
+	records []vm.Record // what the store held at the start
+	members map[vm.Name]*member
+	names   map[string]vm.Name // by the id of the member's actor
+	slots   slots
+}
+
+// member is one VM as its supervisor knows it.
+type member struct {
+	pid     *actor.PID
+	rec     vm.Record // spawned with; the views have the newer one
+	bugs    []time.Time
+	failed  bool     // its Terminated is due, and a new actor after it
+	forgot  bool     // the VM was deleted: its end is wanted
+	waiting []create // of the same name: they wait for the old actor's end
+}
+
+// create is a Create with the channel that takes its one answer.
+type create struct {
+	messages.Create
+	reply chan<- messages.Answer
+}
+
+// forget: vm/<name> → fleet. The record is deleted; end the actor.
+type forget struct{ name vm.Name }
+
+// Receive is the fleet's mailbox.
+func (f *fleet) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		f.members, f.names = make(map[vm.Name]*member, len(f.records)), make(map[string]vm.Name, len(f.records))
+		for _, rec := range f.records {
+			f.join(c, rec)
+		}
+		f.records = nil
+	case create:
+		f.create(c, m)
+	case forget:
+		if one := f.members[m.name]; one != nil {
+			one.forgot = true
+			f.env.stop(one.pid)
+		}
+	case *actor.Terminated:
+		f.left(c, m.Who)
+	}
+}
+
+// join spawns the actor of a record, the only place that does.
+func (f *fleet) join(c actor.Context, rec vm.Record) *member {
+	one := &member{rec: rec}
+	env := f.env
+	one.pid = spawn(c, env.log, "vm/"+string(rec.Spec.Name), func() actor.Actor { return &vmActor{env: env, rec: rec} })
+	f.members[rec.Spec.Name], f.names[one.pid.Id] = one, rec.Spec.Name
+	f.slots.take(rec.Slot)
+	env.views.update(rec.Spec.Name, func(o *view) { o.rec, o.pid, o.parked = rec, one.pid, "" })
+	return one
+}
+
+// create gives a new VM its uid and slot, makes it durable, and spawns its actor.
+func (f *fleet) create(c actor.Context, m create) {
+	name := m.Spec.Name
+	if one, taken := f.members[name]; taken {
+		if one.forgot {
+			one.waiting = append(one.waiting, m)
+			return
+		}
+		m.reply <- messages.Answer{Refusal: &vm.Refusal{
+			Code: vm.Exists, Why: fmt.Sprintf("a VM named %s exists already", name),
+			Try: "choose another name, or change it with `blixard apply`",
+		}}
+		return
+	}
+	now := f.env.ports.Clock.Now()
+	rec := vm.Record{
+		ID: vm.NewID(), Slot: f.slots.free(), Spec: m.Spec, Reservation: vm.ReservationFor(m.Spec),
+		State: vm.State{
+			Revision: 1, Phase: vm.Stopped, PhaseSince: now, CreatedAt: now, HealthSince: now,
+			Reason: "created by " + m.By.String(),
+		},
+	}
+	_, err := f.env.store.Commit(persistence.Turn{Record: rec, Whole: true, Entry: &vm.Entry{
+		At: now, VM: rec.ID, Name: name, Kind: "Created", To: vm.Stopped, Revision: 1, Why: rec.State.Reason, By: m.By.String(),
+	}})
+	if err != nil {
+		m.reply <- messages.Answer{Refusal: &vm.Refusal{
+			Code: vm.Unavailable, Why: fmt.Sprintf("%s was not created: the store can't write: %v", name, err),
+			Try: "look at the disk's space and health: blixard node doctor",
+		}}
+		return
+	}
+	one := f.join(c, rec)
+	if m.Start {
+		f.env.tell(one.pid, asked{Ask: messages.Ask{Event: vm.StartAsked, By: m.By}, reply: m.reply})
+		return
+	}
+	m.reply <- messages.Answer{Record: rec}
+}
+
+// HandleFailure decides what follows a bug in a VM's actor. The actor is
+// stopped in any case; what comes next waits for its Terminated.
+func (f *fleet) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	name, one := f.named(child)
+	if one == nil || one.failed || one.forgot {
+		return
+	}
+	now := f.env.ports.Clock.Now()
+	one.failed = true
+	one.bugs = append(slices.DeleteFunc(one.bugs, func(t time.Time) bool { return now.Sub(t) > bugWindow }), now)
+	f.env.log.Error("actor of a VM failed by a bug; the guest is left alone", zap.String("vm", string(name)),
+		zap.Any("why", reason), zap.Int("bugs", len(one.bugs)))
+	f.env.stop(child)
+}
+
+// named is the member whose actor this is, or nil.
+func (f *fleet) named(pid *actor.PID) (vm.Name, *member) {
+	name := f.names[pid.Id]
+	if one := f.members[name]; one != nil && one.pid.Equal(pid) {
+		return name, one
+	}
+	return "", nil
+}
+
+// left goes on once a VM's actor has ended.
+func (f *fleet) left(c actor.Context, who *actor.PID) {
+	name, one := f.named(who)
+	switch {
+	case one == nil:
+	case one.forgot:
+		delete(f.members, name)
+		delete(f.names, who.Id)
+		f.slots.give(one.rec.Slot)
+		for _, next := range one.waiting {
+			f.create(c, next)
+		}
+	case len(one.bugs) > bugBudget:
+		f.park(name, one)
+	case one.failed:
+		f.rejoin(c, name, one)
+	}
+}
+
+// rejoin starts a VM's actor again from its last durable record.
+func (f *fleet) rejoin(c actor.Context, name vm.Name, one *member) {
+	v, _ := f.env.views.get(name)
+	f.join(c, v.rec).bugs = one.bugs
+	f.env.views.update(name, func(o *view) { o.bugs = len(one.bugs) })
+}
+
+// park leaves a VM without an actor: it is shown, asks are refused with the
+// reason, and a restart of the daemon tries again.
+func (f *fleet) park(name vm.Name, one *member) {
+	why := fmt.Sprintf("its actor failed by a bug of Blixard %d times in %s", len(one.bugs), bugWindow)
+	f.env.views.update(name, func(o *view) { o.parked = why })
+}

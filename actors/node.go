@@ -1,0 +1,189 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/blixard/blixard/actors/gateway"
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/vm"
+	"go.uber.org/zap"
+)
+
+// Config is what a node is made of.
+type Config struct {
+	Ports    host.Ports
+	Store    persistence.Store
+	Log      *zap.Logger
+	Observer Observer
+	// Fatal ends the process non-zero; it is called when a promise was broken.
+	Fatal  func(why string)
+	Status gateway.Status // the part that doesn't change
+	Doctor func(ctx context.Context) []gateway.Finding
+}
+
+// Node is the running tree. It implements gateway.Node.
+type Node struct {
+	env    *env
+	root   *actor.PID
+	fleet  *actor.PID
+	ended  chan struct{}
+	broken []persistence.Broken
+	status gateway.Status
+	doctor func(ctx context.Context) []gateway.Finding
+}
+
+// Start loads every record and starts the tree; each VM's actor wakes up on its record.
+func Start(cfg Config) (*Node, error) {
+	records, broken, err := cfg.Store.Load()
+	if err != nil {
+		return nil, fmt.Errorf("load records: %w", err)
+	}
+	e := &env{
+		sys: newSystem(cfg.Log), ports: cfg.Ports, store: cfg.Store, views: newViews(), watch: cfg.Observer,
+		log: cfg.Log, fatal: cfg.Fatal, started: cfg.Ports.Clock.Now(),
+	}
+	n := &Node{env: e, ended: make(chan struct{}), broken: broken, status: cfg.Status, doctor: cfg.Doctor}
+	fleet := make(chan *actor.PID, 1)
+	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor { return &root{env: e, records: records, fleet: fleet} })
+	n.fleet = <-fleet
+	spawn(e.sys.Root, e.log, "farewell", func() actor.Actor { return &farewell{root: n.root, ended: n.ended} })
+	return n, nil
+}
+
+// farewell watches the root, so that Stop can wait for it without a poll.
+type farewell struct {
+	root  *actor.PID
+	ended chan<- struct{}
+}
+
+// Receive is the watcher's mailbox.
+func (f *farewell) Receive(c actor.Context) {
+	switch c.Message().(type) {
+	case *actor.Started:
+		c.Watch(f.root)
+	case *actor.Terminated:
+		close(f.ended)
+		c.Stop(c.Self())
+	}
+}
+
+// Stop lets go of every VM and ends the tree; no guest notices (P6). No intent changes (P5).
+func (n *Node) Stop(ctx context.Context) error {
+	n.env.stop(n.root)
+	select {
+	case <-n.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stop the actor tree: %w", ctx.Err())
+	}
+}
+
+// Create makes a VM, and starts it if that was asked.
+func (n *Node) Create(ctx context.Context, c messages.Create) (vm.Record, error) {
+	reply := make(chan messages.Answer, 1)
+	n.env.tell(n.fleet, create{Create: c, reply: reply})
+	return wait(ctx, string(c.Spec.Name), reply)
+}
+
+// Ask asks one VM's actor.
+func (n *Node) Ask(ctx context.Context, name vm.Name, a messages.Ask) (vm.Record, error) {
+	v, ok := n.env.views.get(name)
+	if !ok {
+		return vm.Record{}, &vm.Refusal{
+			Code: vm.NotFound, Why: fmt.Sprintf("there is no VM named %.60q", string(name)), Try: "blixard vm list",
+		}
+	}
+	if v.parked != "" {
+		return v.rec, &vm.Refusal{Code: vm.Internal, Why: fmt.Sprintf("%s is parked: %s", name, v.parked), Try: "restart the daemon; its guest lives on"}
+	}
+	reply := make(chan messages.Answer, 1)
+	n.env.tell(v.pid, asked{Ask: a, reply: reply})
+	return wait(ctx, string(name), reply)
+}
+
+// wait returns the one answer, or a refusal when the asker's time is over.
+func wait(ctx context.Context, name string, reply <-chan messages.Answer) (vm.Record, error) {
+	select {
+	case a := <-reply:
+		if a.Refusal != nil {
+			return a.Record, a.Refusal
+		}
+		return a.Record, nil
+	case <-ctx.Done():
+		return vm.Record{}, &vm.Refusal{
+			Code: vm.TimedOut, Why: name + " did not answer in time; the request may still be carried out",
+			Try: "blixard vm show " + name,
+		}
+	}
+}
+
+// Get reads the last durable record.
+func (n *Node) Get(name vm.Name) (vm.Record, bool) {
+	v, ok := n.env.views.get(name)
+	return v.rec, ok
+}
+
+// List reads the last durable record of every VM, sorted by name.
+func (n *Node) List() []vm.Record {
+	views := n.env.views.list()
+	out := make([]vm.Record, len(views))
+	for i := range views {
+		out[i] = views[i].rec
+	}
+	return out
+}
+
+// Changed is closed at the next change of any VM.
+func (n *Node) Changed() <-chan struct{} { return n.env.views.next() }
+
+// Tree tells of every actor.
+func (n *Node) Tree() []gateway.Actor {
+	out := []gateway.Actor{
+		{Path: "root", State: "running", Since: n.env.started},
+		{Path: "root/fleet", State: "running", Since: n.env.started},
+	}
+	for _, v := range n.env.views.list() {
+		s := v.rec.State
+		line := gateway.Actor{Path: "root/fleet/vm/" + string(v.rec.Spec.Name), State: s.Phase.String(), Since: s.PhaseSince, Bugs: v.bugs}
+		if v.parked != "" {
+			line.State = "parked"
+		}
+		out = append(out, line)
+		if s.Phase&(vm.Preparing|vm.Starting|vm.Running|vm.Paused|vm.Stopping) != 0 && v.parked == "" {
+			out = append(out, gateway.Actor{Path: fmt.Sprintf("%s/run-%d", line.Path, s.Incarnation), State: s.Health.String(), Since: s.HealthSince})
+		}
+	}
+	return out
+}
+
+// Status is the node at a glance.
+func (n *Node) Status() gateway.Status {
+	s := n.status
+	s.StartedAt = n.env.started
+	for _, b := range n.broken {
+		s.Broken = append(s.Broken, fmt.Sprintf("record %s: %s", b.ID, b.Why))
+	}
+	for _, v := range n.env.views.list() {
+		if v.parked != "" {
+			s.Broken = append(s.Broken, fmt.Sprintf("vm/%s: %s", v.rec.Spec.Name, v.parked))
+		}
+	}
+	slices.SortFunc(s.Broken, strings.Compare)
+	return s
+}
+
+// Doctor looks at the machine.
+func (n *Node) Doctor(ctx context.Context) []gateway.Finding {
+	if n.doctor == nil {
+		return nil
+	}
+	return n.doctor(ctx)
+}
+
+var _ gateway.Node = (*Node)(nil)

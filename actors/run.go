@@ -1,0 +1,268 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+const (
+	// exitGrace is how long the notice of a VMM's end may come after its socket
+	// broke: the pidfd tells within milliseconds, a loaded host takes longer.
+	exitGrace = 2 * time.Second
+	// quitGrace is how long a VMM whose guest is off may take to flush and end.
+	quitGrace = 5 * time.Second
+	// attachAttempts is how often a lost session is opened again before the VMM
+	// counts as sick; the tries are a second apart.
+	attachAttempts = 5
+)
+
+// What vm/<name> tells its run actor.
+type (
+	doPrepare struct{}
+	doLaunch  struct{}
+	doAttach  struct{}
+	powerDown struct{}
+	pause     struct{}
+	resume    struct{}
+)
+
+// What the run actor's own goroutines and timers bring back to it.
+type (
+	prepared struct{ err error }
+	launched struct {
+		process vm.Process
+		err     error
+	}
+	attached struct {
+		session host.Session
+		err     error
+	}
+	attachAgain struct{}
+	exited      struct{ exit vm.Exit }
+	noticed     struct{ host.Notice }
+	exitOverdue struct{ failure vm.Failure }
+)
+
+// runActor is one incarnation: it owns the session with the VMM, the watch on
+// its process and its probes. Its end lets go of them; the guest lives on (P6).
+// The incarnation's own end is a panic with a vm.Failure.
+type runActor struct {
+	env   *env
+	rec   vm.Record // as it was when this actor began
+	ref   vm.Ref
+	paths host.Paths
+	first any // what to begin with
+
+	self   *actor.PID
+	parent *actor.PID
+	ctx    context.Context //nolint:containedctx // ends with the actor: its goroutines work for it alone
+	cancel context.CancelFunc
+
+	preparing, launchNext bool
+	process               *vm.Process
+	session               host.Session
+	attempts              int
+	off                   bool // powering down was asked for
+	paused                bool
+	ready                 bool
+	evidence              policies.Evidence // what was noticed of the guest before its VMM ended
+	probes                []probe
+	visit                 int            // counts startProbes: rounds of an earlier one are stale
+	agent                 host.AgentConn // the agent's socket takes one client
+	told                  messages.HealthJudged
+}
+
+// Receive is the run actor's mailbox.
+func (r *runActor) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		r.begin(c)
+	case doLaunch:
+		r.launch()
+	case prepared:
+		r.prepared(m.err)
+	case launched:
+		r.launched(m)
+	case attached:
+		r.attached(m)
+	case exited:
+		r.ended(&m.exit)
+	case noticed:
+		r.notice(m.Notice)
+	case exitOverdue:
+		r.fail(m.failure, true)
+	case powerDown:
+		r.powerDown()
+	case pause:
+		r.paused = true
+		r.ask("pause", host.Session.Pause)
+	case resume:
+		r.paused = false
+		r.ask("resume", host.Session.Resume)
+	case attachAgain:
+		r.attach()
+	case sessionFailed:
+		r.sessionFailed(m)
+	case probeDue:
+		r.probe(m)
+	case probeResult:
+		r.probeResult(m)
+	case consoleSpoke:
+		r.consoleSpoke(m)
+	case *actor.Stopping, *actor.Restarting:
+		r.letGo()
+	}
+}
+
+func (r *runActor) begin(c actor.Context) {
+	r.self, r.parent = c.Self(), c.Parent()
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.ready = !r.rec.State.ReadyAt.IsZero()
+	r.paused = r.rec.State.Phase == vm.Paused
+	r.off = r.rec.State.Phase == vm.Stopping
+	switch r.first.(type) {
+	case doPrepare:
+		r.preparing = true
+		r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any {
+			return prepared{r.env.ports.Folders.Prepare(ctx, r.rec)}
+		})
+	case doAttach:
+		r.background(effectTimeout, r.find)
+	}
+}
+
+// find proves again which process is ours before anything is attached to it.
+func (r *runActor) find(ctx context.Context) any {
+	p, err := r.env.ports.Launcher.Find(ctx, r.ref, r.rec.State.Process)
+	return launched{process: p, err: err}
+}
+
+func (r *runActor) prepared(err error) {
+	r.preparing = false
+	if err != nil {
+		r.fail(startFailure("prepare", err), false)
+	}
+	r.env.tell(r.parent, messages.Prepared{Incarnation: r.ref.Incarnation})
+	if r.launchNext {
+		r.launch()
+	}
+}
+
+func (r *runActor) launch() {
+	if r.preparing {
+		r.launchNext = true
+		return
+	}
+	r.background(effectTimeout, func(ctx context.Context) any {
+		cmd, err := r.env.ports.Driver.Command(r.ref, r.rec.Spec, r.paths)
+		if err != nil {
+			return launched{err: err}
+		}
+		p, err := r.env.ports.Launcher.Launch(ctx, cmd)
+		return launched{process: p, err: err}
+	})
+}
+
+func (r *runActor) launched(m launched) {
+	if m.err != nil {
+		// A launch that failed late may have left a process: let it be killed.
+		f := startFailure("launch", m.err)
+		if _, adopting := r.first.(doAttach); adopting && host.KindOf(m.err) == host.Gone {
+			f = vm.Failure{Cause: vm.CauseUnknown, Evidence: "its VMM ended while nobody looked"}
+		}
+		r.fail(f, true)
+	}
+	r.process = &m.process
+	r.env.tell(r.parent, messages.Launched{Incarnation: r.ref.Incarnation, Process: m.process})
+	self, env := r.self, r.env
+	context.AfterFunc(r.ctx, env.ports.Launcher.Watch(m.process, func(e vm.Exit) { env.tell(self, exited{e}) }))
+	r.attach()
+}
+
+// attach opens the control session; it comes back when the VMM has answered.
+func (r *runActor) attach() {
+	r.attempts++
+	self, env, owner := r.self, r.env, r.ctx
+	r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any {
+		s, err := env.ports.Driver.Attach(ctx, r.paths, func(n host.Notice) { env.tell(self, noticed{n}) })
+		if err == nil {
+			context.AfterFunc(owner, s.Close)
+		}
+		return attached{s, err}
+	})
+}
+
+func (r *runActor) attached(m attached) {
+	if m.err != nil {
+		r.retryAttach(m.err)
+		return
+	}
+	r.session, r.attempts = m.session, 0
+	r.ask("state", func(s host.Session, ctx context.Context) error {
+		return r.standing(ctx, s)
+	})
+	if r.off {
+		r.powerDown()
+	}
+	if r.visit == 0 {
+		r.followConsole()
+		r.startProbes()
+	}
+}
+
+// standing turns the state of a VMM whose guest ended while nobody listened into the notice that was missed.
+func (r *runActor) standing(ctx context.Context, s host.Session) error {
+	state, err := s.State(ctx)
+	if err != nil {
+		return err
+	}
+	kinds := map[host.GuestState]host.NoticeKind{
+		host.GuestOff: host.NoticePowerOff, host.GuestPanicked: host.NoticePanic, host.GuestIOError: host.NoticeIOError,
+	}
+	if kind, ok := kinds[state]; ok {
+		r.env.tell(r.self, noticed{host.Notice{Kind: kind, Detail: "found standing", At: r.env.ports.Clock.Now()}})
+	}
+	return nil
+}
+
+// retryAttach waits a second between tries: if the VMM is dying, its exit comes
+// first and is the root cause; the broken socket is only the next domino.
+func (r *runActor) retryAttach(err error) {
+	if r.attempts >= attachAttempts {
+		r.fail(vm.Failure{Cause: vm.CauseHealthFailed, Evidence: fmt.Sprintf("its VMM did not answer %d times: %v", r.attempts, err)}, true)
+	}
+	r.after(time.Second, attachAgain{})
+}
+
+// background works off the mailbox and sends itself the one typed result.
+func (r *runActor) background(limit time.Duration, work func(ctx context.Context) any) {
+	parent, self, env := r.ctx, r.self, r.env
+	go func() {
+		ctx, cancel := context.WithTimeout(parent, limit)
+		defer cancel()
+		env.tell(self, work(ctx))
+	}()
+}
+
+// after rings this actor, unless it has ended by then.
+func (r *runActor) after(d time.Duration, m any) {
+	self, env := r.self, r.env
+	ring := make(chan func() bool, 1)
+	cancel := env.ports.Clock.After(d, func() {
+		(<-ring)() // a timer that rang needs no cancelling at the actor's end
+		env.tell(self, m)
+	})
+	ring <- context.AfterFunc(r.ctx, cancel)
+}
+
+// letGo ends what belongs to this actor, and nothing of the guest (P6).
+func (r *runActor) letGo() {
+	r.cancel() // whatever was opened is closed by it, also what is still being opened
+}

@@ -1,0 +1,127 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+// tailForCause is how much of the console is searched for a kernel's last words.
+const tailForCause = 8 << 10
+
+// fail ends this incarnation: the failure travels to vm/<name> as its
+// supervisor. alive: the VMM may still run and has to be killed.
+func (r *runActor) fail(f vm.Failure, alive bool) {
+	f.Incarnation, f.At, f.Alive = r.ref.Incarnation, r.env.ports.Clock.Now(), alive
+	panic(f)
+}
+
+// ended: the VMM is gone, or the guest is over while its VMM stands (exit nil).
+func (r *runActor) ended(exit *vm.Exit) {
+	e := r.evidence
+	e.Incarnation, e.At, e.Ready, e.Alive, e.Launched = r.ref.Incarnation, r.env.ports.Clock.Now(), r.ready, exit == nil, true
+	e.Console, _ = r.env.ports.Console.Tail(r.paths, tailForCause) // best effort: a missing log is no evidence
+	e.Exit = exit
+	panic(policies.Classify(e))
+}
+
+// notice hears what the VMM tells of its guest.
+func (r *runActor) notice(n host.Notice) {
+	r.evidence.Detail = n.Detail
+	switch n.Kind {
+	case host.NoticePowerOff:
+		r.evidence.PoweredOff = true
+		r.ask("quit", host.Session.Quit)
+		r.after(quitGrace, exitOverdue{vm.Failure{Cause: vm.CauseGuestPoweroff, Evidence: "the guest powered off, its VMM did not end"}})
+	case host.NoticeReset:
+		r.reset(n)
+	case host.NoticePanic:
+		r.evidence.Panicked = true
+		r.ended(nil)
+	case host.NoticeIOError:
+		r.evidence.DiskFailed = true
+		r.ended(nil)
+	case host.NoticeLost:
+		r.session, r.attempts = nil, 0
+		r.after(exitGrace/4, attachAgain{}) // a dying VMM's exit comes first
+	}
+}
+
+// reset: a guest that had answered and says nothing of a panic rebooted by its
+// own will and goes on in place; any other reset is a death.
+func (r *runActor) reset(n host.Notice) {
+	tail, _ := r.env.ports.Console.Tail(r.paths, tailForCause)
+	if !r.ready || policies.HasPanic(tail) {
+		r.evidence.Reset = true
+		r.ended(nil)
+	}
+	r.ready = false
+	r.env.tell(r.parent, messages.GuestReset{Incarnation: r.ref.Incarnation, Why: n.Detail})
+	r.startProbes()
+}
+
+// powerDown asks the guest to end, by the ways that the spec allows, all at
+// once: whichever it understands. The phase's deadline kills it.
+func (r *runActor) powerDown() {
+	r.off = true
+	method := r.rec.Spec.Stop.Method
+	if method == "kill" {
+		r.fail(vm.Failure{Cause: vm.CauseOperator, Evidence: "stop method is kill"}, true)
+	}
+	if method != "acpi" {
+		r.shutdownByAgent()
+	}
+	if method != "agent" {
+		r.ask("power down", host.Session.PowerDown)
+	}
+}
+
+func (r *runActor) shutdownByAgent() {
+	conn, owner := r.agent, r.ctx
+	r.background(r.rec.Spec.Stop.Timeout, func(ctx context.Context) any {
+		conn, err := r.agentConn(ctx, owner, conn)
+		if err != nil {
+			return sessionFailed{"open agent", err}
+		}
+		return sessionFailed{"agent shutdown", conn.Shutdown(ctx)}
+	})
+}
+
+// sessionFailed: a goroutine of the run actor → itself; err may be nil.
+type sessionFailed struct {
+	doing string
+	err   error
+}
+
+// sessionFailed only tells: a command that fails on a VMM that is going is
+// expected, and whatever waits for its effect has a deadline.
+func (r *runActor) sessionFailed(m sessionFailed) {
+	if m.err != nil {
+		r.env.log.Sugar().Infow("session command failed", "vm", r.ref.Name, "incarnation", r.ref.Incarnation,
+			"doing", m.doing, "error", m.err)
+	}
+}
+
+// ask sends one command to the VMM, off the mailbox.
+func (r *runActor) ask(doing string, command func(host.Session, context.Context) error) {
+	session := r.session
+	if session == nil {
+		return
+	}
+	r.background(effectTimeout, func(ctx context.Context) any {
+		return sessionFailed{doing, command(session, ctx)}
+	})
+}
+
+// startFailure is a start that a port refused; its kind says whether trying again may help.
+func startFailure(doing string, err error) vm.Failure {
+	cause := vm.CauseStartTransient
+	if k := host.KindOf(err); k == host.Broken || k == host.Denied {
+		cause = vm.CauseStartPermanent
+	}
+	return vm.Failure{Cause: cause, Evidence: fmt.Sprintf("%s: %v", doing, err)}
+}

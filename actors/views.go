@@ -1,0 +1,74 @@
+package actors
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/blixard/blixard/vm"
+)
+
+// views holds the last durable record of each VM, so that status is answered
+// without waiting for any actor, store or host (P11).
+type views struct {
+	mu      sync.RWMutex
+	byName  map[vm.Name]view
+	changed chan struct{}
+}
+
+type view struct {
+	rec    vm.Record
+	pid    *actor.PID
+	parked string // why its actor is not running: over its budget of bugs
+	bugs   int
+}
+
+func newViews() *views { return &views{byName: map[vm.Name]view{}, changed: make(chan struct{})} }
+
+// update changes one VM's view and wakes who waits for a change.
+func (v *views) update(name vm.Name, f func(*view)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	one := v.byName[name]
+	f(&one)
+	v.byName[name] = one
+	v.wake()
+}
+
+func (v *views) remove(name vm.Name) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.byName, name)
+	v.wake()
+}
+
+func (v *views) wake() {
+	close(v.changed)
+	v.changed = make(chan struct{})
+}
+
+func (v *views) get(name vm.Name) (view, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	one, ok := v.byName[name]
+	return one, ok
+}
+
+func (v *views) list() []view {
+	v.mu.RLock()
+	out := make([]view, 0, len(v.byName))
+	for _, one := range v.byName {
+		out = append(out, one)
+	}
+	v.mu.RUnlock()
+	slices.SortFunc(out, func(a, b view) int { return strings.Compare(string(a.rec.Spec.Name), string(b.rec.Spec.Name)) })
+	return out
+}
+
+// next is closed at the next change.
+func (v *views) next() <-chan struct{} {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.changed
+}

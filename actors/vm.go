@@ -1,0 +1,195 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+	"go.uber.org/zap"
+)
+
+// effectTimeout bounds one try of an effect; the phase's own deadline tries again.
+const effectTimeout = 30 * time.Second
+
+// vmActor is one VM: it owns the record, and supervises the run actor of the
+// current incarnation. It never blocks but for the one sync of a turn, and is
+// never suspended, so it answers in every phase.
+type vmActor struct {
+	env  *env
+	rec  vm.Record
+	self *actor.PID
+
+	run       *actor.PID // nil: no run actor
+	ending    bool       // run was asked to end; its Terminated is due
+	releasing bool       // a release waits for that Terminated
+	bugs      int        // of run actors in a row, for their own delay
+	disarm    func()     // cancels the phase's timer
+}
+
+// asked is an ask with the channel that takes its one answer; the channel has
+// room for it, so answering never blocks.
+type asked struct {
+	messages.Ask
+	reply chan<- messages.Answer
+}
+
+// watchAgain: clock → vm/<name>, after a bug ended a run actor.
+type watchAgain struct{ incarnation vm.Incarnation }
+
+// Receive is the VM's mailbox.
+func (v *vmActor) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		v.self, v.disarm = c.Self(), func() {}
+		v.wake(c)
+	case asked:
+		v.answer(c, m)
+	case messages.Fact:
+		v.hear(c, m)
+	case messages.DeadlinePassed:
+		if m.Revision == v.rec.State.Revision { // P5: a late timer is of another visit
+			v.turn(c, policies.Turn{Event: vm.DeadlinePassed})
+		}
+	case watchAgain:
+		if m.incarnation == v.rec.State.Incarnation && v.run == nil {
+			v.attach(c)
+		}
+	case *actor.Terminated:
+		v.runEnded(m.Who)
+	case *actor.Stopping, *actor.Restarting:
+		v.disarm()
+	}
+}
+
+// wake meets the record that our own crash, or an orderly end, left behind.
+func (v *vmActor) wake(c actor.Context) {
+	v.publish()
+	v.turn(c, policies.Turn{Event: vm.Woke})
+}
+
+// answer carries out an ask and answers when it is durable.
+func (v *vmActor) answer(c actor.Context, m asked) {
+	refusal := v.try(c, policies.Turn{Event: m.Event, By: m.By.String(), Spec: m.Spec})
+	m.reply <- messages.Answer{Record: v.rec, Refusal: refusal}
+}
+
+// hear turns a fact of this incarnation into a turn; facts of others are stale.
+func (v *vmActor) hear(c actor.Context, f messages.Fact) {
+	if f.Of() != v.rec.State.Incarnation {
+		return
+	}
+	switch m := f.(type) {
+	case messages.Prepared:
+		v.turn(c, policies.Turn{Event: vm.Prepared})
+	case messages.Launched:
+		v.turn(c, policies.Turn{Event: vm.Launched, Process: &m.Process})
+	case messages.GuestAnswered:
+		v.bugs = 0
+		v.turn(c, policies.Turn{Event: vm.GuestAnswered})
+	case messages.GuestReset:
+		v.turn(c, policies.Turn{Event: vm.GuestReset, Why: m.Why})
+	case messages.HealthJudged:
+		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, Why: m.Why})
+	case messages.Found:
+		v.turn(c, policies.Adopted(v.rec, m.Process, v.env.ports.BootID, v.now()))
+	case messages.KillConfirmed:
+		v.turn(c, policies.Turn{Event: vm.KillConfirmed})
+	case messages.Released:
+		v.turn(c, policies.Turn{Event: v.rec.State.After.Released()})
+	case messages.Discarded:
+		v.turn(c, policies.Turn{Event: vm.Discarded})
+	case messages.EffectFailed:
+		v.env.log.Warn("effect failed, the deadline tries again", zap.String("vm", string(v.rec.Spec.Name)),
+			zap.Stringer("effect", m.Effect), zap.String("why", m.Why))
+	}
+}
+
+// turn is try for what nobody waits to be answered. What can't be made durable
+// is a bug for the fleet: this actor starts again from its record (P3).
+func (v *vmActor) turn(c actor.Context, t policies.Turn) {
+	if r := v.try(c, t); r != nil {
+		panic("actors: turn " + t.Event.String() + ": " + r.Error())
+	}
+}
+
+// try is one turn: decide → write, synced → do → arm the phase's one timer.
+func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
+	t.At, t.BootID, t.Spread = v.now(), v.env.ports.BootID, v.env.ports.Spread()
+	out := policies.Next(v.rec, t)
+	if out.Refusal != nil {
+		return out.Refusal
+	}
+	if out.Write {
+		if r := v.keep(out, t); r != nil {
+			return r
+		}
+	}
+	v.arm()
+	for _, e := range out.Effects {
+		v.do(c, e)
+	}
+	return nil
+}
+
+// keep makes the turn durable before anything is done (P2, P3).
+func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
+	began := v.now()
+	_, err := v.env.store.Commit(persistence.Turn{
+		Record: out.Record, Whole: out.Whole, Removed: out.Removed, Entry: &out.Entry, Crash: out.Crash,
+	})
+	if err != nil {
+		return &vm.Refusal{
+			Code: vm.Unavailable, Why: fmt.Sprintf("%s was not changed: the store can't write: %v", v.rec.Spec.Name, err),
+			Try: "look at the disk's space and health: blixard node doctor",
+		}
+	}
+	before := v.rec
+	v.rec = out.Record
+	v.publish()
+	s := v.rec.State
+	v.env.log.Info("turn", zap.String("vm", string(v.rec.Spec.Name)), zap.Stringer("phase", before.State.Phase),
+		zap.Stringer("event", t.Event), zap.Stringer("to", s.Phase), zap.Uint64("incarnation", uint64(s.Incarnation)),
+		zap.Uint64("revision", uint64(s.Revision)), zap.String("why", out.Entry.Why))
+	v.env.watch.Turned(Turned{Before: before, After: v.rec, Event: t.Event, Crash: out.Crash, Stored: v.now().Sub(began)})
+	return nil
+}
+
+// arm sets the phase's one timer; it says whose visit armed it.
+func (v *vmActor) arm() {
+	v.disarm()
+	v.disarm = func() {}
+	if v.rec.State.Deadline.IsZero() {
+		return
+	}
+	self, revision := v.self, v.rec.State.Revision
+	v.disarm = v.env.ports.Clock.After(v.rec.State.Deadline.Sub(v.now()), func() {
+		v.env.tell(self, messages.DeadlinePassed{Revision: revision})
+	})
+}
+
+func (v *vmActor) now() time.Time { return v.env.ports.Clock.Now() }
+
+// publish copies the record to the views, from where status is answered.
+func (v *vmActor) publish() {
+	rec, pid := v.rec, v.self
+	v.env.views.update(rec.Spec.Name, func(o *view) { o.rec, o.pid, o.parked = rec, pid, "" })
+}
+
+// background runs an effect that may take time, and brings its fact back.
+func (v *vmActor) background(e vm.Effect, done messages.Fact, work func(ctx context.Context) error) {
+	self, env, n := v.self, v.env, v.rec.State.Incarnation
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), effectTimeout)
+		defer cancel()
+		if err := work(ctx); err != nil {
+			env.tell(self, messages.EffectFailed{Incarnation: n, Effect: e, Why: err.Error()})
+			return
+		}
+		env.tell(self, done)
+	}()
+}

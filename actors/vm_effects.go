@@ -1,0 +1,120 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/vm"
+)
+
+// do carries out one effect. Each may be repeated: that is how a crash between
+// the write and the effect heals.
+func (v *vmActor) do(c actor.Context, e vm.Effect) {
+	ref, hint, n := v.rec.Ref(), v.rec.State.Process, v.rec.State.Incarnation
+	switch e {
+	case vm.Prepare:
+		v.begin(c, doPrepare{})
+	case vm.Launch:
+		v.launch(c)
+	case vm.Attach:
+		v.attach(c)
+	case vm.Find:
+		v.find(ref, hint)
+	case vm.PowerDown:
+		v.tellRun(powerDown{})
+	case vm.Pause:
+		v.tellRun(pause{})
+	case vm.Resume:
+		v.tellRun(resume{})
+	case vm.Kill:
+		v.background(e, messages.KillConfirmed{Incarnation: n}, func(ctx context.Context) error {
+			return v.env.ports.Launcher.Kill(ctx, ref, hint)
+		})
+	case vm.Release:
+		v.release()
+	case vm.Discard:
+		v.background(e, messages.Discarded{Incarnation: n}, func(ctx context.Context) error {
+			return v.env.ports.Folders.Discard(ctx, ref)
+		})
+	case vm.Forget:
+		v.env.views.remove(v.rec.Spec.Name)
+		v.env.tell(c.Parent(), forget{v.rec.Spec.Name})
+	}
+}
+
+// begin spawns the run actor of the record's incarnation, the only place that does.
+func (v *vmActor) begin(c actor.Context, first any) {
+	if v.run != nil {
+		panic(fmt.Sprintf("actors: %s still has a run actor", v.rec.Spec.Name)) // P1
+	}
+	rec, env := v.rec, v.env
+	v.ending = false
+	v.run = spawn(c, env.log, fmt.Sprintf("run-%d", rec.State.Incarnation), func() actor.Actor {
+		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: env.ports.Folders.Paths(rec.Ref()), first: first}
+	})
+}
+
+// launch goes on with the run actor that prepared, or begins with one that
+// finds everything prepared (after adoption found that nothing was launched).
+func (v *vmActor) launch(c actor.Context) {
+	if v.run == nil {
+		v.begin(c, doPrepare{}) // preparing again is safe, and Prepared is ignored in Starting …
+	}
+	v.tellRun(doLaunch{}) // … so the launch waits in the mailbox behind it
+}
+
+func (v *vmActor) attach(c actor.Context) {
+	if v.run == nil {
+		v.begin(c, doAttach{})
+	}
+}
+
+func (v *vmActor) tellRun(m any) {
+	if v.run != nil {
+		v.env.tell(v.run, m)
+	}
+}
+
+// find looks whether the VMM lives, off this goroutine.
+func (v *vmActor) find(ref vm.Ref, hint *vm.Process) {
+	self, env := v.self, v.env
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), effectTimeout)
+		defer cancel()
+		p, err := env.ports.Launcher.Find(ctx, ref, hint)
+		switch {
+		case err == nil:
+			env.tell(self, messages.Found{Incarnation: ref.Incarnation, Process: &p})
+		case host.KindOf(err) == host.Gone:
+			env.tell(self, messages.Found{Incarnation: ref.Incarnation})
+		default:
+			env.tell(self, messages.EffectFailed{Incarnation: ref.Incarnation, Effect: vm.Find, Why: err.Error()})
+		}
+	}()
+}
+
+// release ends the run actor first; only when it has ended is anything removed.
+func (v *vmActor) release() {
+	if v.run != nil {
+		v.releasing = true
+		v.endRun()
+		return
+	}
+	v.releasing = false
+	ref := v.rec.Ref()
+	v.background(vm.Release, messages.Released{Incarnation: ref.Incarnation}, func(ctx context.Context) error {
+		return v.env.ports.Folders.Release(ctx, ref)
+	})
+}
+
+// endRun asks the run actor to end, once: a second Stop or a restart of an
+// ending actor would raise a zombie.
+func (v *vmActor) endRun() {
+	if v.run != nil && !v.ending {
+		v.ending = true
+		v.env.stop(v.run)
+	}
+}

@@ -1,0 +1,68 @@
+package actors
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+	"go.uber.org/zap"
+)
+
+// A run actor that failed by a bug of ours is replaced after 10 ms, doubling up
+// to a minute: the guest notices nothing, and we don't burn a core on our bug.
+const (
+	firstBugDelay = 10 * time.Millisecond
+	lastBugDelay  = time.Minute
+)
+
+// HandleFailure is the supervision of the run actor. It runs in this actor's
+// own mailbox, so the record may be touched. The library's strategies are not
+// used: they end in silence and forget over a restart.
+func (v *vmActor) HandleFailure(_ *actor.ActorSystem, s actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	if !child.Equal(v.run) || v.ending {
+		return // it was asked to end already; the Stop is in its queue
+	}
+	v.endRun()
+	f, guest := reason.(vm.Failure)
+	if !guest {
+		v.bug(fmt.Sprint(reason))
+		return
+	}
+	event := vm.VMMGone
+	if f.Alive {
+		event = vm.GuestSick
+	}
+	v.turn(s.(actor.Context), policies.Turn{Event: event, Failure: &f})
+}
+
+// bug counts a failure of ours, on a budget of its own: the guest lives on (P6).
+func (v *vmActor) bug(why string) {
+	v.bugs++
+	v.env.log.Error("run actor failed by a bug; the guest is left alone", zap.String("vm", string(v.rec.Spec.Name)),
+		zap.String("why", why), zap.Int("bugs", v.bugs))
+	v.env.views.update(v.rec.Spec.Name, func(o *view) { o.bugs++ })
+}
+
+// runEnded goes on once the run actor has ended, and only then.
+func (v *vmActor) runEnded(who *actor.PID) {
+	if !who.Equal(v.run) {
+		return
+	}
+	v.run, v.ending = nil, false
+	if v.releasing {
+		v.release()
+		return
+	}
+	if v.rec.State.Phase&(vm.Starting|vm.Running|vm.Paused|vm.Stopping) != 0 {
+		v.watchLater()
+	}
+}
+
+// watchLater gives the VMM a new run actor after a delay.
+func (v *vmActor) watchLater() {
+	delay := min(firstBugDelay<<min(v.bugs, 20), lastBugDelay)
+	self, n := v.self, v.rec.State.Incarnation
+	v.env.ports.Clock.After(delay, func() { v.env.tell(self, watchAgain{n}) })
+}

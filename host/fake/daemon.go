@@ -1,0 +1,101 @@
+package fake
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// Daemon is one life of the daemon on this machine: when it is crashed, its
+// ports do nothing more, as if its process were gone between two instructions.
+type Daemon struct {
+	world   *World
+	crashed atomic.Bool
+}
+
+// Daemon begins a life of the daemon.
+func (w *World) Daemon() *Daemon {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.barred = map[vm.ID]vm.Incarnation{}
+	return &Daemon{world: w}
+}
+
+// Crash is SIGKILL for the daemon: no guest notices.
+func (d *Daemon) Crash() { d.crashed.Store(true) }
+
+func (d *Daemon) dead() bool { return d.crashed.Load() }
+
+var errDead = errors.New("the daemon is gone")
+
+// Ports are the ports of this life.
+func (d *Daemon) Ports() host.Ports {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	return host.Ports{
+		Launcher: launcher{d}, Driver: driver{d}, Agent: agent{d}, Console: console{d}, Folders: folders{d},
+		Clock: clock{d}, BootID: d.world.boot, Spread: d.spread,
+	}
+}
+
+func (d *Daemon) spread() float64 {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	return d.world.random.Float64()
+}
+
+// call is the fate of one call of a port: it may be slow, and fail.
+func (d *Daemon) call(ctx context.Context, fails float64) error {
+	d.world.mu.Lock()
+	slow := time.Duration(0)
+	if d.world.chance(d.world.faults.Slow) {
+		slow = time.Duration(d.world.random.Int64N(int64(d.world.faults.MaxSlow) + 1))
+	}
+	failed := d.world.chance(fails)
+	d.world.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+		return host.Fail(host.Transient, "wait", ctx.Err())
+	}
+	if d.dead() {
+		return host.Fail(host.Transient, "call", errDead)
+	}
+	if failed {
+		return host.Fail(host.Transient, "call", errors.New("drawn to fail"))
+	}
+	return nil
+}
+
+// bug panics in the caller's goroutine, by chance: a bug of ours there.
+func (d *Daemon) bug() {
+	d.world.mu.Lock()
+	hit := d.world.chance(d.world.faults.Bug)
+	d.world.mu.Unlock()
+	if hit && !d.dead() {
+		panic("a bug was drawn")
+	}
+}
+
+func (d *Daemon) faults() Faults {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	return d.world.faults
+}
+
+type clock struct{ d *Daemon }
+
+func (c clock) Now() time.Time { return time.Now() }
+
+func (c clock) After(wait time.Duration, f func()) func() {
+	t := time.AfterFunc(wait, func() {
+		if !c.d.dead() {
+			f()
+		}
+	})
+	return func() { t.Stop() }
+}

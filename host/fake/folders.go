@@ -1,0 +1,72 @@
+package fake
+
+import (
+	"context"
+	"errors"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+type folders struct{ d *Daemon }
+
+func (folders) Paths(ref vm.Ref) host.Paths { return host.NewPaths("/state", "/run", ref) }
+
+func (f folders) Prepare(ctx context.Context, r vm.Record) error {
+	if err := f.d.call(ctx, f.d.faults().Prepare); err != nil {
+		return err
+	}
+	w := f.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if k := w.guests(r.Ref()).PrepareFails; k != 0 {
+		return host.Fail(k, "prepare", errors.New("the guest of this seed can't be prepared"))
+	}
+	w.folders[r.Spec.Name], w.runs[r.Spec.Name] = r.ID, r.ID
+	return nil
+}
+
+func (f folders) Release(ctx context.Context, ref vm.Ref) error {
+	if err := f.d.call(ctx, f.d.faults().Release); err != nil {
+		return err
+	}
+	w := f.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.live {
+		if p.ref.VM == ref.VM && !f.d.dead() {
+			w.promise("P7", "%s was released while incarnation %d lives", ref.Name, p.ref.Incarnation)
+		}
+	}
+	delete(w.runs, ref.Name)
+	return nil
+}
+
+func (f folders) Discard(ctx context.Context, ref vm.Ref) error {
+	if err := f.d.call(ctx, f.d.faults().Discard); err != nil {
+		return err
+	}
+	w := f.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.watch.Discarded != nil {
+		w.watch.Discarded(ref)
+	}
+	delete(w.folders, ref.Name)
+	delete(w.runs, ref.Name)
+	return nil
+}
+
+type console struct{ d *Daemon }
+
+func (c console) Follow(host.Paths, int64, func([]byte)) (func(), error) { return func() {}, nil }
+
+func (c console) Tail(f host.Paths, _ int) ([]byte, error) {
+	c.d.bug()
+	c.d.world.mu.Lock()
+	defer c.d.world.mu.Unlock()
+	if p := c.d.world.at(f); p != nil {
+		return p.console, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,122 @@
+package fake
+
+import (
+	"context"
+	"errors"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+type launcher struct{ d *Daemon }
+
+var errNone = errors.New("no such VMM")
+
+func (l launcher) Name() string { return "fake" }
+
+// Launch may fail before, or, as a late failure, after the process exists.
+func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error) {
+	if err := l.d.call(ctx, l.d.faults().Launch); err != nil {
+		return vm.Process{}, err
+	}
+	w := l.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if l.d.dead() {
+		return vm.Process{}, host.Fail(host.Transient, "launch", errDead)
+	}
+	if w.barred[c.Ref.VM] >= c.Ref.Incarnation {
+		return vm.Process{}, host.Fail(host.Gone, "launch", errors.New("this incarnation was killed"))
+	}
+	for _, p := range w.live {
+		if p.ref == c.Ref {
+			return p.process, nil
+		}
+		if p.ref.VM == c.Ref.VM {
+			w.promise("P1", "%s: incarnation %d launched while %d lives", c.Ref.Name, c.Ref.Incarnation, p.ref.Incarnation)
+		}
+	}
+	if w.watch.Launching != nil {
+		w.watch.Launching(c.Ref)
+	}
+	p := w.start(c.Ref)
+	w.story("process %s/%d launched as %d", c.Ref.Name, c.Ref.Incarnation, p.process.PID)
+	if w.chance(w.faults.LateLaunch) {
+		return vm.Process{}, host.Fail(host.Transient, "launch", errors.New("failed after the process began"))
+	}
+	return p.process, nil
+}
+
+func (l launcher) Find(ctx context.Context, ref vm.Ref, _ *vm.Process) (vm.Process, error) {
+	if err := l.d.call(ctx, l.d.faults().Find); err != nil {
+		return vm.Process{}, err
+	}
+	w := l.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.find(ref); p != nil {
+		return p.process, nil
+	}
+	return vm.Process{}, host.Fail(host.Gone, "find", errNone)
+}
+
+func (w *World) find(ref vm.Ref) *process {
+	for _, p := range w.live {
+		if p.ref.VM == ref.VM && p.ref.Incarnation == ref.Incarnation {
+			return p
+		}
+	}
+	return nil
+}
+
+// Watch tells of the end of a live process, and at once of one that is gone.
+func (l launcher) Watch(proc vm.Process, ended func(vm.Exit)) func() {
+	l.d.bug()
+	w := l.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := &watcher{daemon: l.d, ended: ended}
+	p, ok := w.live[proc.PID]
+	if !ok {
+		go one.tell(vm.Exit{}, false)
+		return func() {}
+	}
+	p.watchers[one] = true
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(p.watchers, one)
+	}
+}
+
+func (l launcher) Kill(ctx context.Context, ref vm.Ref, _ *vm.Process) error {
+	if err := l.d.call(ctx, l.d.faults().Kill); err != nil {
+		return err
+	}
+	w := l.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if l.d.dead() {
+		return host.Fail(host.Transient, "kill", errDead)
+	}
+	w.barred[ref.VM] = max(w.barred[ref.VM], ref.Incarnation)
+	p := w.find(ref)
+	if w.watch.Killing != nil {
+		w.watch.Killing(ref, p != nil)
+	}
+	if p != nil {
+		p.end(vm.Exit{Known: true, Signal: 9}, true)
+	}
+	return nil
+}
+
+func (l launcher) List(context.Context) ([]host.Found, error) {
+	w := l.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []host.Found
+	for _, p := range w.live {
+		out = append(out, host.Found{Ref: p.ref, Process: p.process})
+	}
+	return out, nil
+}

@@ -1,0 +1,129 @@
+package fake
+
+import (
+	"time"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// process is a live VMM with its guest.
+type process struct {
+	world    *World
+	ref      vm.Ref
+	process  vm.Process
+	guest    Guest
+	launched time.Time
+	state    host.GuestState
+	silent   bool // the guest hangs
+	timers   []*time.Timer
+	watchers map[*watcher]bool
+	sessions map[*session]bool
+	answered chan struct{} // closed when the guest's agent is up; replaced by a reset
+	gone     chan struct{} // closed at its end
+	ended    bool
+	exit     vm.Exit
+	console  []byte
+}
+
+type watcher struct {
+	daemon *Daemon
+	ended  func(vm.Exit)
+}
+
+// start makes a process live; the world's lock is held.
+func (w *World) start(ref vm.Ref) *process {
+	w.pid++
+	p := &process{
+		world: w, ref: ref, guest: w.guests(ref), launched: time.Now(), state: host.GuestRuns,
+		process:  vm.Process{PID: w.pid, StartTime: uint64(w.pid) * 7, BootID: w.boot, Unit: "blixard-" + string(ref.Name), Launcher: "fake"},
+		watchers: map[*watcher]bool{}, sessions: map[*session]bool{}, answered: make(chan struct{}), gone: make(chan struct{}),
+	}
+	w.live[p.process.PID] = p
+	p.boot()
+	p.later(p.guest.Crash, func() { p.end(vm.Exit{Known: true, Signal: 11}, true) })
+	p.later(p.guest.PowerOff, func() { p.stand(host.GuestOff, host.NoticePowerOff) })
+	p.later(p.guest.Panic, func() { p.console = []byte("Kernel panic - not syncing: asked for\n"); p.reset() })
+	p.later(p.guest.Reset, p.reset)
+	p.later(p.guest.Hang, func() { p.silent = true })
+	return p
+}
+
+// boot answers on the agent's port after the guest's boot time.
+func (p *process) boot() {
+	if p.guest.Boot < 0 {
+		return
+	}
+	up := p.answered
+	p.later(max(p.guest.Boot, time.Nanosecond), func() { close(up) })
+}
+
+// later acts on the process after d, unless it has ended.
+func (p *process) later(d time.Duration, act func()) {
+	if d <= 0 {
+		return
+	}
+	p.timers = append(p.timers, time.AfterFunc(d, func() {
+		p.world.mu.Lock()
+		defer p.world.mu.Unlock()
+		if !p.ended {
+			act()
+		}
+	}))
+}
+
+// stand: the guest is over, its VMM stands still and tells whoever listens.
+func (p *process) stand(s host.GuestState, kind host.NoticeKind) {
+	p.state, p.silent = s, true
+	p.notify(host.Notice{Kind: kind, Detail: "guest", At: time.Now()})
+}
+
+// reset: the guest boots again in place.
+func (p *process) reset() {
+	p.silent = false
+	p.answered = make(chan struct{})
+	p.boot()
+	p.notify(host.Notice{Kind: host.NoticeReset, Detail: "guest-reset", At: time.Now()})
+}
+
+func (p *process) notify(n host.Notice) {
+	twice := p.world.chance(p.world.faults.Twice)
+	for s := range p.sessions {
+		go s.tell(n)
+		if twice {
+			go s.tell(n)
+		}
+	}
+}
+
+// end removes the process; known: somebody who watches learns how it ended.
+func (p *process) end(e vm.Exit, known bool) {
+	if p.ended {
+		return
+	}
+	p.ended, p.exit = true, e
+	p.exit.At = time.Now()
+	close(p.gone)
+	delete(p.world.live, p.process.PID)
+	for _, t := range p.timers {
+		t.Stop()
+	}
+	if known {
+		p.world.story("process %s/%d of %s ended: signal %d", p.ref.Name, p.ref.Incarnation, p.ref.VM, e.Signal)
+	}
+	for s := range p.sessions {
+		go s.tell(host.Notice{Kind: host.NoticeLost, At: time.Now()})
+	}
+	for w := range p.watchers {
+		go w.tell(p.exit, p.world.chance(p.world.faults.Twice))
+	}
+}
+
+func (w *watcher) tell(e vm.Exit, twice bool) {
+	if !w.daemon.dead() {
+		w.ended(e)
+		if twice {
+			w.ended(e)
+		}
+	}
+}

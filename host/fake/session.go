@@ -1,0 +1,176 @@
+package fake
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+type driver struct{ d *Daemon }
+
+func (driver) Command(ref vm.Ref, _ vm.Spec, _ host.Paths) (host.Command, error) {
+	return host.Command{Ref: ref, Argv: []string{"/fake/vmm"}}, nil
+}
+
+// Attach finds the live VMM by the run folder of its VM.
+func (v driver) Attach(ctx context.Context, f host.Paths, notice func(host.Notice)) (host.Session, error) {
+	if err := v.d.call(ctx, v.d.faults().Attach); err != nil {
+		return nil, err
+	}
+	w := v.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.at(f)
+	if p == nil {
+		return nil, host.Fail(host.Gone, "attach", errNone)
+	}
+	s := &session{p: p, d: v.d, notice: notice}
+	p.sessions[s] = true
+	return s, nil
+}
+
+// at is the live VMM whose sockets stand at these paths.
+func (w *World) at(f host.Paths) *process {
+	for _, p := range w.live {
+		if host.NewPaths("/state", "/run", p.ref).Run == f.Run {
+			return p
+		}
+	}
+	return nil
+}
+
+type session struct {
+	p      *process
+	d      *Daemon
+	notice func(host.Notice)
+	closed atomic.Bool
+}
+
+func (s *session) tell(n host.Notice) {
+	if !s.closed.Load() && !s.d.dead() {
+		s.notice(n)
+	}
+}
+
+// with acts on the live VMM.
+func (s *session) with(ctx context.Context, act func(*process)) error {
+	if err := s.d.call(ctx, 0); err != nil {
+		return err
+	}
+	s.d.world.mu.Lock()
+	defer s.d.world.mu.Unlock()
+	if s.p.ended || s.d.dead() {
+		return host.Fail(host.Gone, "command", errNone)
+	}
+	act(s.p)
+	return nil
+}
+
+func (s *session) State(ctx context.Context) (state host.GuestState, err error) {
+	err = s.with(ctx, func(p *process) { state = p.state })
+	return state, err
+}
+
+func (s *session) PowerDown(ctx context.Context) error { return s.with(ctx, (*process).powerDown) }
+func (s *session) Pause(ctx context.Context) error {
+	return s.with(ctx, func(p *process) { p.state = host.GuestPaused })
+}
+
+func (s *session) Resume(ctx context.Context) error {
+	return s.with(ctx, func(p *process) { p.state = host.GuestRuns })
+}
+
+func (s *session) Quit(ctx context.Context) error {
+	return s.with(ctx, func(p *process) { p.end(vm.Exit{Known: true}, true) })
+}
+
+func (s *session) Close() {
+	s.closed.Store(true)
+	s.d.world.mu.Lock()
+	defer s.d.world.mu.Unlock()
+	delete(s.p.sessions, s)
+}
+
+// powerDown is what a guest does that was asked to end.
+func (p *process) powerDown() {
+	if !p.guest.Deaf && !p.silent && p.state == host.GuestRuns {
+		p.later(1, func() { p.stand(host.GuestOff, host.NoticePowerOff) })
+	}
+}
+
+type agent struct{ d *Daemon }
+
+func (a agent) Open(_ context.Context, f host.Paths) (host.AgentConn, error) {
+	w := a.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.at(f)
+	if p == nil {
+		return nil, host.Fail(host.Gone, "open agent", errNone)
+	}
+	return &agentConn{d: a.d, p: p}, nil
+}
+
+type agentConn struct {
+	d *Daemon
+	p *process
+}
+
+// Ping waits until the guest is up, however early it is sent.
+func (c *agentConn) Ping(ctx context.Context) error {
+	w := c.d.world
+	w.mu.Lock()
+	up, silent, ended := c.p.answered, c.p.silent, c.p.ended
+	w.mu.Unlock()
+	if ended {
+		return host.Fail(host.Gone, "ping", errNone)
+	}
+	if silent {
+		up = nil
+	}
+	select {
+	case <-up:
+		return nil
+	case <-c.p.gone:
+		return host.Fail(host.Gone, "ping", errNone)
+	case <-ctx.Done():
+		return host.Fail(host.Transient, "ping", ctx.Err())
+	}
+}
+
+func (c *agentConn) Shutdown(context.Context) error {
+	c.d.world.mu.Lock()
+	defer c.d.world.mu.Unlock()
+	if c.p.ended || c.d.dead() {
+		return host.Fail(host.Gone, "shutdown", errNone)
+	}
+	up := c.p.answered
+	select {
+	case <-up:
+		c.p.powerDown()
+	default: // read as soon as the guest is up
+		go c.shutdownWhenUp(up)
+	}
+	return nil
+}
+
+func (c *agentConn) shutdownWhenUp(up chan struct{}) {
+	select {
+	case <-up:
+	case <-c.p.gone:
+	}
+	c.d.world.mu.Lock()
+	defer c.d.world.mu.Unlock()
+	if !c.p.ended {
+		c.p.powerDown()
+	}
+}
+
+func (c *agentConn) Exec(context.Context, []string) (host.ExecResult, error) {
+	return host.ExecResult{}, host.Fail(host.Broken, "exec", errors.New("the fake guest has no programs"))
+}
+
+func (c *agentConn) Close() {}

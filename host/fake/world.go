@@ -1,0 +1,151 @@
+// Package fake is a whole machine in memory for tests: processes, guests,
+// folders, consoles and clocks, under testing/synctest's virtual time. What a
+// real host was seen to do wrong, this one can do by seed.
+//
+//	World            survives the daemon, and partly the node's power cut
+//	 ├─ Daemon       one life of the daemon: its ports die with it
+//	 ├─ process      a live VMM with its guest
+//	 └─ Fault        what goes wrong, drawn for each call
+package fake
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// World is the machine.
+type World struct {
+	mu     sync.Mutex
+	random *rand.Rand
+	boot   vm.BootID
+	boots  int
+	pid    int
+	// live holds every process; a VMM that ended leaves it.
+	live map[int]*process
+	// folders are on disk, runs on tmpfs: a power cut empties runs.
+	folders, runs map[vm.Name]vm.ID
+	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
+	guests        func(ref vm.Ref) Guest
+	faults        Faults
+	story         func(format string, args ...any)
+	watch         Watch
+}
+
+// Guest is how the guest of one incarnation behaves. Zero durations: never.
+type Guest struct {
+	Boot         time.Duration // from launch to the agent's first answer; negative: it never answers
+	Crash        time.Duration // the VMM dies by a signal, this long after launch
+	PowerOff     time.Duration
+	Panic        time.Duration
+	Reset        time.Duration
+	Hang         time.Duration // stops answering
+	Deaf         bool          // ignores being asked to power off
+	PrepareFails host.Kind     // preparing fails always, as this kind; 0: doesn't
+}
+
+// Faults are probabilities for each call, in [0,1].
+type Faults struct {
+	Prepare, Launch, LateLaunch, Attach, Find, Kill, Release, Discard float64 // the call fails as Transient; LateLaunch after the process exists
+	Bug                                                               float64 // a port panics in its caller's goroutine: a bug of ours
+	Slow                                                              float64 // a call takes up to MaxSlow
+	Twice                                                             float64 // a notice comes twice
+	MaxSlow                                                           time.Duration
+}
+
+// Watch is told of what the checkers look at, under the world's lock.
+type Watch struct {
+	Launching func(ref vm.Ref)
+	Killing   func(ref vm.Ref, alive bool)
+	Discarded func(ref vm.Ref)
+	Broken    func(promise, why string)
+}
+
+// New makes a machine that was just switched on.
+func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...any)) *World {
+	f := &World{
+		random: rand.New(rand.NewPCG(seed, 1)), live: map[int]*process{}, folders: map[vm.Name]vm.ID{}, //nolint:gosec // reproducible by seed
+		runs: map[vm.Name]vm.ID{}, guests: guests, watch: w, story: story, pid: 1000,
+	}
+	f.on()
+	return f
+}
+
+func (w *World) on() {
+	w.boots++
+	w.boot = vm.BootID(fmt.Sprintf("boot-%d", w.boots))
+}
+
+// Break sets what goes wrong from now on.
+func (w *World) Break(f Faults) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults = f
+}
+
+// PowerCut ends every process and empties what is in memory; the next boot has another boot id.
+func (w *World) PowerCut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.live {
+		p.end(vm.Exit{}, false)
+	}
+	w.runs = map[vm.Name]vm.ID{}
+	w.on()
+}
+
+// Live returns the processes of one VM.
+func (w *World) Live(id vm.ID) []vm.Process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []vm.Process
+	for _, p := range w.live {
+		if p.ref.VM == id {
+			out = append(out, p.process)
+		}
+	}
+	return out
+}
+
+// Held says what a VM holds beside processes: its run folder.
+func (w *World) Held(name vm.Name) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.runs[name]
+	return ok
+}
+
+// Folder says whether a VM's folder exists.
+func (w *World) Folder(name vm.Name) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.folders[name]
+	return ok
+}
+
+// Smite ends one live VMM of the VM by SIGKILL from outside; false: none lives.
+func (w *World) Smite(id vm.ID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.live {
+		if p.ref.VM == id {
+			p.end(vm.Exit{Known: true, Signal: 9}, true)
+			return true
+		}
+	}
+	return false
+}
+
+// chance draws whether something goes wrong.
+func (w *World) chance(p float64) bool { return p > 0 && w.random.Float64() < p }
+
+// promise tells of a broken promise.
+func (w *World) promise(p, format string, args ...any) {
+	if w.watch.Broken != nil {
+		w.watch.Broken(p, fmt.Sprintf(format, args...))
+	}
+}
