@@ -78,9 +78,9 @@ func rootCause(e Evidence) (vm.Cause, string) {
 	case console != "":
 		return vm.CauseGuestPanic, with("the guest's console shows a panic", console)
 	case e.Reset:
-		return vm.CauseGuestReset, with("the guest reset itself"+unready(e), e.Detail)
+		return vm.CauseGuestReset, with("the guest reset itself"+early(e), e.Detail)
 	case e.PoweredOff:
-		return vm.CauseGuestPoweroff, with("the guest powered itself off"+unready(e), e.Detail)
+		return vm.CauseGuestPoweroff, with("the guest powered itself off"+early(e), e.Detail)
 	case e.StartError != "" && e.Permanent:
 		return vm.CauseStartPermanent, e.StartError
 	case crashed(e.Exit):
@@ -110,9 +110,9 @@ func fromExit(e Evidence) (vm.Cause, string) {
 	case x.Signal == 0 && x.Code == 0:
 		// QEMU ends with 0 only when it is told to: by its monitor or a signal that it handles.
 		return vm.CauseOperator, "somebody on the host told the VMM to quit" + unready(e)
-	case x.Signal == sigKILL:
-		// Nobody can say who sent it. It is charged, like an end that nobody saw.
-		return vm.CauseVMMCrash, "the VMM was " + ended(x) + unready(e)
+	case x.Signal != 0:
+		// Also a SIGKILL: nobody can say who sent it, so it is charged, like an end that nobody saw.
+		return vm.CauseVMMCrash, with("the VMM was "+ended(x)+unready(e), lastLine(e.Stderr))
 	}
 	return vm.CauseVMMCrash, with("the VMM "+ended(x)+unready(e), lastLine(e.Stderr))
 }
@@ -158,6 +158,16 @@ func unready(e Evidence) string {
 	}
 	return " before the guest answered"
 }
+
+func early(e Evidence) string {
+	if e.Ready {
+		return ""
+	}
+	return " before it answered"
+}
+
+// HasPanic says whether a Linux kernel's panic stands in the console's tail.
+func HasPanic(console []byte) bool { return bytes.Contains(console, panicMark) }
 
 // panicLine is the first panic in the console's tail: later ones follow from it.
 func panicLine(console []byte) string {

@@ -1,0 +1,100 @@
+package policies_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+	"pgregory.net/rapid"
+)
+
+func exit(code, signal int) *vm.Exit { return &vm.Exit{Known: true, Code: code, Signal: signal} }
+
+const panicText = "[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n[    1.3] CPU: 0\n" +
+	"Kernel panic - not syncing: the second\n"
+
+func TestClassifyFindsTheRootCause(t *testing.T) {
+	const mounted = "Kernel panic - not syncing: VFS: Unable to mount root fs"
+	tests := []struct {
+		name     string
+		seen     policies.Evidence
+		cause    vm.Cause
+		evidence string
+	}{
+		{"nothing at all", policies.Evidence{}, vm.CauseUnknown, "the VMM is gone and nobody saw how before the guest answered"},
+		{"gone unseen, stderr left", policies.Evidence{Ready: true, Exit: &vm.Exit{}, Stderr: "a\nqemu: oops\n\n"}, vm.CauseUnknown, "the VMM is gone and nobody saw how: qemu: oops"},
+		{"another boot outranks all", policies.Evidence{BootChanged: true, Panicked: true, Unhealthy: "x", Console: []byte(panicText)}, vm.CauseHostReboot, "the node booted anew"},
+		{"a person's kill", policies.Evidence{KilledBy: "uid=0", Exit: exit(0, 9), Ready: true}, vm.CauseOperator, "killed by uid=0"},
+		{"a disk fails, then the guest panics", policies.Evidence{DiskFailed: true, Detail: "disk0 nospace", Panicked: true, Console: []byte(panicText)}, vm.CauseIOError, "a disk of the host failed and the guest was halted: disk0 nospace"},
+		{"panic device, console has the text", policies.Evidence{Panicked: true, Console: []byte(panicText), Exit: exit(0, 9)}, vm.CauseGuestPanic, "the guest panicked: " + mounted},
+		{"panic device, no text", policies.Evidence{Panicked: true, Detail: "pvpanic"}, vm.CauseGuestPanic, "the guest panicked: pvpanic"},
+		{"panic reboots the guest", policies.Evidence{Console: []byte(panicText), Reset: true, Ready: true}, vm.CauseGuestPanic, "the guest's console shows a panic: " + mounted},
+		{"panic starves the probes, we kill", policies.Evidence{Console: []byte(panicText), Unhealthy: "guest-agent: 3 of 3 failures in a row", KilledByUs: true, Exit: exit(0, 9), Ready: true}, vm.CauseGuestPanic, "the guest's console shows a panic: " + mounted},
+		{"panic until the start's deadline", policies.Evidence{Console: []byte(panicText), Overdue: 2 * time.Minute, Launched: true}, vm.CauseGuestPanic, "the guest's console shows a panic: " + mounted},
+		{"own memory limit", policies.Evidence{OOMCgroup: true, Exit: exit(0, 9), Ready: true, Detail: "limit 300MiB"}, vm.CauseOOMCgroup, "killed at its own memory limit: limit 300MiB"},
+		{"both kinds of memory", policies.Evidence{OOMCgroup: true, OOMHost: true}, vm.CauseOOMCgroup, "killed at its own memory limit"},
+		{"host's memory", policies.Evidence{OOMHost: true, Exit: exit(0, 9), Ready: true}, vm.CauseOOMHost, "killed because the host ran out of memory"},
+		{"poweroff", policies.Evidence{PoweredOff: true, Exit: exit(0, 0), Ready: true}, vm.CauseGuestPoweroff, "the guest powered itself off"},
+		{"poweroff while starting", policies.Evidence{PoweredOff: true}, vm.CauseGuestPoweroff, "the guest powered itself off before it answered"},
+		{"poweroff, then the VMM crashes at the exit", policies.Evidence{PoweredOff: true, Exit: exit(0, 11), Ready: true}, vm.CauseGuestPoweroff, "the guest powered itself off"},
+		{"reset", policies.Evidence{Reset: true, Exit: exit(0, 0), Ready: true}, vm.CauseGuestReset, "the guest reset itself"},
+		{"no such kernel", policies.Evidence{StartError: "no file /boot/x", Permanent: true}, vm.CauseStartPermanent, "no file /boot/x"},
+		{"the bus is away", policies.Evidence{StartError: "no answer of the bus"}, vm.CauseStartTransient, "no answer of the bus"},
+		{"the start failed because the VMM ended", policies.Evidence{StartError: "connection refused", Exit: exit(1, 0), Stderr: "qemu: bad option\n"}, vm.CauseVMMCrash, "the VMM ended with status 1 before the guest answered: qemu: bad option"},
+		{"segfault", policies.Evidence{Exit: exit(0, 11), Ready: true}, vm.CauseVMMCrash, "the VMM crashed, killed by signal 11 (SEGV)"},
+		{"sandbox, the probes noticed first", policies.Evidence{Exit: exit(0, 31), Unhealthy: "x", Ready: true}, vm.CauseVMMCrash, "the VMM crashed, killed by signal 31 (SYS)"},
+		{"SIGKILL by who knows", policies.Evidence{Exit: exit(0, 9), Ready: true}, vm.CauseVMMCrash, "the VMM was killed by signal 9 (KILL)"},
+		{"an odd signal", policies.Evidence{Exit: exit(0, 12), Ready: true}, vm.CauseVMMCrash, "the VMM was killed by signal 12"},
+		{"SIGTERM", policies.Evidence{Exit: exit(0, 15), Ready: true}, vm.CauseOperator, "somebody on the host ended the VMM, killed by signal 15 (TERM)"},
+		{"quit by its monitor", policies.Evidence{Exit: exit(0, 0), Ready: true}, vm.CauseOperator, "somebody on the host told the VMM to quit"},
+		{"unhealthy, we kill", policies.Evidence{Unhealthy: "guest-agent: 3 of 3 failures in a row", Exit: exit(0, 9), KilledByUs: true, Ready: true}, vm.CauseHealthFailed, "guest-agent: 3 of 3 failures in a row"},
+		{"unhealthy, still alive", policies.Evidence{Unhealthy: "x", Alive: true, Ready: true}, vm.CauseHealthFailed, "x"},
+		{"silent start", policies.Evidence{Overdue: 2 * time.Minute, Launched: true, Alive: true}, vm.CauseHealthFailed, "the guest did not answer within 2m0s"},
+		{"slow preparing", policies.Evidence{Overdue: 2 * time.Minute}, vm.CauseStartTransient, "not prepared within 2m0s"},
+		{"killed by us for nothing else", policies.Evidence{KilledByUs: true, Exit: exit(0, 9), Ready: true}, vm.CauseUs, "killed by the node"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.seen.Incarnation, tt.seen.At = 7, begin
+			f := policies.Classify(tt.seen)
+			if f.Cause != tt.cause || f.Evidence != tt.evidence {
+				t.Errorf("got  %s: %s\nwant %s: %s", f.Cause, f.Evidence, tt.cause, tt.evidence)
+			}
+			if f.Incarnation != 7 || !f.At.Equal(begin) || f.Exit != tt.seen.Exit || f.Alive != tt.seen.Alive || f.Ready != tt.seen.Ready {
+				t.Errorf("the failure lost what was seen: %+v", f)
+			}
+		})
+	}
+}
+
+// P15: whatever a guest writes, the evidence is one bounded, printable line.
+func TestEvidenceOfAHostileGuestIsOnePrintableLine(t *testing.T) {
+	hostile := func(t *rapid.T, name string) string {
+		return string(rapid.SliceOfN(rapid.Byte(), 0, 2000).Draw(t, name))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		e := policies.Evidence{
+			Panicked: rapid.Bool().Draw(t, "panicked"), Detail: hostile(t, "detail"), Stderr: hostile(t, "stderr"),
+			Unhealthy: hostile(t, "unhealthy"), StartError: hostile(t, "start"), KilledBy: hostile(t, "by"),
+			Console: []byte(hostile(t, "before") + "Kernel panic - not syncing" + hostile(t, "after")),
+		}
+		if rapid.Bool().Draw(t, "no panic") {
+			e.Console, e.KilledBy = nil, ""
+		}
+		f := policies.Classify(e)
+		control := func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x202e || r == 0x2028 }
+		if len(f.Evidence) > 240 || !utf8.ValidString(f.Evidence) || strings.ContainsFunc(f.Evidence, control) {
+			t.Fatalf("%d bytes: %q", len(f.Evidence), f.Evidence)
+		}
+	})
+}
+
+func TestEvidenceKeepsWhatPeopleWrite(t *testing.T) {
+	f := policies.Classify(policies.Evidence{Unhealthy: "größe \x1b[31m\x00 \xff ok"})
+	if want := `größe \x1b[31m\x00 \xff ok`; f.Evidence != want {
+		t.Errorf("got %q, want %q", f.Evidence, want)
+	}
+}
