@@ -129,6 +129,7 @@ var homes = []home{
 	{library: "golang.org/x/sys", folders: []string{"host", "cmd", "persistence", "actors/gateway", "test"}},
 	{library: "golang.org/x/term", folders: []string{"cmd/blixard"}},
 	{library: "golang.org/x/sync", folders: []string{"actors", "cmd", "test"}},
+	{library: "golang.org/x/time", folders: []string{"actors/gateway"}},
 	{library: "golang.org/x/net", folders: []string{"actors/gateway", "cmd/blixard", "test"}},
 	{library: "pgregory.net/rapid", tests: true},
 	{library: "github.com/rogpeppe/go-internal", tests: true},
