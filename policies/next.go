@@ -34,8 +34,9 @@ func Next(rec vm.Record, t Turn) Outcome {
 	carry(&out, t)
 	if a.verb == verbJudge {
 		judged(&out, t)
-	} else if t.Failure != nil {
-		out.Record.State.LastExit = &vm.Crash{Number: rec.State.Crashes, Failure: *t.Failure, Uptime: uptime(rec.State, t.At)}
+	} else if t.Failure != nil && !told(rec.State) {
+		f := failureOf(rec.State, t)
+		out.Record.State.LastExit = &vm.Crash{Number: rec.State.Crashes, Failure: f, Uptime: uptime(rec.State, t.At)}
 	}
 	if a.verb == verbMove || a.verb == verbJudge {
 		enter(&out.Record, a.to, t)
@@ -98,7 +99,7 @@ func carry(out *Outcome, t Turn) {
 // forgive clears the crash history that the budget counts; a decision to wait
 // or to hold that was taken from it becomes a restart.
 func forgive(s *vm.State) {
-	s.Ledger, s.Tries = nil, 0
+	s.Ledger, s.Tries, s.Spared = nil, 0, 0
 	if s.After == vm.ThenBackoff || s.After == vm.ThenHold {
 		s.After = vm.ThenRestart
 	}
@@ -135,6 +136,12 @@ func follow(s *vm.State, d vm.Decision) {
 	case vm.StayDown:
 		s.After, s.Intent = vm.ThenStop, vm.WantStopped
 	}
+}
+
+// told says that the end of this incarnation was recorded already: what comes
+// after the root cause is only another domino.
+func told(s vm.State) bool {
+	return s.LastExit != nil && s.LastExit.Failure.Incarnation == s.Incarnation
 }
 
 // failureOf is the turn's failure, or the one that a passed deadline is.

@@ -52,4 +52,6 @@ func caller(by string) string {
 }
 
 // expandName puts the VM's name into a remedy.
-func expandName(try string, name vm.Name) string { return strings.ReplaceAll(try, "{name}", string(name)) }
+func expandName(try string, name vm.Name) string {
+	return strings.ReplaceAll(try, "{name}", string(name))
+}
