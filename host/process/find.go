@@ -1,0 +1,226 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+var errNone = errors.New("no VMM of this incarnation lives")
+
+// Find returns the live VMM of the incarnation: from our tables, else by the
+// hint, else from what a scan of all processes found. That scan is made once,
+// as nothing carries our tags but what we launch.
+func (l *Launcher) Find(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Process, error) {
+	doing := "find the VMM of " + unitName(ref)
+	if ref.BootID != l.config.BootID {
+		return vm.Process{}, host.Fail(host.Gone, doing, fmt.Errorf("%w: it was begun in another boot", errNone))
+	}
+	s, err := l.enter(ctx, ref.VM)
+	if err != nil {
+		return vm.Process{}, err
+	}
+	defer l.leave(ref.VM, s)
+	v, err := l.find(ctx, s, ref, hint)
+	if err != nil {
+		return vm.Process{}, host.Fail(host.Transient, doing, err)
+	}
+	if v == nil {
+		return vm.Process{}, host.Fail(host.Gone, doing, errNone)
+	}
+	return v.process, nil
+}
+
+// find is nil where none lives; the seat is held.
+func (l *Launcher) find(ctx context.Context, s *seat, ref vm.Ref, hint *vm.Process) (*vmm, error) {
+	if v := l.living(s); v != nil && v.ref.Incarnation == ref.Incarnation {
+		return v, nil
+	}
+	if v := l.hinted(ref, hint); v != nil {
+		return v, nil
+	}
+	if err := l.scanOnce(ctx); err != nil {
+		return nil, err
+	}
+	if v := l.living(s); v != nil && v.ref.Incarnation == ref.Incarnation {
+		return v, nil
+	}
+	return nil, nil //nolint:nilnil // none is an answer here, not a failure
+}
+
+// hinted follows what the record knows. A pid of another boot or another start
+// time is another process.
+func (l *Launcher) hinted(ref vm.Ref, hint *vm.Process) *vmm {
+	if hint == nil || hint.PID <= 1 || hint.BootID != l.config.BootID {
+		return nil
+	}
+	v, err := l.prove(hint.PID)
+	if err != nil {
+		return nil
+	}
+	if v.process.StartTime != hint.StartTime || v.ref.VM != ref.VM || v.ref.Incarnation != ref.Incarnation {
+		v.letGo()
+		return nil
+	}
+	return l.take(v)
+}
+
+func (l *Launcher) scanOnce(ctx context.Context) error {
+	select {
+	case <-l.scanGate:
+		defer func() { l.scanGate <- struct{}{} }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if l.scanned {
+		return nil
+	}
+	err := l.scan(ctx)
+	l.scanned = err == nil
+	return err
+}
+
+// scan takes every VMM of ours into the tables. A process that can't be read
+// has ended or is another user's.
+func (l *Launcher) scan(ctx context.Context) error {
+	pids, err := l.config.Proc.PIDs()
+	if err != nil {
+		return fmt.Errorf("list processes: %w", err)
+	}
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := l.readRef(pid); err != nil { // cheap, and nearly all end here
+			continue
+		}
+		v, err := l.prove(pid)
+		if err != nil {
+			continue
+		}
+		l.take(v)
+	}
+	return nil
+}
+
+// List scans afresh: the relist is the truth, notices only come sooner.
+func (l *Launcher) List(ctx context.Context) ([]host.Found, error) {
+	select {
+	case <-l.scanGate:
+	case <-ctx.Done():
+		return nil, host.Fail(host.Transient, "list VMMs", ctx.Err())
+	}
+	err := l.scan(ctx)
+	l.scanned = l.scanned || err == nil
+	l.scanGate <- struct{}{}
+	if err != nil {
+		return nil, host.Fail(host.Transient, "list VMMs", err)
+	}
+	l.mu.Lock()
+	var all []*vmm
+	for _, v := range l.byPID {
+		all = append(all, v)
+	}
+	l.mu.Unlock()
+	var out []host.Found
+	for _, v := range all {
+		if v.lives() {
+			out = append(out, host.Found{Ref: v.ref, Process: v.process})
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Process.PID < out[j].Process.PID })
+	return out, nil
+}
+
+// Watch calls ended when the process is gone. Whose exit status the kernel
+// doesn't tell is gone with Known false.
+func (l *Launcher) Watch(p vm.Process, ended func(vm.Exit)) (cancel func()) {
+	v := l.known(p)
+	if v == nil {
+		w := &watcher{ended: ended}
+		go w.tell(vm.Exit{At: time.Now()})
+		return func() { (&vmm{}).forget(w) }
+	}
+	w := v.watch(ended)
+	return func() { v.forget(w) }
+}
+
+// known is the VMM with that proof, living or ended; nil where it is neither
+// remembered nor alive.
+func (l *Launcher) known(p vm.Process) *vmm {
+	if p.BootID != l.config.BootID {
+		return nil
+	}
+	l.mu.Lock()
+	v := l.byPID[identity{p.PID, p.StartTime}]
+	l.mu.Unlock()
+	if v != nil {
+		return v
+	}
+	v, err := l.prove(p.PID)
+	if err != nil {
+		return nil
+	}
+	if v.process.StartTime != p.StartTime {
+		v.letGo()
+		return nil
+	}
+	return l.take(v)
+}
+
+// Kill ends the VMM and waits until it is proved gone: its memory is free and
+// its files are closed. Nothing alive is success, so repeating it is safe.
+func (l *Launcher) Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error {
+	doing := "kill the VMM of " + unitName(ref)
+	if ref.BootID != l.config.BootID {
+		return nil
+	}
+	s, err := l.finish(ctx, ref)
+	if err != nil {
+		return err
+	}
+	v, err := l.find(ctx, s, ref, hint)
+	l.leave(ref.VM, s)
+	if err != nil {
+		return host.Fail(host.Transient, doing, err)
+	}
+	if v == nil {
+		return nil
+	}
+	return v.kill(ctx, doing)
+}
+
+// finish forbids the incarnation before it waits for the seat, so that a launch
+// that is under way sees it.
+func (l *Launcher) finish(ctx context.Context, ref vm.Ref) (*seat, error) {
+	l.mu.Lock()
+	s := l.seat(ref.VM)
+	s.final = max(s.final, ref.Incarnation)
+	l.mu.Unlock()
+	return l.enter(ctx, ref.VM)
+}
+
+func (v *vmm) kill(ctx context.Context, doing string) error {
+	var sent error
+	if err := v.conn.Control(func(fd uintptr) {
+		sent = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) // P8: the pidfd was proved ours
+	}); err != nil && v.isGone() {
+		return nil
+	}
+	if errors.Is(sent, unix.EPERM) {
+		return host.Fail(host.Denied, doing, sent)
+	}
+	select {
+	case <-v.gone:
+		return nil
+	case <-ctx.Done():
+		return host.Fail(host.Transient, doing, fmt.Errorf("process %d has SIGKILL and still lives: %w", v.process.PID, ctx.Err()))
+	}
+}
