@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +15,8 @@ type agent struct {
 	console   *console
 	faults    *faults
 	processes *processes
+	answered  chan struct{} // closed after the first answer
+	once      sync.Once
 }
 
 // request is what the host asks.
@@ -58,8 +61,17 @@ func (a *agent) serve(p *port) {
 		s.feed(buf[:n], func(object []byte) {
 			if out := a.answer(object); out != nil && a.faults.answers() {
 				_ = p.write(out) // the host's side is gone, and so is the one that asked
+				a.once.Do(func() { close(a.answered) })
 			}
 		})
+	}
+}
+
+// waitAnswered returns after the first answer, or when time is up.
+func (a *agent) waitAnswered(atMost time.Duration) {
+	select {
+	case <-a.answered:
+	case <-time.After(atMost):
 	}
 }
 

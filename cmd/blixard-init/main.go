@@ -21,6 +21,10 @@ func main() {
 	boot()
 }
 
+// restWait is how long the modules that the agent doesn't need wait for its
+// first answer: loading them at once would take the only CPU from it.
+const restWait = 300 * time.Millisecond
+
 // boot brings the guest up in the order in which somebody waits for it: the
 // agent first, the other devices after the ready mark.
 func boot() {
@@ -34,7 +38,7 @@ func boot() {
 	if hasPCI() {
 		c.report(m.load("pci"))
 	}
-	a := &agent{console: c, faults: faults, processes: newProcesses()}
+	a := &agent{console: c, faults: faults, processes: newProcesses(), answered: make(chan struct{})}
 	port, err := openPort(agentPort)
 	if err != nil {
 		c.say("no agent: " + err.Error())
@@ -43,6 +47,7 @@ func boot() {
 	}
 	c.say("ready")
 	faults.start(port)
+	a.waitAnswered(restWait)
 	c.report(m.load("rest"))
 	beat(c, words.beat)
 }

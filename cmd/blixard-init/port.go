@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +60,7 @@ func findPort(name string) string {
 		return ""
 	}
 	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(class, e.Name(), "name"))
+		b, err := readFile(class + "/" + e.Name() + "/name")
 		if err == nil && strings.TrimSpace(string(b)) == name {
 			return "/dev/" + e.Name()
 		}
