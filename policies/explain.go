@@ -41,7 +41,10 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 	case s.Phase == vm.Adopting && s.Intent != vm.WantRunning:
 		e.Next = "its VMM is looked for; if it lives, the guest is asked to power off"
 	case s.Phase == vm.Stopped && rested(s):
-		e.Next = "nothing: it ended by itself and stays down until it is started"
+		e.Next = "nothing: the guest powered itself off, and stays down until it is started"
+	}
+	if w.late != "" {
+		e.Next += "; when the time is up, " + w.late
 	}
 	for _, can := range w.can {
 		e.Can = append(e.Can, expandName("blixard vm "+can, r.Spec.Name))
@@ -50,58 +53,59 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 }
 
 type words struct {
-	is, next string
-	can      []string
+	is, next, late string
+	can            []string
 }
 
 var phaseWords = map[vm.Phase]words{
 	vm.Stopped: {
-		"nothing runs and nothing is held", "nothing: it was asked down and stays down until it is started",
-		[]string{"start {name}", "delete {name}"},
+		is: "nothing runs and nothing is held", next: "nothing: it stays down until it is started",
+		can: []string{"start {name}", "delete {name}"},
 	},
 	vm.Preparing: {
-		"its disks, folder and image are made ready", "the VMM is launched; when the time is up, the try counts as failed",
-		[]string{"stop {name}", "wait {name} --for phase=running --timeout 2m"},
+		is: "its disks, folder and image are made ready", next: "the VMM is launched", late: "the try counts as failed",
+		can: []string{"stop {name}", "wait {name} --for phase=running --timeout 2m"},
 	},
 	vm.Starting: {
-		"the VMM runs, the guest has not answered yet", "the guest answers; when the time is up, the try counts as failed",
-		[]string{"logs {name} -f", "stop {name}", "stop {name} --force"},
+		is: "the VMM runs, the guest has not answered yet", next: "the guest answers", late: "the try counts as failed",
+		can: []string{"logs {name} -f", "stop {name}", "stop {name} --force"},
 	},
 	vm.Running: {
-		"the guest has answered", "nothing: the probes watch it, and its end is met by the restart policy",
-		[]string{"console {name}", "logs {name} -f", "restart {name}", "stop {name}"},
+		is: "the guest has answered", next: "nothing: the probes watch it, and its end is met by the restart policy",
+		can: []string{"console {name}", "logs {name} -f", "restart {name}", "stop {name}"},
 	},
 	vm.Paused: {
-		"its vCPUs stand still because a person asked for it", "nothing until it is resumed",
-		[]string{"resume {name}", "stop {name}", "stop {name} --force"},
+		is: "its vCPUs stand still because a person asked for it", next: "nothing until it is resumed",
+		can: []string{"resume {name}", "stop {name}", "stop {name} --force"},
 	},
 	vm.Stopping: {
-		"the guest was asked to power off", "the guest powers off; when the time is up, the VMM is killed",
-		[]string{"logs {name} -f", "stop {name} --force"},
+		is: "the guest was asked to power off", next: "the guest powers off", late: "the VMM is killed",
+		can: []string{"logs {name} -f", "stop {name} --force"},
 	},
 	vm.Killing: {
-		"the VMM was killed", "its end is waited for; when the time is up, it is killed again",
-		[]string{"wait {name} --for phase=stopped --timeout 30s", "logs {name}"},
+		is: "the VMM was killed", next: "its end is waited for", late: "it is killed again",
+		can: []string{"logs {name}", "crashes {name}"},
 	},
 	vm.Reaping: {
-		"the VMM is gone; its sockets and links are released", "the release ends; when the time is up, it is repeated",
-		[]string{"logs {name}", "crashes {name}"},
+		is: "the VMM is gone; its sockets and links are released", next: "the release ends", late: "it is repeated",
+		can: []string{"logs {name}", "crashes {name}"},
 	},
 	vm.Backoff: {
-		"it waits for the next try", "it is started again",
-		[]string{"start {name}", "reset {name}", "stop {name}", "logs {name} --previous", "crashes {name}"},
+		is: "it waits for the next try", next: "it is started again",
+		can: []string{"start {name}", "reset {name}", "stop {name}", "logs {name} --previous", "crashes {name}"},
 	},
 	vm.Failed: {
-		"it was given up and is held", "nothing until it is reset or gets a new spec",
-		[]string{"crashes {name}", "logs {name} --previous", "reset {name}", "stop {name}", "delete {name}"},
+		is: "it was given up and is held", next: "nothing until it is reset or gets a new spec",
+		can: []string{"crashes {name}", "logs {name} --previous", "reset {name}", "stop {name}", "delete {name}"},
 	},
 	vm.Adopting: {
-		"the daemon woke up and looks whether its VMM still lives", "it is adopted, or its end is met by the restart policy",
-		[]string{"wait {name} --for phase=running --timeout 30s", "stop {name}", "stop {name} --force"},
+		is:   "the daemon woke up and looks whether its VMM still lives",
+		next: "it is adopted, or its end is met by the restart policy", late: "it is looked for again",
+		can: []string{"wait {name} --for phase=running --timeout 30s", "stop {name}", "stop {name} --force"},
 	},
 	vm.Removing: {
-		"its folder, its disks and its record are being deleted", "it is gone; when the time is up, the deletion is repeated",
-		[]string{"list"},
+		is: "its folder, its disks and its record are being deleted", next: "it is gone", late: "the deletion is repeated",
+		can: []string{"list"},
 	},
 }
 
@@ -123,13 +127,11 @@ func seen(now time.Time, s vm.State) string {
 	if s.Reason != "" {
 		out = append(out, s.Reason)
 	}
-	if s.Phase&(vm.Starting|vm.Running|vm.Paused) != 0 {
-		if why := s.HealthWhy; why != "" {
-			out = append(out, fmt.Sprintf("%s for %s: %s", s.Health, age(now, s.HealthSince), why))
-		}
-		if !s.LaunchedAt.IsZero() {
-			out = append(out, fmt.Sprintf("up for %s", age(now, s.LaunchedAt)))
-		}
+	if s.Phase&(vm.Starting|vm.Running) != 0 && s.HealthWhy != "" {
+		out = append(out, fmt.Sprintf("%s for %s: %s", s.Health, age(now, s.HealthSince), s.HealthWhy))
+	}
+	if s.Phase&up != 0 && !s.LaunchedAt.IsZero() {
+		out = append(out, "up for "+age(now, s.LaunchedAt).String())
 	}
 	if c := s.LastExit; c != nil {
 		out = append(out, fmt.Sprintf("its last end was %s ago, after %s up: %s",
@@ -144,8 +146,8 @@ func tried(now time.Time, r vm.Record, crashes []vm.Crash) string {
 	}
 	b := r.Spec.Restart.Budget
 	restarts, charged, left := Budget(now, r.Spec.Restart, r.State)
-	out := fmt.Sprintf("%s; %d of %s charged in %s, %d left", plural(restarts, "restart"), charged,
-		plural(b.Attempts, "failure"), b.Window, left)
+	out := fmt.Sprintf("%s; %s charged in %s, the budget allows %d, %d left", plural(restarts, "restart"),
+		plural(charged, "failure"), b.Window, b.Attempts, left)
 	const most = 5
 	for i, c := range crashes[:min(len(crashes), most)] {
 		join := ", "
@@ -160,17 +162,32 @@ func tried(now time.Time, r vm.Record, crashes []vm.Crash) string {
 // ruleOf names what the next step follows from: the last decision where it
 // still stands, else the lifecycle's deadline, else the intent.
 func ruleOf(s vm.State) string {
-	d := s.LastExit
-	decided := d != nil && d.Decision.Rule != ""
 	switch {
-	case s.Phase&(vm.Backoff|vm.Failed) != 0 && decided,
-		s.Phase&ending != 0 && decided && d.Failure.Incarnation == s.Incarnation,
-		s.Phase == vm.Stopped && rested(s):
-		return d.Decision.Rule + ": " + d.Decision.Why
+	case stands(s):
+		return s.LastExit.Decision.Rule + ": " + s.LastExit.Decision.Why
 	case !s.Deadline.IsZero():
 		return fmt.Sprintf("deadline: phase %s may last %s", s.Phase, s.Deadline.Sub(s.PhaseSince).Round(time.Millisecond))
 	}
 	return "intent: a person wants it " + s.Intent.String()
+}
+
+// stands says whether the last decision is still what is being carried out: an
+// ask that came after it replaces it.
+func stands(s vm.State) bool {
+	if s.LastExit == nil || s.LastExit.Failure.Incarnation != s.Incarnation {
+		return false
+	}
+	do := s.LastExit.Decision.Do
+	switch s.Phase {
+	case vm.Killing, vm.Reaping:
+		return do == vm.RestartNow && s.After == vm.ThenRestart || do == vm.BackOff && s.After == vm.ThenBackoff ||
+			do == vm.GiveUp && s.After == vm.ThenHold || rested(s)
+	case vm.Backoff:
+		return do == vm.BackOff
+	case vm.Failed:
+		return do == vm.GiveUp
+	}
+	return s.Phase == vm.Stopped && rested(s)
 }
 
 func plural(n int, one string) string {

@@ -52,7 +52,7 @@ func enter(phase vm.Phase, lasts time.Duration, reason string) func(*vm.Record) 
 
 func ended(after vm.After, phase vm.Phase, lasts time.Duration) func(*vm.Record) {
 	return func(r *vm.Record) {
-		enter(phase, lasts, r.State.LastExit.Failure.Error())(r)
+		enter(phase, lasts, r.State.LastExit.Decision.Why)(r)
 		r.State.After, r.State.Incarnation = after, r.State.LastExit.Failure.Incarnation
 		r.State.Health = vm.HealthUnknown
 	}
