@@ -94,7 +94,7 @@ func TestSocketsAreInheritedListening(t *testing.T) {
 
 func TestAFullFileIsAnErrorAndNotADeath(t *testing.T) {
 	w := newWorld(t)
-	c := w.sh(1, 1, `dd if=/dev/zero bs=64k count=64 >&2; echo "dd ended with $?"; exit 7`)
+	c := w.sh(1, 1, `until grep -q "Max file size  *262144 " /proc/$$/limits; do :; done; dd if=/dev/zero bs=64k count=64 >&2; echo "dd ended with $?"; exit 7`)
 	c.MaxFile = 256 << 10
 	e := w.exit(w.launch(c))
 	if !e.Known || e.Signal != 0 || e.Code != 7 {

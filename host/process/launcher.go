@@ -96,6 +96,9 @@ func New(c Config) (*Launcher, error) {
 		return nil, host.Fail(host.Broken, "open a pidfd (needs Linux 5.10)", err)
 	}
 	_ = unix.Close(fd)
+	if err := mayRead(); err != nil {
+		return nil, err
+	}
 	signal.Ignore(unix.SIGXFSZ)
 	l := &Launcher{
 		config: c, vms: map[vm.ID]*seat{}, byPID: map[identity]*vmm{}, scanGate: make(chan struct{}, 1),
@@ -107,6 +110,23 @@ func New(c Config) (*Launcher, error) {
 		}
 	}
 	return l, nil
+}
+
+// mayRead refuses a root that could not read the tags of another user's VMM:
+// after a restart it would take each of them for gone and launch a second (P1).
+func mayRead() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&head, &sets[0]); err != nil {
+		return host.Fail(host.Broken, "read our capabilities", err)
+	}
+	if sets[0].Effective&(1<<unix.CAP_SYS_PTRACE) == 0 {
+		return host.Fail(host.Denied, "read the environment of VMMs", errors.New("root lacks CAP_SYS_PTRACE: add it, or run as another user"))
+	}
+	return nil
 }
 
 // takeLock keeps a second launcher out. A child that a killed daemon had forked
@@ -222,7 +242,7 @@ func (l *Launcher) take(v *vmm) *vmm {
 	if s.last == nil || s.last.isGone() || v.ref.Incarnation >= s.last.ref.Incarnation {
 		s.last = v
 	}
-	go v.mind(l.bury)
+	go v.mind(l.config.Proc, l.bury)
 	return v
 }
 

@@ -17,7 +17,9 @@ import (
 const oomScore = "200"
 
 // limit bounds what the VMM may write while no daemon looks, and its core,
-// which would be an image of the guest's memory.
+// which would be an image of the guest's memory. The process runs already, for
+// some microseconds: enough for a shell to have a child without limits, but no
+// guest writes before its VMM has set up.
 func limit(pid int, c host.Command) error {
 	err := setLimits(pid, c)
 	if errors.Is(err, unix.EPERM) {

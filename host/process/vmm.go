@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -73,11 +74,11 @@ func readable(fd int) bool {
 }
 
 // mind waits for the end, reaps, and tells. It returns early when let go.
-func (v *vmm) mind(bury func(*vmm)) {
+func (v *vmm) mind(proc procfs.FS, bury func(*vmm)) {
 	if err := v.conn.Read(func(fd uintptr) bool { return readable(int(fd)) }); err != nil {
 		return
 	}
-	exit := v.reap()
+	exit := v.reap(proc)
 	_ = v.pidfd.Close()
 	v.mu.Lock()
 	v.exit = exit
@@ -128,20 +129,15 @@ func (w *watcher) tell(e vm.Exit) {
 
 // reap collects the end of a child, or what the kernel remembers of the end of
 // a process that was another daemon's child.
-func (v *vmm) reap() vm.Exit {
+func (v *vmm) reap(proc procfs.FS) vm.Exit {
 	exit := vm.Exit{At: time.Now()}
 	var status unix.WaitStatus
-	_ = v.conn.Control(func(fd uintptr) {
-		// First by pidfd without taking it, which proves that the pid is still
-		// this child's; then by pid, which gives the status in a form that Go reads.
-		if unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) != nil {
-			return
+	for _, ask := range []func(fd int) (unix.WaitStatus, bool){
+		v.waited, remembered, v.unburied(proc), remembered, // it may be reaped by PID 1 between two of these
+	} {
+		if err := v.conn.Control(func(fd uintptr) { status, exit.Known = ask(int(fd)) }); err != nil || exit.Known {
+			break
 		}
-		pid, err := unix.Wait4(v.process.PID, &status, unix.WNOHANG, nil)
-		exit.Known = err == nil && pid == v.process.PID
-	})
-	if !exit.Known {
-		status, exit.Known = v.remembered()
 	}
 	switch {
 	case exit.Known && status.Signaled():
@@ -152,24 +148,30 @@ func (v *vmm) reap() vm.Exit {
 	return exit
 }
 
-// reapWait is how long another process (PID 1) may take to reap what was
-// orphaned; the kernel tells of the end only after that. Here it takes 0.1 ms.
-const reapWait = 20 * time.Millisecond
-
-// remembered asks for the exit status of a process that isn't our child, which
-// Linux 6.15 and later keep as long as a pidfd is open.
-func (v *vmm) remembered() (status unix.WaitStatus, known bool) {
-	if err := v.pidfd.SetReadDeadline(time.Now().Add(reapWait)); err != nil {
+// waited reaps our own child. The pidfd proves, without taking it, that the pid
+// is still this child's; the call by pid gives a status that Go can read.
+func (v *vmm) waited(fd int) (status unix.WaitStatus, known bool) {
+	if unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) != nil {
 		return 0, false
 	}
-	_ = v.conn.Read(func(fd uintptr) bool {
-		told := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-		if unix.IoctlPidfdInfo(int(fd), &told) != nil {
-			return true
-		}
-		known = told.Mask&unix.PIDFD_INFO_EXIT != 0
-		status = unix.WaitStatus(told.Exit_code)
-		return known
-	})
-	return status, known
+	pid, err := unix.Wait4(v.process.PID, &status, unix.WNOHANG, nil)
+	return status, err == nil && pid == v.process.PID
+}
+
+// remembered is the exit status of a process that its parent has reaped: Linux
+// 6.15 and later keep it as long as a pidfd is open.
+func remembered(fd int) (unix.WaitStatus, bool) {
+	told := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	if unix.IoctlPidfdInfo(fd, &told) != nil {
+		return 0, false
+	}
+	return unix.WaitStatus(told.Exit_code), told.Mask&unix.PIDFD_INFO_EXIT != 0
+}
+
+// unburied is the exit status of a process that its parent has not reaped yet.
+func (v *vmm) unburied(proc procfs.FS) func(int) (unix.WaitStatus, bool) {
+	return func(int) (unix.WaitStatus, bool) {
+		s, err := proc.Stat(v.process.PID)
+		return unix.WaitStatus(s.Exit), err == nil && s.Ended() && s.StartTime == v.process.StartTime
+	}
 }

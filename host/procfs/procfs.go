@@ -33,6 +33,7 @@ type Stat struct {
 	Parent    int
 	Session   int
 	StartTime uint64 // in clock ticks since boot: with the pid and the boot, a name that is never used twice
+	Exit      int    // wait status of one that has ended; 0 where we may not know it
 }
 
 // Ended says whether the process is only an entry that waits to be reaped.
@@ -58,17 +59,18 @@ func ParseStat(b []byte) (Stat, error) {
 	if open < 1 || end < open {
 		return Stat{}, fmt.Errorf("stat without a name: %.40q", b)
 	}
-	const startTime = 19 // field 22 of proc(5); the fields after the name begin with the third
+	const startTime, exit = 19, 49 // fields 22 and 52 of proc(5); those after the name begin with the third
 	fields := bytes.Fields(b[end+1:])
-	if len(fields) <= startTime || len(fields[0]) != 1 {
+	if len(fields) <= exit || len(fields[0]) != 1 {
 		return Stat{}, fmt.Errorf("stat with %d fields after the name", len(fields))
 	}
 	s := Stat{Comm: string(b[open+1 : end]), State: fields[0][0]}
-	var errs [4]error
+	var errs [5]error
 	s.PID, errs[0] = strconv.Atoi(string(bytes.TrimSpace(b[:open])))
 	s.Parent, errs[1] = strconv.Atoi(string(fields[1]))
 	s.Session, errs[2] = strconv.Atoi(string(fields[3]))
 	s.StartTime, errs[3] = strconv.ParseUint(string(fields[startTime]), 10, 64)
+	s.Exit, errs[4] = strconv.Atoi(string(fields[exit]))
 	if err := errors.Join(errs[:]...); err != nil {
 		return Stat{}, fmt.Errorf("stat: %w", err)
 	}

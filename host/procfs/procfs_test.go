@@ -21,7 +21,7 @@ func TestRecordedProcesses(t *testing.T) {
 		t.Errorf("a plain process: %+v, %v", s, err)
 	}
 	s, err = recorded.Stat(4712)
-	if err != nil || !strings.HasPrefix(s.Comm, "a) R 1 (b") || !s.Ended() || s.Session != 4711 {
+	if err != nil || !strings.HasPrefix(s.Comm, "a) R 1 (b") || !s.Ended() || s.Session != 4711 || s.Exit != 9 {
 		t.Errorf("a process whose name looks like the fields after it: %+v, %v", s, err)
 	}
 	if s, err = recorded.Stat(4713); err == nil {

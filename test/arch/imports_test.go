@@ -18,6 +18,8 @@ var importMap = []arrow{
 	{"policies", []string{"vm"}},
 	{"persistence", []string{"vm", "persistence"}},
 	{"host", []string{"vm", "=host"}},
+	{"host/process", []string{"vm", "=host", "host/procfs"}}, // start times and tags are read from /proc
+	{"host/process", []string{"vm", "=host", "host/procfs"}}, // its proofs are read from /proc
 	{"host/control", []string{"vm", "=host", "messages"}},
 	{"actors", []string{"vm", "messages", "policies", "persistence", "=host", "actors"}},
 	{"cmd", []string{"vm", "messages", "policies", "persistence", "host", "actors", "cmd"}},
