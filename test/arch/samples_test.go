@@ -95,6 +95,8 @@ func shapeSamples() []sample {
 		{"file length", "host/a.go", pkg + strings.Repeat("// x\n", maxFileLines-2), false},
 		{"function length", "host/a.go", pkg + "func f() {\n" + long + "}\n", true},
 		{"function length", "host/a.go", pkg + "func f() {\n" + long[len("\tf()\n"):] + "}\n", false},
+		{"function length", "host/a_test.go", pkg + "func f() {\n" + long + "}\n", false},
+		{"function length", "host/a_test.go", pkg + "func f() {\n" + long + long + "}\n", true},
 		{"file names", "vm/types.go", pkg, true},
 		{"file names", "vm/helpers_test.go", pkg, true},
 		{"file names", "vm/phase.go", pkg, false},

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/test/node"
+)
+
+// each calls f for 0 to count-1, so many at a time, and returns the first error.
+func each(count, atOnce int, f func(i int) error) error {
+	var g errgroup.Group
+	g.SetLimit(max(atOnce, 1))
+	for i := range count {
+		g.Go(func() error { return f(i) })
+	}
+	return g.Wait()
+}
+
+// benchRecover kills a VMM with SIGKILL and waits for the mark of the next one:
+// ours with no delay, and a bare loop on the pidfd.
+func benchRecover(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
+	spec, err := n.PVH("phoenix")
+	if err != nil {
+		return nil, err
+	}
+	spec.Restart = node.Impatient(100)
+	p, err := newPair(ctx, n, spec, "BLIXARD-PVH-UP")
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	var ours, floor sample
+	for range min(s.samples, 90) {
+		one, err := p.loopByHand(ctx)
+		if err != nil {
+			return nil, err
+		}
+		floor.add(one)
+		if one, err = p.recovers(ctx); err != nil {
+			return nil, err
+		}
+		ours.add(one)
+	}
+	return []figure{beside("SIGKILL of a VMM to its next one's mark, PVH guest", ours, floor, "bare loop", 1.15)}, nil
+}
+
+// recovers kills our VMM; the daemon does the rest.
+func (p *pair) recovers(ctx context.Context) (time.Duration, error) {
+	vm, err := p.n.Wait(ctx, p.name, p.goal)
+	if err != nil {
+		return 0, err
+	}
+	process, err := p.n.VMM(int(vm.GetPid()))
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	fd, err := process.Signal(unix.SIGKILL)
+	if err != nil {
+		return 0, err
+	}
+	at, err := p.ours.wait(ctx, 1)
+	if err != nil {
+		return 0, err
+	}
+	_, err = p.n.Wait(ctx, p.name, node.Goal{Phase: "running", Health: "healthy", After: vm.GetRevision(), Within: time.Minute})
+	return at.Sub(began), errors.Join(err, unix.Close(fd))
+}
+
+// loopByHand is the bare loop: wait on the pidfd, start the same command.
+func (p *pair) loopByHand(ctx context.Context) (time.Duration, error) {
+	p.number++
+	first, err := p.command.start(p.folder, p.number)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := p.theirs.wait(ctx, 1); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := unix.PidfdSendSignal(first.pidfd, unix.SIGKILL, nil, 0); err != nil {
+		return 0, err
+	}
+	if err := first.awaitEnd(); err != nil {
+		return 0, err
+	}
+	p.number++
+	second, err := p.command.start(p.folder, p.number)
+	if err != nil {
+		return 0, err
+	}
+	at, err := p.theirs.wait(ctx, 1)
+	return at.Sub(began), errors.Join(err, first.reap(), second.kill())
+}

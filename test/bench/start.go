@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/blixard/blixard/host/qemu"
+	v1 "github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/test/node"
+)
+
+const readyMark = "blixard: ready"
+
+// pair is a VM of ours beside the same command by hand, and one eye for each.
+type pair struct {
+	n            *node.Node
+	name         string
+	goal         node.Goal
+	command      command
+	ours, theirs *marks
+	folder       string // of the one by hand
+	number       int
+}
+
+// newPair brings the VM up once, to learn its command, and stops it.
+func newPair(ctx context.Context, n *node.Node, spec *v1.VMSpec, mark string) (*pair, error) {
+	p := &pair{n: n, name: spec.GetName(), goal: node.Goal{Phase: "running", Health: "healthy", Within: time.Minute}, folder: filepath.Join(n.Root, "bare", spec.GetName())}
+	if _, err := n.Create(ctx, spec, true); err != nil {
+		return nil, err
+	}
+	vm, err := n.Wait(ctx, p.name, p.goal)
+	if err != nil {
+		return nil, err
+	}
+	process, err := n.VMM(int(vm.GetPid()))
+	if err != nil {
+		return nil, err
+	}
+	if p.command, err = commandOf(process); err != nil {
+		return nil, err
+	}
+	if err := p.command.prepare(p.folder); err != nil {
+		return nil, err
+	}
+	if p.ours, err = watchMarks(filepath.Join(n.State, "vms", p.name), mark); err != nil {
+		return nil, err
+	}
+	p.theirs, err = watchMarks(p.folder, mark)
+	return p, err
+}
+
+func (p *pair) close() {
+	p.ours.close()
+	p.theirs.close()
+}
+
+// down stops the VM of ours.
+func (p *pair) down(ctx context.Context) error {
+	if _, err := p.n.StopOf(ctx, p.name, true); err != nil {
+		return err
+	}
+	_, err := p.n.Wait(ctx, p.name, node.Goal{Phase: "stopped", Within: time.Minute})
+	return err
+}
+
+// starts measures one start on our side: until the call is back, until the mark, until wait is back.
+func (p *pair) starts(ctx context.Context) (call, mark, wait time.Duration, err error) {
+	began := time.Now()
+	vm, err := p.n.StartOf(ctx, p.name)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	call = time.Since(began)
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.n.Wait(ctx, p.name, node.Goal{Phase: "running", Health: "healthy", After: vm.GetRevision(), Within: time.Minute})
+		wait = time.Since(began)
+		done <- err
+	}()
+	at, err := p.ours.wait(ctx, 1)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	return call, at.Sub(began), wait, <-done
+}
+
+// byHand measures one start of the same command, until the mark.
+func (p *pair) byHand(ctx context.Context) (time.Duration, error) {
+	p.number++
+	began := time.Now()
+	b, err := p.command.start(p.folder, p.number)
+	if err != nil {
+		return 0, err
+	}
+	at, err := p.theirs.wait(ctx, 1)
+	if err != nil {
+		return 0, err
+	}
+	return at.Sub(began), b.kill()
+}
+
+func benchStart(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
+	spec, err := n.PVH("bench")
+	if err != nil {
+		return nil, err
+	}
+	return startFigures(ctx, n, spec, qemu.PVHMark[:len(qemu.PVHMark)-2], "PVH guest", s.samples)
+}
+
+func benchBuiltin(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
+	return startFigures(ctx, n, node.Builtin("bench", ""), readyMark, "built-in guest", max(3, s.samples/4))
+}
+
+func startFigures(ctx context.Context, n *node.Node, spec *v1.VMSpec, mark, what string, samples int) ([]figure, error) {
+	p, err := newPair(ctx, n, spec, mark)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	var calls, ours, waits, floor sample
+	for range samples {
+		if err := p.down(ctx); err != nil {
+			return nil, err
+		}
+		one, err := p.byHand(ctx)
+		if err != nil {
+			return nil, err
+		}
+		floor.add(one)
+		call, mark, wait, err := p.starts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		calls.add(call)
+		ours.add(mark)
+		waits.add(wait)
+	}
+	return []figure{
+		within("start returns, "+what, calls, 5),
+		beside("start to the mark, "+what, ours, floor, "by hand", 1.05),
+		beside("start and wait return, "+what, waits, floor, "by hand, to the mark", 0),
+	}, p.down(ctx)
+}
+
+// benchTogether starts twenty at once.
+func benchTogether(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
+	const count = 20
+	spec, err := n.PVH("vm-0")
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPair(ctx, n, spec, "BLIXARD-PVH-UP")
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	if err := p.down(ctx); err != nil {
+		return nil, err
+	}
+	for i := 1; i < count; i++ {
+		spec, err := n.PVH(fmt.Sprintf("vm-%d", i))
+		if err != nil {
+			return nil, err
+		}
+		if _, err := n.Create(ctx, spec, false); err != nil {
+			return nil, err
+		}
+	}
+	eye, err := watchMarks(filepath.Join(n.State, "vms"), "BLIXARD-PVH-UP")
+	if err != nil {
+		return nil, err
+	}
+	defer eye.close()
+	var ours, floor sample
+	for range max(3, s.samples/4) {
+		one, err := p.together(ctx, count)
+		if err != nil {
+			return nil, err
+		}
+		floor.add(one)
+		if one, err = startAll(ctx, n, eye, count); err != nil {
+			return nil, err
+		}
+		ours.add(one)
+	}
+	return []figure{beside(fmt.Sprintf("%d at once, all marks seen, PVH guest", count), ours, floor, "by hand", 1.05)}, nil
+}
+
+// together starts the command that many times at once, by hand.
+func (p *pair) together(ctx context.Context, count int) (time.Duration, error) {
+	began := time.Now()
+	all := make([]*bare, 0, count)
+	for range count {
+		p.number++
+		b, err := p.command.start(p.folder, p.number)
+		if err != nil {
+			return 0, err
+		}
+		all = append(all, b)
+	}
+	at, err := p.theirs.wait(ctx, count)
+	for _, b := range all {
+		if killErr := b.kill(); err == nil {
+			err = killErr
+		}
+	}
+	return at.Sub(began), err
+}
+
+// startAll starts that many VMs at once, waits for their marks, and stops them.
+func startAll(ctx context.Context, n *node.Node, eye *marks, count int) (time.Duration, error) {
+	began := time.Now()
+	if err := each(count, count, func(i int) error {
+		_, err := n.StartOf(ctx, fmt.Sprintf("vm-%d", i))
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	at, err := eye.wait(ctx, count)
+	if err != nil {
+		return 0, err
+	}
+	return at.Sub(began), each(count, count, func(i int) error {
+		name := fmt.Sprintf("vm-%d", i)
+		if _, err := n.StopOf(ctx, name, true); err != nil {
+			return err
+		}
+		_, err := n.Wait(ctx, name, node.Goal{Phase: "stopped", Within: time.Minute})
+		return err
+	})
+}
