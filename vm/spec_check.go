@@ -82,12 +82,14 @@ func (b Boot) check() *Refusal {
 		}
 	}
 	switch {
-	case kinds != 1:
-		return invalid("leave one of them", "boot names %d of image, kernel and disk, exactly one is allowed", kinds)
-	case b.Image != "" && b.Image != Image:
-		return invalid("boot.image: builtin, or boot.disk: /path/of/"+quoted(b.Image), "boot.image is %q, the only image is \"builtin\"", cut(b.Image))
 	case b.Initrd != "" && b.Kernel == "":
 		return invalid("name the kernel too, or leave initrd out", "boot.initrd goes with boot.kernel only")
+	case kinds == 0:
+		return invalid("boot.image: builtin", "boot names no image, kernel or disk")
+	case kinds > 1:
+		return invalid("keep one of them", "boot names %d of image, kernel and disk, exactly one is allowed", kinds)
+	case b.Image != "" && b.Image != Image:
+		return invalid("boot.image: builtin, or boot.disk: /path/of/"+quoted(b.Image), "boot.image is %q, the only image is \"builtin\"", cut(b.Image))
 	case b.Cmdline != "" && b.Disk != "":
 		return invalid("set it in the disk's boot loader", "boot.cmdline goes with a kernel or the built-in image, a disk boots itself")
 	case len(b.Cmdline) > MaxCmdline:
@@ -176,7 +178,7 @@ func (s Spec) checkHealth() *Refusal {
 	for i, c := range s.Health {
 		twice := func(o Check) bool { return o.Type == c.Type && c.Type != CheckConsole }
 		if slices.ContainsFunc(s.Health[:i], twice) {
-			return invalid("leave one of them", "health[%d] is the second check of type %s", i, c.Type)
+			return invalid("keep one of them", "health[%d] is the second check of type %s", i, c.Type)
 		}
 		if r := c.check(fmt.Sprintf("health[%d]", i)); r != nil {
 			return r
@@ -210,6 +212,9 @@ func pattern(field, s string) *Refusal {
 	}
 	if len(s) > MaxPattern {
 		return invalid("look for a shorter text", "%s has %d bytes, at most %d are allowed", field, len(s), MaxPattern)
+	}
+	if r := plain(field, s); r != nil {
+		return r
 	}
 	re, err := regexp.Compile(s)
 	switch {
