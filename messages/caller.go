@@ -1,6 +1,11 @@
 package messages
 
-import "context"
+import (
+	"context"
+	"fmt"
+
+	"github.com/blixard/blixard/vm"
+)
 
 // ClientHeader is the request header in which a client says its name ("cli", a
 // plugin's). It is a courtesy for the journal, never a proof.
@@ -24,4 +29,26 @@ func WithPeer(ctx context.Context, p Peer) context.Context {
 func PeerFrom(ctx context.Context) (Peer, bool) {
 	p, ok := ctx.Value(peerKey{}).(Peer)
 	return p, ok
+}
+
+var roleNames = [...]string{NoRole: "none", Viewer: "viewer", Operator: "operator", Admin: "admin"}
+
+// String is the role's name in the configuration.
+func (r Role) String() string {
+	if int(r) < len(roleNames) {
+		return roleNames[r]
+	}
+	return "none"
+}
+
+// ParseRole reads a role's name.
+func ParseRole(s string) (Role, error) {
+	for r, name := range roleNames {
+		if name == s {
+			return Role(r), nil
+		}
+	}
+	return NoRole, &vm.Refusal{
+		Code: vm.Invalid, Why: fmt.Sprintf("%.40q is no role", s), Try: "viewer, operator or admin",
+	}
 }

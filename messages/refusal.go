@@ -30,7 +30,7 @@ func RefusalToError(r *vm.Refusal) *connect.Error {
 	if !ok {
 		code = connect.CodeUnknown
 	}
-	e := connect.NewError(code, errors.New(text(r.Error())))
+	e := connect.NewError(code, errors.New(Text(r.Error())))
 	detail, err := connect.NewErrorDetail(RefusalToProto(r))
 	if err == nil { // it has no way to fail: a Refusal holds valid strings alone
 		e.AddDetail(detail)
@@ -40,7 +40,7 @@ func RefusalToError(r *vm.Refusal) *connect.Error {
 
 // RefusalToProto is what `-o json` prints for an error.
 func RefusalToProto(r *vm.Refusal) *blixardv1.Refusal {
-	return &blixardv1.Refusal{Code: string(r.Code), Why: text(r.Why), Try: text(r.Try)}
+	return &blixardv1.Refusal{Code: string(r.Code), Why: Text(r.Why), Try: Text(r.Try)}
 }
 
 // RefusalOf reads, at the client, what the socket answered. An error that never

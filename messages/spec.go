@@ -13,10 +13,10 @@ import (
 // SpecToProto is the spec as the socket shows it.
 func SpecToProto(s vm.Spec) *blixardv1.VMSpec {
 	out := &blixardv1.VMSpec{
-		Name: text(string(s.Name)), Cpus: int32(s.CPUs), MemoryBytes: int64(s.Memory),
+		Name: Text(string(s.Name)), Cpus: int32(s.CPUs), MemoryBytes: int64(s.Memory),
 		Boot: &blixardv1.Boot{
-			Image: text(s.Boot.Image), Kernel: text(s.Boot.Kernel), Initrd: text(s.Boot.Initrd),
-			Cmdline: text(s.Boot.Cmdline), Disk: text(s.Boot.Disk),
+			Image: Text(s.Boot.Image), Kernel: Text(s.Boot.Kernel), Initrd: Text(s.Boot.Initrd),
+			Cmdline: Text(s.Boot.Cmdline), Disk: Text(s.Boot.Disk),
 		},
 		Restart:   restartToProto(s.Restart),
 		Autostart: &blixardv1.Autostart{Policy: s.Autostart.Policy, Priority: int32(s.Autostart.Priority)},
@@ -28,7 +28,7 @@ func SpecToProto(s vm.Spec) *blixardv1.VMSpec {
 	}
 	for _, d := range s.Disks {
 		out.Disks = append(out.Disks, &blixardv1.Disk{
-			Name: text(d.Name), SizeBytes: int64(d.Size), Path: text(d.Path), ReadOnly: d.ReadOnly,
+			Name: Text(d.Name), SizeBytes: int64(d.Size), Path: Text(d.Path), ReadOnly: d.ReadOnly,
 		})
 	}
 	for _, n := range s.Networks {
@@ -37,7 +37,7 @@ func SpecToProto(s vm.Spec) *blixardv1.VMSpec {
 	for _, c := range s.Health {
 		out.Health = append(out.Health, &blixardv1.Check{
 			Type: string(c.Type), Interval: durationpb.New(c.Interval), Timeout: durationpb.New(c.Timeout),
-			Failures: int32(c.Failures), Successes: int32(c.Successes), Healthy: text(c.Healthy), Unhealthy: text(c.Unhealthy),
+			Failures: int32(c.Failures), Successes: int32(c.Successes), Healthy: Text(c.Healthy), Unhealthy: Text(c.Unhealthy),
 		})
 	}
 	return out

@@ -16,20 +16,20 @@ import (
 func VMToProto(r vm.Record) *blixardv1.VM {
 	s := r.State
 	out := &blixardv1.VM{
-		Name: text(string(r.Spec.Name)), Uid: text(string(r.ID)), Intent: s.Intent.String(), Phase: s.Phase.String(),
-		Reason: text(s.Reason), Health: s.Health.String(), Incarnation: uint64(s.Incarnation), Revision: uint64(s.Revision),
+		Name: Text(string(r.Spec.Name)), Uid: Text(string(r.ID)), Intent: s.Intent.String(), Phase: s.Phase.String(),
+		Reason: Text(s.Reason), Health: s.Health.String(), Incarnation: uint64(s.Incarnation), Revision: uint64(s.Revision),
 		Restarts: &blixardv1.Restarts{
 			Count: s.Restarts, Budget: int32(r.Spec.Restart.Budget.Attempts), Window: durationpb.New(r.Spec.Restart.Budget.Window),
 		},
 		Reservation: &blixardv1.Reservation{
 			Cpus: int32(r.Reservation.CPUs), MemoryBytes: int64(r.Reservation.Memory), DiskBytes: int64(r.Reservation.Disk),
 		},
-		Spec: SpecToProto(r.Spec), PhaseSince: stamp(s.PhaseSince), Deadline: stamp(s.Deadline), ReadyAt: stamp(s.ReadyAt),
-		HealthSince: stamp(s.HealthSince), HealthWhy: text(s.HealthWhy), CreatedAt: stamp(s.CreatedAt), Crashes: s.Crashes,
+		Spec: SpecToProto(r.Spec), PhaseSince: Stamp(s.PhaseSince), Deadline: Stamp(s.Deadline), ReadyAt: Stamp(s.ReadyAt),
+		HealthSince: Stamp(s.HealthSince), HealthWhy: Text(s.HealthWhy), CreatedAt: Stamp(s.CreatedAt), Crashes: s.Crashes,
 		Probes: probes(r),
 	}
 	if p := s.Process; p != nil {
-		out.Pid, out.Launcher, out.Unit, out.StartedAt = int32(p.PID), p.Launcher, text(p.Unit), stamp(s.LaunchedAt)
+		out.Pid, out.Launcher, out.Unit, out.StartedAt = int32(p.PID), p.Launcher, Text(p.Unit), Stamp(s.LaunchedAt)
 	}
 	if s.Phase == vm.Backoff {
 		out.Restarts.NextRetryAt = out.GetDeadline()
@@ -51,7 +51,7 @@ func probes(r vm.Record) []*blixardv1.Probe {
 			Timeout: durationpb.New(c.Timeout), Failures: int32(c.Failures), Successes: int32(c.Successes),
 		}
 		if len(r.Spec.Health) == 1 {
-			p.Health, p.Why, p.Since = r.State.Health.String(), text(r.State.HealthWhy), stamp(r.State.HealthSince)
+			p.Health, p.Why, p.Since = r.State.Health.String(), Text(r.State.HealthWhy), Stamp(r.State.HealthSince)
 		}
 		out = append(out, p)
 	}
@@ -60,7 +60,7 @@ func probes(r vm.Record) []*blixardv1.Probe {
 
 func lastExit(c vm.Crash) *blixardv1.LastExit {
 	out := &blixardv1.LastExit{
-		Cause: string(c.Failure.Cause), Evidence: text(c.Failure.Evidence), At: stamp(c.Failure.At), Charged: c.Decision.Charged,
+		Cause: string(c.Failure.Cause), Evidence: Text(c.Failure.Evidence), At: Stamp(c.Failure.At), Charged: c.Decision.Charged,
 		Incarnation: uint64(c.Failure.Incarnation), Crash: c.Number, Decision: decision(c.Decision),
 	}
 	out.ExitCode, out.Signal = exit(c.Failure.Exit)
@@ -83,14 +83,14 @@ func decision(d vm.Decision) *blixardv1.Decision {
 	if d.Do == "" {
 		return nil
 	}
-	return &blixardv1.Decision{Do: string(d.Do), After: durationpb.New(d.After), Charged: d.Charged, Rule: text(d.Rule), Why: text(d.Why)}
+	return &blixardv1.Decision{Do: string(d.Do), After: durationpb.New(d.After), Charged: d.Charged, Rule: Text(d.Rule), Why: Text(d.Why)}
 }
 
 // CrashToProto is one death.
 func CrashToProto(c vm.Crash) *blixardv1.Crash {
 	out := &blixardv1.Crash{
 		Number: c.Number, Incarnation: uint64(c.Failure.Incarnation), Cause: string(c.Failure.Cause),
-		Evidence: text(c.Failure.Evidence), At: stamp(c.Failure.At), Ready: c.Failure.Ready,
+		Evidence: Text(c.Failure.Evidence), At: Stamp(c.Failure.At), Ready: c.Failure.Ready,
 		Uptime: durationpb.New(c.Uptime), Decision: decision(c.Decision),
 	}
 	out.ExitCode, out.Signal = exit(c.Failure.Exit)
@@ -100,9 +100,9 @@ func CrashToProto(c vm.Crash) *blixardv1.Crash {
 // EventToProto is one line of the journal.
 func EventToProto(e vm.Entry) *blixardv1.Event {
 	out := &blixardv1.Event{
-		Sequence: e.Sequence, At: stamp(e.At), Vm: text(string(e.Name)), Uid: text(string(e.VM)), Kind: text(e.Kind),
+		Sequence: e.Sequence, At: Stamp(e.At), Vm: Text(string(e.Name)), Uid: Text(string(e.VM)), Kind: Text(e.Kind),
 		From: e.From.String(), To: e.To.String(), Incarnation: uint64(e.Incarnation), Revision: uint64(e.Revision),
-		Cause: string(e.Cause), Decision: string(e.Decision), Why: text(e.Why), By: text(e.By),
+		Cause: string(e.Cause), Decision: string(e.Decision), Why: Text(e.Why), By: Text(e.By),
 	}
 	if e.Delay != 0 {
 		out.Delay = durationpb.New(e.Delay)
@@ -110,12 +110,12 @@ func EventToProto(e vm.Entry) *blixardv1.Event {
 	return out
 }
 
-// text makes valid UTF-8 of what may come from a guest: one stray byte must not
+// Text makes valid UTF-8 of what may come from a guest: one stray byte must not
 // make a whole list impossible to encode (P13, P15).
-func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+func Text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
-// stamp is absent for the zero time, and for one that RFC 3339 can't write.
-func stamp(t time.Time) *timestamppb.Timestamp {
+// Stamp is absent for the zero time, and for one that RFC 3339 can't write.
+func Stamp(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil
 	}

@@ -79,6 +79,7 @@ type ApplyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Spec          *VMSpec                `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
 	DryRun        bool                   `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // say what would be done, change nothing
+	Start         bool                   `protobuf:"varint,3,opt,name=start,proto3" json:"start,omitempty"`                 // and start it where it is not wanted up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -123,6 +124,13 @@ func (x *ApplyRequest) GetSpec() *VMSpec {
 func (x *ApplyRequest) GetDryRun() bool {
 	if x != nil {
 		return x.DryRun
+	}
+	return false
+}
+
+func (x *ApplyRequest) GetStart() bool {
+	if x != nil {
+		return x.Start
 	}
 	return false
 }
@@ -2191,10 +2199,11 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x13blixard/v1/vm.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n" +
 	"\x0fCreateVMRequest\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.blixard.v1.VMSpecR\x04spec\x12\x14\n" +
-	"\x05start\x18\x02 \x01(\bR\x05start\"O\n" +
+	"\x05start\x18\x02 \x01(\bR\x05start\"e\n" +
 	"\fApplyRequest\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.blixard.v1.VMSpecR\x04spec\x12\x17\n" +
-	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"a\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
+	"\x05start\x18\x03 \x01(\bR\x05start\"a\n" +
 	"\rApplyResponse\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x18\n" +
 	"\achanges\x18\x02 \x03(\tR\achanges\x12\x1e\n" +

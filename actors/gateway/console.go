@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/vm"
+)
+
+const (
+	defaultExec = 30 * time.Second
+	maxExec     = 10 * time.Minute
+)
+
+// live are the phases in which a VMM is there to be talked to.
+const live = vm.Starting | vm.Running | vm.Paused | vm.Stopping
+
+// noteCall journals a call that makes no turn of its own.
+func (d *Door) noteCall(ctx context.Context, rec vm.Record, kind, why string) error {
+	_, err := d.Journal.Note(vm.Entry{
+		At: d.Now(), VM: rec.ID, Name: rec.Spec.Name, Kind: kind, Incarnation: rec.State.Incarnation,
+		Revision: rec.State.Revision, Why: why, By: callerOf(ctx).String(),
+	})
+	return err
+}
+
+// liveVM is the record of a VM whose VMM lives.
+func (d *Door) liveVM(name string) (vm.Record, error) {
+	rec, err := d.find(name)
+	if err == nil && rec.State.Phase&live == 0 {
+		return rec, &vm.Refusal{
+			Code: vm.WrongPhase, Why: fmt.Sprintf("%s has no VMM to talk to (phase %s)", rec.Spec.Name, rec.State.Phase),
+			Try: fmt.Sprintf("blixard vm start %s", rec.Spec.Name),
+		}
+	}
+	return rec, err
+}
+
+// Console joins the caller and the VM's serial console until one of both ends it.
+func (d *Door) Console(ctx context.Context, s *connect.BidiStream[blixardv1.ConsoleInput, blixardv1.ConsoleOutput]) error {
+	first, err := s.Receive()
+	if errors.Is(err, io.EOF) {
+		err = invalid("the first message names no VM", "send its name first")
+	}
+	if err != nil {
+		return d.wireError(s.Spec().Procedure, err)
+	}
+	return d.wireError(s.Spec().Procedure, d.console(ctx, first, s))
+}
+
+func (d *Door) console(ctx context.Context, first *blixardv1.ConsoleInput, s *connect.BidiStream[blixardv1.ConsoleInput, blixardv1.ConsoleOutput]) error {
+	rec, err := d.liveVM(first.GetName())
+	if err != nil {
+		return err
+	}
+	guest, err := d.Consoles.Dial(ctx, d.pathsOf(rec, rec.State.Incarnation))
+	if err != nil {
+		return consoleBusy(rec, err)
+	}
+	defer func() { _ = guest.Close() }()
+	if err := d.noteCall(ctx, rec, "ConsoleOpened", "interactive console"); err != nil {
+		return err
+	}
+	if err := s.Send(&blixardv1.ConsoleOutput{}); err != nil {
+		return err
+	}
+	ends := make(chan error, 2) // both pumps can end when nobody listens any more
+	go func() { ends <- toGuest(guest, first.GetData(), s.Receive) }()
+	go func() { ends <- fromGuest(guest, s.Send) }()
+	select {
+	case err = <-ends:
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-d.closing:
+		err = stopping
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func consoleBusy(rec vm.Record, err error) error {
+	if k := host.KindOf(err); k == host.Broken || k == host.Denied {
+		return err
+	}
+	return &vm.Refusal{
+		Code: vm.Unavailable, Why: fmt.Sprintf("the console of %s takes no caller: %v", rec.Spec.Name, err),
+		Try: "close the other console of this VM, or look at its phase: blixard vm show " + string(rec.Spec.Name),
+	}
+}
+
+func toGuest(guest io.Writer, typed []byte, receive func() (*blixardv1.ConsoleInput, error)) error {
+	for {
+		if _, err := guest.Write(typed); err != nil {
+			return io.EOF // the VMM closed it
+		}
+		m, err := receive()
+		if err != nil {
+			return err
+		}
+		typed = m.GetData()
+	}
+}
+
+func fromGuest(guest io.Reader, send func(*blixardv1.ConsoleOutput) error) error {
+	b := make([]byte, logChunk)
+	for {
+		n, err := guest.Read(b)
+		if n > 0 {
+			if err := send(&blixardv1.ConsoleOutput{Data: b[:n]}); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return io.EOF // the VMM closed it
+		}
+	}
+}
+
+func (d *Door) exec(ctx context.Context, m *blixardv1.ExecVMRequest) (*blixardv1.ExecVMResponse, error) {
+	if len(m.GetArgv()) == 0 || m.GetArgv()[0] == "" {
+		return nil, invalid("it names no command", "blixard vm exec NAME -- uname -a")
+	}
+	limit := defaultExec
+	if m.GetTimeout() != nil {
+		limit = m.GetTimeout().AsDuration()
+	}
+	if limit <= 0 || limit > maxExec {
+		return nil, invalid(fmt.Sprintf("a command may take between 1 ns and %s", maxExec), "another timeout")
+	}
+	rec, err := d.liveVM(m.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if err := d.noteCall(ctx, rec, "ExecAsked", fmt.Sprintf("%.200q", strings.Join(m.GetArgv(), " "))); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	res, err := d.Node.Exec(ctx, rec.Spec.Name, m.GetArgv())
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, &vm.Refusal{
+			Code: vm.TimedOut, Why: fmt.Sprintf("the guest of %s did not finish the command within %s", rec.Spec.Name, limit),
+			Try: "a longer timeout; it may still run in the guest",
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &blixardv1.ExecVMResponse{
+		ExitCode: int32(res.Code), Stdout: res.Stdout, Stderr: res.Stderr, Truncated: res.Truncated,
+	}, nil
+}
+
+// ExecVM runs a command in the guest.
+func (d *Door) ExecVM(ctx context.Context, r *connect.Request[blixardv1.ExecVMRequest]) (*connect.Response[blixardv1.ExecVMResponse], error) {
+	return answer(d.exec(ctx, r.Msg))
+}

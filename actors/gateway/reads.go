@@ -1,0 +1,138 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"connectrpc.com/connect"
+
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+// show is the record with what a policy knows of its budget now.
+func (d *Door) show(r vm.Record) *blixardv1.VM {
+	out := messages.VMToProto(r)
+	_, inWindow, remaining := policies.Budget(d.Now(), r.Spec.Restart, r.State)
+	out.Restarts.InWindow, out.Restarts.Remaining = int32(inWindow), int32(remaining)
+	return out
+}
+
+// find is the record of a VM that exists.
+func (d *Door) find(name string) (vm.Record, error) {
+	n, err := vm.ParseName(name)
+	if err != nil {
+		return vm.Record{}, err
+	}
+	rec, ok := d.Node.Get(n)
+	if !ok {
+		return vm.Record{}, noSuchVM(n)
+	}
+	return rec, nil
+}
+
+func noSuchVM(name vm.Name) *vm.Refusal {
+	return &vm.Refusal{Code: vm.NotFound, Why: fmt.Sprintf("there is no VM %s", name), Try: "blixard vm list"}
+}
+
+func (d *Door) get(m *blixardv1.GetVMRequest) (*blixardv1.VM, error) {
+	rec, err := d.find(m.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return d.show(rec), nil
+}
+
+func (d *Door) explain(m *blixardv1.ExplainVMRequest) (*blixardv1.Explanation, error) {
+	rec, err := d.find(m.GetName())
+	if err != nil {
+		return nil, err
+	}
+	// Status is answered while the store misbehaves, without its history (P11).
+	crashes, err := d.Journal.Crashes(rec.ID, 5)
+	e := policies.Explain(d.Now(), rec, crashes)
+	if err != nil {
+		e.Tried += " (the crash history can't be read now)"
+	}
+	return &blixardv1.Explanation{
+		Vm: d.show(rec), State: messages.Text(e.State), Since: messages.Stamp(e.Since), Seen: messages.Text(e.Seen),
+		Tried: messages.Text(e.Tried), Next: messages.Text(e.Next), NextAt: messages.Stamp(e.NextAt),
+		Rule: messages.Text(e.Rule), Can: e.Can,
+	}, nil
+}
+
+func (d *Door) status() *blixardv1.NodeStatusResponse {
+	s := d.Node.Status()
+	out := &blixardv1.NodeStatusResponse{
+		Version: s.Version, StartedAt: messages.Stamp(s.StartedAt), BootId: string(s.BootID), Launcher: s.Launcher, Accel: s.Accel,
+		StateDir: s.StateDir, Goroutines: int32(s.Goroutines), Fds: int32(s.FDs), LastEvent: d.Journal.LastEvent(),
+		Phases: map[string]int32{}, Health: map[string]int32{}, Reserved: &blixardv1.Reservation{},
+	}
+	for _, why := range s.Broken {
+		out.Broken = append(out.Broken, messages.Text(why))
+	}
+	for _, r := range d.Node.List() {
+		out.Vms++
+		out.Phases[r.State.Phase.String()]++
+		out.Health[r.State.Health.String()]++
+		out.Reserved.Cpus += int32(r.Reservation.CPUs)
+		out.Reserved.MemoryBytes += int64(r.Reservation.Memory)
+		out.Reserved.DiskBytes += int64(r.Reservation.Disk)
+	}
+	return out
+}
+
+// GetVM shows one VM.
+func (d *Door) GetVM(_ context.Context, r *connect.Request[blixardv1.GetVMRequest]) (*connect.Response[blixardv1.VM], error) {
+	return answer(d.get(r.Msg))
+}
+
+// ListVMs shows all, by name.
+func (d *Door) ListVMs(context.Context, *connect.Request[blixardv1.ListVMsRequest]) (*connect.Response[blixardv1.ListVMsResponse], error) {
+	list := d.Node.List()
+	out := &blixardv1.ListVMsResponse{Vms: make([]*blixardv1.VM, 0, len(list))}
+	for _, rec := range list {
+		out.Vms = append(out.Vms, d.show(rec))
+	}
+	return answer(out, nil)
+}
+
+// ExplainVM tells the story of a VM's state.
+func (d *Door) ExplainVM(_ context.Context, r *connect.Request[blixardv1.ExplainVMRequest]) (*connect.Response[blixardv1.Explanation], error) {
+	return answer(d.explain(r.Msg))
+}
+
+// NodeStatus shows the node at a glance.
+func (d *Door) NodeStatus(context.Context, *connect.Request[blixardv1.NodeStatusRequest]) (*connect.Response[blixardv1.NodeStatusResponse], error) {
+	return answer(d.status(), nil)
+}
+
+// NodeTree shows every actor.
+func (d *Door) NodeTree(context.Context, *connect.Request[blixardv1.NodeTreeRequest]) (*connect.Response[blixardv1.NodeTreeResponse], error) {
+	out := &blixardv1.NodeTreeResponse{}
+	for _, a := range d.Node.Tree() {
+		out.Actors = append(out.Actors, &blixardv1.Actor{
+			Path: a.Path, State: messages.Text(a.State), Since: messages.Stamp(a.Since), Bugs: int32(a.Bugs),
+		})
+	}
+	return answer(out, nil)
+}
+
+// NodeDoctor examines the node.
+func (d *Door) NodeDoctor(ctx context.Context, _ *connect.Request[blixardv1.NodeDoctorRequest]) (*connect.Response[blixardv1.NodeDoctorResponse], error) {
+	out := &blixardv1.NodeDoctorResponse{}
+	for _, f := range d.Node.Doctor(ctx) {
+		out.Findings = append(out.Findings, &blixardv1.Finding{
+			Check: f.Check, State: f.State, Why: messages.Text(f.Why), Try: messages.Text(f.Try),
+		})
+	}
+	return answer(out, nil)
+}
+
+// Version says what answers.
+func (d *Door) Version(context.Context, *connect.Request[blixardv1.VersionRequest]) (*connect.Response[blixardv1.VersionResponse], error) {
+	return answer(&blixardv1.VersionResponse{Version: d.Node.Status().Version, Api: "blixard.v1", Go: runtime.Version()}, nil)
+}
