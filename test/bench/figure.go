@@ -89,7 +89,7 @@ func printHead(to io.Writer) {
 	fmt.Fprintf(to, row, "figure (medians, in brackets the middle half)", "ours", "floor or peer", "ratio", "target", "verdict")
 }
 
-func (f figure) print(to io.Writer) {
+func (f figure) write(to io.Writer) {
 	ratio, target := "", ""
 	if f.ratio > 0 {
 		ratio = fmt.Sprintf("%.2f", f.ratio)

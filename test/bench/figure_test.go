@@ -21,7 +21,7 @@ func TestFigureComparesMediansAndSaysWhatItMissed(t *testing.T) {
 		{amount("resident", 61, 0, "MiB"), []string{"told"}},
 	} {
 		var out bytes.Buffer
-		one.figure.print(&out)
+		one.figure.write(&out)
 		for _, want := range one.want {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%q is missing in %s", want, out.String())

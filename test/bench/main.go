@@ -66,7 +66,7 @@ func run(ctx context.Context, only string, s sizes) error {
 		}
 		figures, err := measure(ctx, b, s)
 		for _, f := range figures {
-			f.print(os.Stdout)
+			f.write(os.Stdout)
 		}
 		if err != nil {
 			fmt.Printf("skipped: the rest of %q, because %v\n", b.name, err)

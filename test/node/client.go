@@ -48,7 +48,7 @@ func (n *Node) Get(ctx context.Context, name string) (*v1.VM, error) {
 	return unary(ctx, n.GetVM, &v1.GetVMRequest{Name: name})
 }
 
-// StartOf, StopOf, DeleteOf and ResetOf ask for what their name says.
+// StartOf asks the VM up.
 func (n *Node) StartOf(ctx context.Context, name string) (*v1.VM, error) {
 	return unary(ctx, n.StartVM, &v1.StartVMRequest{Name: name})
 }

@@ -19,7 +19,7 @@ func (n *Node) Leaks() []string {
 	_ = filepath.WalkDir(n.Root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return nil // removed while we looked
+			return nil //nolint:nilerr // removed while we looked
 		case entry.Type()&fs.ModeSocket != 0 && path != n.Socket:
 			out = append(out, "socket "+path)
 		case entry.IsDir() && (filepath.Dir(path) == filepath.Join(n.State, "vms") || filepath.Base(filepath.Dir(path)) == "vm"):
