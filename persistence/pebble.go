@@ -95,22 +95,43 @@ type Pebble struct {
 func Open(dir string, o Options) (*Pebble, error) {
 	o.fill()
 	p := &Pebble{dir: dir, o: o}
-	p.said = &pebbleLog{log: o.Log, fatal: p.fatal}
+	p.said = &pebbleLog{log: o.Log, fatal: p.fatal, trouble: make(chan error, 1)}
 	lock, err := takeFolder(dir, o.FS)
 	if err != nil {
 		return nil, err
 	}
 	p.lock = lock
 	if err := p.open(); err != nil {
-		_ = lock.Close()
 		return nil, refuseOpen(dir, err)
 	}
+	p.said.opened.Store(true)
 	return p, nil
 }
 
-// open turns what Pebble panics with into an error: it does so for some faults
-// of the disk, and a person should read a sentence.
-func (p *Pebble) open() (err error) {
+// open gives the lock back where it fails. Pebble's own Open doesn't always
+// return on a fault of the disk: it ends the process, panics, or waits for ever
+// on a flush that fails in the background. A person should read a sentence.
+func (p *Pebble) open() error {
+	result := make(chan error, 1)
+	go func() { result <- p.openHere() }()
+	select {
+	case err := <-result:
+		if err != nil {
+			_ = p.lock.Close()
+		}
+		return err
+	case err := <-p.said.trouble:
+		go func() { // it may still come to an end, when the disk has room again
+			if <-result == nil {
+				_ = p.db.Close()
+			}
+			_ = p.lock.Close()
+		}()
+		return err
+	}
+}
+
+func (p *Pebble) openHere() (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = panicked(r)
@@ -127,10 +148,8 @@ func (p *Pebble) open() (err error) {
 	}
 	if err = p.settle(); err != nil {
 		_ = p.db.Close()
-		return err
 	}
-	p.said.opened.Store(true)
-	return nil
+	return err
 }
 
 // settle brings the keys up to date and finds the end of the journal.

@@ -12,6 +12,9 @@ type pebbleLog struct {
 	log    func(Level, string)
 	fatal  func(string) // doesn't return
 	opened atomic.Bool
+	// trouble takes the first fault of the disk that is met while the store is
+	// being opened: there is a caller to tell then, and no need to end the process.
+	trouble chan error
 }
 
 // Infof implements pebble.Logger: a line for each log file and compaction.
@@ -20,23 +23,43 @@ func (l *pebbleLog) Infof(format string, args ...any) { l.log(Debug, fmt.Sprintf
 // Errorf implements pebble.Logger.
 func (l *pebbleLog) Errorf(format string, args ...any) { l.log(Error, fmt.Sprintf(format, args...)) }
 
-// Fatalf implements pebble.Logger; Pebble must not go on after it. While the
-// store is being opened there is a caller to tell: the panic becomes its error.
+// Fatalf implements pebble.Logger; it doesn't return, for Pebble must not go on after it.
 func (l *pebbleLog) Fatalf(format string, args ...any) {
-	if !l.opened.Load() {
-		for _, a := range args {
-			if err, ok := a.(error); ok {
-				panic(err)
-			}
-		}
-		panic(fmt.Errorf(format, args...))
+	if l.opened.Load() {
+		l.fatal(fmt.Sprintf(format, args...))
 	}
-	l.fatal(fmt.Sprintf(format, args...))
+	l.troubled(causeIn(fmt.Errorf(format, args...), args))
+	select {}
+}
+
+// causeIn finds the error in what is being logged, so that its kind isn't lost.
+func causeIn(otherwise error, args []any) error {
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			return err
+		}
+	}
+	return otherwise
+}
+
+func (l *pebbleLog) troubled(err error) {
+	if l.opened.Load() {
+		return
+	}
+	select {
+	case l.trouble <- err:
+	default: // one is enough
+	}
+}
+
+func (l *pebbleLog) background(err error) {
+	l.log(Error, "in the background: "+err.Error())
+	l.troubled(err)
 }
 
 func (l *pebbleLog) listener() *pebble.EventListener {
 	return &pebble.EventListener{
-		BackgroundError: func(err error) { l.log(Error, "in the background: "+err.Error()) },
+		BackgroundError: l.background,
 		// Damage is told to whoever reads the key: it must not end the other VMs (P13).
 		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.log(Error, "damaged: "+i.String()) },
 		DiskSlow:        func(i pebble.DiskSlowInfo) { l.log(Warn, "the disk is slow: "+i.String()) },

@@ -1,0 +1,124 @@
+package persistence
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// switchedFault lets every write and sync fail once it is on.
+type switchedFault struct {
+	err error
+	on  atomic.Bool
+}
+
+func (f *switchedFault) String() string { return "fault" }
+
+// MaybeError implements errorfs.Injector.
+func (f *switchedFault) MaybeError(op errorfs.Op) error {
+	if f.on.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+		return &os.PathError{Op: "write", Path: op.Path, Err: f.err}
+	}
+	return nil
+}
+
+// TestDiskErrorIsToldFirstAndThenEndsTheProcess lets the disk fail under many
+// writers: each failing Commit returns the error, nothing un-synced is shown,
+// the process ends once, and what was acknowledged is found again.
+func TestDiskErrorIsToldFirstAndThenEndsTheProcess(t *testing.T) {
+	fs, fault := vfs.NewCrashableMem(), &switchedFault{err: syscall.ENOSPC}
+	ended := make(chan string, 10)
+	p, err := Open("store", Options{FS: errorfs.Wrap(fs, fault), Fatal: func(m string) { ended <- m }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const writers = 8
+	acked := make([]vm.Revision, writers)
+	var wg sync.WaitGroup
+	for n := range writers {
+		wg.Go(func() {
+			r := sampleRecord(n)
+			for rev := vm.Revision(1); ; rev++ {
+				r.State.Revision = rev
+				if _, err := p.Commit(Turn{Record: r, Whole: rev == 1, Entry: sampleEntry(r)}); err != nil {
+					if !errors.Is(err, syscall.ENOSPC) {
+						t.Errorf("writer %d heard %v", n, err)
+					}
+					return
+				}
+				acked[n] = rev
+				if n == 0 && rev == 50 {
+					fault.on.Store(true)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case m := <-ended:
+		if !strings.Contains(m, "no space left") || !strings.Contains(m, "VMs live on") {
+			t.Errorf("the last words: %q", m)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the process did not end")
+	}
+	fault.on.Store(false) // the disk works again: the store must stay ended, for it can't know what it holds
+	if _, err := p.Note(vm.Entry{Kind: "K"}); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a commit after the end: %v", err)
+	}
+	if p.SetMeta("x", nil) == nil || p.Close() == nil {
+		t.Error("the broken store was written to or closed in peace")
+	}
+	if got := p.Metrics(); got.Failed == 0 && got != (Metrics{}) {
+		t.Errorf("metrics: %+v", got)
+	}
+	next := openMem(t, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(1, 2))}))
+	if next.LastEvent() < p.LastEvent() {
+		t.Errorf("event %d was shown, %d are found again", p.LastEvent(), next.LastEvent())
+	}
+	records, _, err := next.Load()
+	if err != nil || len(records) != writers {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	for n, r := range records {
+		if r.State.Revision < acked[n] {
+			t.Errorf("vm %d: revision %d was acknowledged, %d is found", n, acked[n], r.State.Revision)
+		}
+	}
+	if len(ended) > 0 {
+		t.Errorf("ended more than once: %q", <-ended)
+	}
+}
+
+func TestLatencyIsObservedOncePerCommit(t *testing.T) {
+	var seen atomic.Int64
+	p, err := Open("store", Options{FS: vfs.NewMem(), Observe: func(took time.Duration) {
+		if took > 0 {
+			seen.Add(1)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustCommit(t, p, Turn{Record: sampleRecord(1), Whole: true})
+	if _, err := p.Note(vm.Entry{Kind: "K"}); err != nil {
+		t.Fatal(err)
+	}
+	if m := p.Metrics(); seen.Load() != 2 || m.Commits != 2 || m.LastEvent != 1 {
+		t.Fatalf("%d observed, %+v", seen.Load(), m)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
