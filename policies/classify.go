@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/blixard/blixard/vm"
@@ -201,31 +200,17 @@ func with(what, detail string) string {
 	return what + ": " + detail
 }
 
-// oneLine makes text printable: control bytes and broken UTF-8 become \xNN,
-// so that nothing a guest wrote reaches a terminal as more than text (P15).
+// oneLine makes text of anybody one line that no terminal interprets, of at
+// most that many bytes (P15).
 func oneLine(s string, most int) string {
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		piece := s[i : i+n]
-		if r == utf8.RuneError && n == 1 || r != ' ' && !unicode.IsPrint(r) {
-			piece = escaped(piece)
-		}
-		if b.Len()+len(piece) > most-len("…") {
-			b.WriteString("…")
-			break
-		}
-		b.WriteString(piece)
-		i += n
+	cut := s[:min(len(s), most+utf8.UTFMax)] // what comes after it can't be shown
+	line := strings.Join(strings.Fields(string(vm.Visible([]byte(cut)))), " ")
+	if len(line) <= most && len(cut) == len(s) {
+		return line
 	}
-	return b.String()
-}
-
-func escaped(s string) string {
-	const digits = "0123456789abcdef"
-	var b []byte
-	for i := range len(s) {
-		b = append(b, '\\', 'x', digits[s[i]>>4], digits[s[i]&15])
+	end := min(len(line), most-len("…"))
+	for end > 0 && end < len(line) && !utf8.RuneStart(line[end]) {
+		end--
 	}
-	return string(b)
+	return line[:end] + "…"
 }

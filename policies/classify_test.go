@@ -93,8 +93,8 @@ func TestEvidenceOfAHostileGuestIsOnePrintableLine(t *testing.T) {
 }
 
 func TestEvidenceKeepsWhatPeopleWrite(t *testing.T) {
-	f := policies.Classify(policies.Evidence{Unhealthy: "größe \x1b[31m\x00 \xff ok"})
-	if want := `größe \x1b[31m\x00 \xff ok`; f.Evidence != want {
+	f := policies.Classify(policies.Evidence{Unhealthy: "größe \x1b[31m\x00 \xff\r\n ok"})
+	if want := `größe ^[[31m^@ \xff ok`; f.Evidence != want {
 		t.Errorf("got %q, want %q", f.Evidence, want)
 	}
 }

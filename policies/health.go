@@ -19,8 +19,12 @@ type Probe struct {
 }
 
 // NewProbe begins a check. Until the first success it is starting, and no
-// failure counts: how long that may last is the start's timeout to say.
+// failure counts: how long that may last is the start's timeout to say. A
+// console check that only knows what is unhealthy has nothing to wait for.
 func NewProbe(c vm.Check, at time.Time) Probe {
+	if c.Type == vm.CheckConsole && c.Healthy == "" {
+		return Probe{Check: c, Health: vm.Healthy, Since: at, Why: "nothing unhealthy seen"}
+	}
 	return Probe{Check: c, Health: vm.HealthStarting, Since: at, Why: "no answer yet"}
 }
 

@@ -64,7 +64,9 @@ func TestProbeStories(t *testing.T) {
 
 func TestJudgeTakesTheWorstAndNamesIt(t *testing.T) {
 	agent := policies.NewProbe(check(vm.CheckAgent, 3, 1), begin)
-	console := policies.NewProbe(check(vm.CheckConsole, 1, 1), begin)
+	prompt, quiet := check(vm.CheckConsole, 1, 1), check(vm.CheckConsole, 1, 1)
+	prompt.Healthy, quiet.Unhealthy = "login:", "panic"
+	console := policies.NewProbe(prompt, begin)
 	up := agent.Took(true, begin, "")
 	shaky := up.Took(false, begin, "slow")
 	tests := []struct {
@@ -78,6 +80,7 @@ func TestJudgeTakesTheWorstAndNamesIt(t *testing.T) {
 		{"a start holds doubts off", []policies.Probe{shaky, console}, vm.HealthStarting, "console: no answer yet"},
 		{"but no certain end", []policies.Probe{console.Condemned(begin, "panic"), agent}, vm.Unhealthy, "console: panic"},
 		{"a doubt", []policies.Probe{console.Took(true, begin, ""), shaky}, vm.Degraded, "guest-agent: 1 of 3 failures in a row: slow"},
+		{"nothing to wait for", []policies.Probe{policies.NewProbe(quiet, begin)}, vm.Healthy, "console: nothing unhealthy seen"},
 		{"all well", []policies.Probe{up, console.Took(true, begin, "saw login:")}, vm.Healthy, "guest-agent: answers"},
 	}
 	for _, tt := range tests {
