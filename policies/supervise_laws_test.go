@@ -208,6 +208,9 @@ func TestLedgerStaysBoundedSortedAndPast(t *testing.T) {
 				t.Fatalf("an entry of %s is kept at %s", at, m.now)
 			}
 		}
+		if s.Tries > max(0, m.state.Tries)+1 || d.Charged && (s.Tries < 1 || s.Spared != 0) {
+			t.Fatalf("%d tries became %d, %d spared, by %+v", m.state.Tries, s.Tries, s.Spared, d)
+		}
 		s.Ledger, s.Tries, s.Spared = m.state.Ledger, m.state.Tries, m.state.Spared
 		if !reflect.DeepEqual(s, m.state) {
 			t.Fatalf("more than the ledger changed:\n%+v\n%+v", s, m.state)
