@@ -11,7 +11,7 @@ SOCKET   ?= build/node/blixard.sock
 KERNEL   := build/kernel
 TOOLS    := $(CURDIR)/build/tools
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-GOBUILD   = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+GOBUILD   = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)'
 TALLY     = go run ./test/tally -into build/tally
 UNIT      = $$(go list ./... | grep -v '/test/')
 export BLIXARD_BIN := $(CURDIR)/bin/blixard

@@ -23,7 +23,7 @@ type Config struct {
 	Observer Observer
 	// Fatal ends the process non-zero; it is called when a promise was broken.
 	Fatal  func(why string)
-	Status gateway.Status // the part that doesn't change
+	Status func() gateway.Status // what the tree itself can't know; must not block
 	Doctor func(ctx context.Context) []gateway.Finding
 }
 
@@ -34,7 +34,7 @@ type Node struct {
 	fleet  *actor.PID
 	ended  chan struct{}
 	broken []persistence.Broken
-	status gateway.Status
+	status func() gateway.Status
 	doctor func(ctx context.Context) []gateway.Finding
 }
 
@@ -93,18 +93,29 @@ func (n *Node) Create(ctx context.Context, c messages.Create) (vm.Record, error)
 
 // Ask asks one VM's actor.
 func (n *Node) Ask(ctx context.Context, name vm.Name, a messages.Ask) (vm.Record, error) {
-	v, ok := n.env.views.get(name)
-	if !ok {
-		return vm.Record{}, &vm.Refusal{
-			Code: vm.NotFound, Why: fmt.Sprintf("there is no VM named %.60q", string(name)), Try: "blixard vm list",
-		}
-	}
-	if v.parked != "" {
-		return v.rec, &vm.Refusal{Code: vm.Internal, Why: fmt.Sprintf("%s is parked: %s", name, v.parked), Try: "restart the daemon; its guest lives on"}
+	v, err := n.seat(name)
+	if err != nil {
+		return v.rec, err
 	}
 	reply := make(chan messages.Answer, 1)
 	n.env.tell(v.pid, asked{Ask: a, reply: reply})
 	return wait(ctx, string(name), reply)
+}
+
+// seat is the view of a VM whose actor can be asked.
+func (n *Node) seat(name vm.Name) (view, error) {
+	v, ok := n.env.views.get(name)
+	if !ok {
+		return view{}, &vm.Refusal{
+			Code: vm.NotFound, Why: fmt.Sprintf("there is no VM named %.60q", string(name)), Try: "blixard vm list",
+		}
+	}
+	if v.parked != "" {
+		return v, &vm.Refusal{
+			Code: vm.Internal, Why: fmt.Sprintf("%s is parked: %s", name, v.parked), Try: "restart the daemon; its guest lives on",
+		}
+	}
+	return v, nil
 }
 
 // wait returns the one answer, or a refusal when the asker's time is over.
@@ -164,7 +175,7 @@ func (n *Node) Tree() []gateway.Actor {
 
 // Status is the node at a glance.
 func (n *Node) Status() gateway.Status {
-	s := n.status
+	s := n.status()
 	s.StartedAt = n.env.started
 	for _, b := range n.broken {
 		s.Broken = append(s.Broken, fmt.Sprintf("record %s: %s", b.ID, b.Why))

@@ -106,6 +106,8 @@ func (r *runActor) Receive(c actor.Context) {
 	case resume:
 		r.paused = false
 		r.ask("resume", host.Session.Resume)
+	case exec:
+		r.exec(m)
 	case attachAgain:
 		r.attach()
 	case sessionFailed:

@@ -55,6 +55,8 @@ func (v *vmActor) Receive(c actor.Context) {
 		if m.Revision == v.rec.State.Revision { // P5: a late timer is of another visit
 			v.turn(c, policies.Turn{Event: vm.DeadlinePassed})
 		}
+	case exec:
+		v.exec(m)
 	case watchAgain:
 		if m.incarnation == v.rec.State.Incarnation && v.run == nil {
 			v.attach(c)

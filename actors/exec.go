@@ -1,0 +1,62 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// exec: gateway → vm/<name> → run-<n>. Answered once, by the goroutine that ran it.
+type exec struct {
+	ctx   context.Context //nolint:containedctx // of the request: the command ends with it
+	argv  []string
+	reply chan<- execAnswer
+}
+
+type execAnswer struct {
+	result host.ExecResult
+	err    error
+}
+
+// Exec runs a command through the guest agent.
+func (n *Node) Exec(ctx context.Context, name vm.Name, argv []string) (host.ExecResult, error) {
+	v, err := n.seat(name)
+	if err != nil {
+		return host.ExecResult{}, err
+	}
+	reply := make(chan execAnswer, 1)
+	n.env.tell(v.pid, exec{ctx, argv, reply})
+	select {
+	case a := <-reply:
+		return a.result, a.err
+	case <-ctx.Done():
+		return host.ExecResult{}, &vm.Refusal{Code: vm.TimedOut, Why: fmt.Sprintf("the agent of %s did not answer in time", name)}
+	}
+}
+
+// exec passes the command on while there is somebody who could run it.
+func (v *vmActor) exec(m exec) {
+	if v.rec.State.Phase != vm.Running || v.run == nil {
+		m.reply <- execAnswer{err: &vm.Refusal{
+			Code: vm.WrongPhase, Why: fmt.Sprintf("%s is %s, a command needs a running guest", v.rec.Spec.Name, v.rec.State.Phase),
+			Try: "blixard vm start --wait " + string(v.rec.Spec.Name),
+		}}
+		return
+	}
+	v.env.tell(v.run, m)
+}
+
+func (r *runActor) exec(m exec) {
+	conn, owner := r.agent, r.ctx
+	go func() {
+		conn, err := r.agentConn(m.ctx, owner, conn)
+		if err != nil {
+			m.reply <- execAnswer{err: err}
+			return
+		}
+		result, err := conn.Exec(m.ctx, m.argv)
+		m.reply <- execAnswer{result, err}
+	}()
+}

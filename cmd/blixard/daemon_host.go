@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	mrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/blixard/blixard/actors/gateway"
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/image"
+	"github.com/blixard/blixard/host/procfs"
+	"github.com/blixard/blixard/host/qemu"
+	"github.com/blixard/blixard/vm"
+)
+
+// vmms is the driver of QEMU, made at its first use: a daemon without QEMU
+// still answers, and a probe of KVM holds no start of the daemon up.
+type vmms struct {
+	driver func() (*qemu.Driver, error)
+	accel  func() (name, why string)
+	binary func() (string, error)
+	known  atomic.Pointer[string] // the acceleration, once it is decided
+}
+
+func newVMMs(d *daemon, owners host.Owners, images string) *vmms {
+	v := &vmms{binary: sync.OnceValues(func() (string, error) { return qemu.Find(d.conf.VMM.QEMU) })}
+	probe := probeOnce(d, v.binary)
+	v.accel = func() (string, string) {
+		name, why := probe()
+		v.known.Store(&name)
+		return name, why
+	}
+	go v.accel() // in the background: the first start needs it, and status shows it
+	base := 0
+	if uid, _ := owners.Of(0); os.Geteuid() == 0 {
+		base = uid
+	}
+	v.driver = sync.OnceValues(func() (*qemu.Driver, error) {
+		binary, err := v.binary()
+		if err != nil {
+			return nil, err
+		}
+		accel, _ := v.accel()
+		return qemu.New(qemu.Config{
+			Binary: binary, Accel: accel, TSCKHz: qemu.HostTSCKHz(), Images: imagesIn(images), BaseUID: base, BaseGID: base,
+		}), nil
+	})
+	return v
+}
+
+// probeOnce decides on the acceleration, at most once in a life and, by its
+// cache, once in a boot of the node.
+func probeOnce(d *daemon, binary func() (string, error)) func() (name, why string) {
+	return sync.OnceValues(func() (string, string) {
+		if d.accel != "auto" {
+			return d.accel, "asked for by --accel"
+		}
+		path, err := binary()
+		if err != nil {
+			return qemu.AccelTCG, err.Error()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		return qemu.Probe(ctx, path, filepath.Join(d.state, "accel.json"), d.boot)
+	})
+}
+
+// imagesIn finds the images that `blixard image build` made.
+func imagesIn(dir string) func(name string) (qemu.Image, error) {
+	return func(name string) (qemu.Image, error) {
+		i, err := image.Resolve(filepath.Join(dir, name))
+		if err != nil {
+			return qemu.Image{}, err
+		}
+		return qemu.Image{Kernel: i.Kernel, Initrd: i.Initrd, Cmdline: i.Cmdline}, nil
+	}
+}
+
+// Command computes what to launch.
+func (v *vmms) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, error) {
+	d, err := v.driver()
+	if err != nil {
+		return host.Command{}, err
+	}
+	return d.Command(ref, spec, f)
+}
+
+// Attach opens the control session.
+func (v *vmms) Attach(ctx context.Context, f host.Paths, notice func(host.Notice)) (host.Session, error) {
+	d, err := v.driver()
+	if err != nil {
+		return nil, err
+	}
+	return d.Attach(ctx, f, notice)
+}
+
+func (v *vmms) agent() host.Agent { return qemu.Agent{} }
+
+// identity is the node's boot id, and the id that the state folder was given
+// when it was first used: VMMs of other state folders are not ours (P8).
+func (d *daemon) identity() (vm.BootID, string, error) {
+	boot, err := procfs.FS{}.BootID()
+	if err != nil {
+		return "", "", err
+	}
+	id, err := d.store.Meta("node")
+	if err != nil {
+		return "", "", fmt.Errorf("read the node's id: %w", err)
+	}
+	if id == nil {
+		b := make([]byte, 16)
+		_, _ = rand.Read(b)
+		id = []byte(hex.EncodeToString(b))
+		if err := d.store.SetMeta("node", id); err != nil {
+			return "", "", fmt.Errorf("write the node's id: %w", err)
+		}
+	}
+	return boot, string(id), nil
+}
+
+// status is what node status shows beside the actors.
+func (d *daemon) status() gateway.Status {
+	accel := "probing"
+	if known := d.vmms.known.Load(); known != nil {
+		accel = *known
+	}
+	return gateway.Status{
+		Version: buildVersion(), BootID: d.boot, Launcher: d.ports.Launcher.Name(), Accel: accel, StateDir: d.state,
+	}
+}
+
+// wallClock is the machine's clock.
+type wallClock struct{}
+
+func (wallClock) Now() time.Time { return time.Now() }
+
+func (wallClock) After(d time.Duration, f func()) func() {
+	t := time.AfterFunc(d, f)
+	return func() { t.Stop() }
+}
+
+func spread() float64 { return mrand.Float64() }
