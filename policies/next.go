@@ -93,6 +93,19 @@ func carry(out *Outcome, t Turn) {
 		s.Health, s.HealthWhy = t.Health, t.Why
 	case vm.Discarded:
 		out.Removed = true
+	case vm.Woke:
+		believe(s, t.At)
+	}
+}
+
+// believe shortens a wait that a clock which was set back has made longer than
+// the delay that was decided (P4).
+func believe(s *vm.State, now time.Time) {
+	if s.Phase != vm.Backoff {
+		return
+	}
+	if latest := now.Add(s.LastExit.Decision.After); s.Deadline.After(latest) {
+		s.Deadline = latest
 	}
 }
 

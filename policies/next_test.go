@@ -1,0 +1,56 @@
+package policies
+
+import (
+	"testing"
+	"time"
+
+	"github.com/blixard/blixard/vm"
+)
+
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func record(p vm.Phase, i vm.Intent) vm.Record {
+	return vm.Record{
+		ID: "0123456789abcdef", Slot: 1, Spec: vm.Spec{Name: "web"}.Filled(),
+		State: vm.State{Phase: p, Intent: i, Incarnation: 3, Revision: 7, PhaseSince: noon, BootID: "b1"},
+	}
+}
+
+func TestAClockThatWasSetBackDoesNotLengthenABackoff(t *testing.T) {
+	rec := record(vm.Backoff, vm.WantRunning)
+	rec.State.LastExit = &vm.Crash{Failure: vm.Failure{At: noon}, Decision: vm.Decision{Do: vm.BackOff, After: 4 * time.Second}}
+	rec.State.Deadline = noon.Add(4 * time.Second)
+	back := noon.Add(-time.Hour)
+	out := Next(rec, Turn{Event: vm.Woke, At: back})
+	if want := back.Add(4 * time.Second); !out.Record.State.Deadline.Equal(want) {
+		t.Fatalf("next try at %s, want %s", out.Record.State.Deadline, want)
+	}
+}
+
+func TestTheRootCauseIsKeptOverLaterDominoes(t *testing.T) {
+	rec := record(vm.Running, vm.WantRunning)
+	sick := Next(rec, Turn{Event: vm.GuestSick, At: noon, Failure: &vm.Failure{Cause: vm.CauseHealthFailed, Alive: true}})
+	gone := Next(sick.Record, Turn{Event: vm.VMMGone, At: noon.Add(time.Second), Failure: &vm.Failure{Cause: vm.CauseVMMCrash}})
+	if got := gone.Record.State.LastExit; got.Failure.Cause != vm.CauseHealthFailed || got.Decision.Do != vm.BackOff {
+		t.Fatalf("last exit is %s, %s", got.Failure.Cause, got.Decision.Do)
+	}
+}
+
+func TestAStopReplacesADecisionToRestart(t *testing.T) {
+	rec := record(vm.Running, vm.WantRunning)
+	out := Next(rec, Turn{Event: vm.VMMGone, At: noon, Failure: &vm.Failure{Cause: vm.CauseVMMCrash}})
+	if out.Record.State.After != vm.ThenBackoff {
+		t.Fatalf("after a crash: %q", out.Record.State.After)
+	}
+	stopped := Next(out.Record, Turn{Event: vm.StopAsked, At: noon, By: "uid=0"})
+	if got := stopped.Record.State.After.Released(); got != vm.ReleasedToStop {
+		t.Fatalf("after a stop: %s", got)
+	}
+}
+
+func TestADeletionUnderWayRefusesAStart(t *testing.T) {
+	out := Next(record(vm.Running, vm.WantRunning), Turn{Event: vm.ForceDeleteAsked, At: noon})
+	if r := Next(out.Record, Turn{Event: vm.StartAsked, At: noon}).Refusal; r == nil {
+		t.Fatal("a VM that is being deleted was started")
+	}
+}
