@@ -10,7 +10,7 @@ STATE    ?= build/node/state
 SOCKET   ?= build/node/blixard.sock
 KERNEL   := build/kernel
 TOOLS    := $(CURDIR)/build/tools
-VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+RELEASE  := $(shell git describe --tags --exact-match 2>/dev/null)
 GOBUILD   = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)'
 TALLY     = go run ./test/tally -into build/tally
 UNIT      = $$(go list ./... | grep -v '/test/')
