@@ -241,7 +241,10 @@ func TestFollowerMissesNothingWhileManyWrite(t *testing.T) {
 				}
 			}()
 		}
-		var seen []vm.Entry
+		var (
+			seen   []vm.Entry
+			newest uint64
+		)
 		for len(seen) < writers*each {
 			changed := s.Changed()
 			got, err := s.Events(uint64(len(seen)), 7)
@@ -249,6 +252,11 @@ func TestFollowerMissesNothingWhileManyWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			seen = append(seen, got...)
+			if last := s.LastEvent(); last < newest {
+				t.Fatalf("the last event went back from %d to %d", newest, last)
+			} else {
+				newest = last
+			}
 			if len(got) == 0 {
 				<-changed
 			}
@@ -319,4 +327,22 @@ func TestHostileIDsWriteNothing(t *testing.T) {
 			t.Fatalf("%v %v %v", records, broken, err)
 		}
 	})
+}
+
+func TestLateSyncTakesNoEventBack(t *testing.T) {
+	var j journal
+	changed := j.Changed()
+	j.reached(5)
+	<-changed
+	changed = j.Changed()
+	j.reached(3)
+	j.reached(5)
+	select {
+	case <-changed:
+		t.Fatal("told of a change that was none")
+	default:
+	}
+	if j.LastEvent() != 5 {
+		t.Fatalf("the last event is %d", j.LastEvent())
+	}
 }

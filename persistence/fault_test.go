@@ -39,7 +39,7 @@ func (f *switchedFault) MaybeError(op errorfs.Op) error {
 func TestDiskErrorIsToldFirstAndThenEndsTheProcess(t *testing.T) {
 	fs, fault := vfs.NewCrashableMem(), &switchedFault{err: syscall.ENOSPC}
 	ended := make(chan string, 10)
-	p, err := Open("store", Options{FS: errorfs.Wrap(fs, fault), Fatal: func(m string) { ended <- m }})
+	p, err := Open(memDir, Options{FS: errorfs.Wrap(fs, fault), Fatal: func(m string) { ended <- m }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestDiskErrorIsToldFirstAndThenEndsTheProcess(t *testing.T) {
 
 func TestLatencyIsObservedOncePerCommit(t *testing.T) {
 	var seen atomic.Int64
-	p, err := Open("store", Options{FS: vfs.NewMem(), Observe: func(took time.Duration) {
+	p, err := Open(memDir, Options{FS: vfs.NewMem(), Observe: func(took time.Duration) {
 		if took > 0 {
 			seen.Add(1)
 		}

@@ -18,7 +18,7 @@ import (
 // takeFolder makes the folder, proves that it can be written, and locks it
 // against a second daemon. The kernel frees the lock when its holder dies.
 func takeFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir, fs); err != nil {
 		return nil, refuseOpen(dir, err)
 	}
 	if _, err := fs.List(dir); err != nil {
@@ -36,6 +36,27 @@ func takeFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
 		return nil, refuseOpen(dir, err)
 	}
 	return lock, nil
+}
+
+// makeFolder makes the folder with its parents, and syncs every folder that got
+// a new name in it: a power cut must not take the store's folder away (P3).
+func makeFolder(dir string, fs vfs.FS) error {
+	var grown []string
+	for at := dir; ; at = fs.PathDir(at) {
+		if _, err := fs.Stat(at); err == nil || fs.PathDir(at) == at {
+			break
+		}
+		grown = append(grown, fs.PathDir(at))
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, parent := range grown {
+		if err := syncFolder(fs, parent); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lockHeld tells another holder of the lock from a folder that can't be

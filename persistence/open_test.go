@@ -159,7 +159,7 @@ func TestUnusableFoldersAreRefusedWithTheirReason(t *testing.T) {
 			}
 			return nil
 		})
-		_, err = Open("store", Options{FS: errorfs.Wrap(vfs.NewMem(), failing)})
+		_, err = Open(memDir, Options{FS: errorfs.Wrap(vfs.NewMem(), failing)})
 		wantRefusal(t, err, say)
 	}
 	unreadable := errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -168,7 +168,7 @@ func TestUnusableFoldersAreRefusedWithTheirReason(t *testing.T) {
 		}
 		return nil
 	})
-	_, err = Open("store", Options{FS: errorfs.Wrap(vfs.NewMem(), unreadable)})
+	_, err = Open(memDir, Options{FS: errorfs.Wrap(vfs.NewMem(), unreadable)})
 	wantRefusal(t, err, "uid")
 }
 
@@ -188,7 +188,7 @@ func TestDiskFullAnywhereInOpenIsARefusal(t *testing.T) {
 			left := n
 			full := errorfs.InjectorFunc(func(op errorfs.Op) error {
 				// A folder's own sync needs no space; Pebble panics where it fails.
-				if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || op.Path == "store" {
+				if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || strings.HasSuffix(memDir, op.Path) {
 					return nil
 				}
 				if left--; left < 0 {
@@ -196,7 +196,7 @@ func TestDiskFullAnywhereInOpenIsARefusal(t *testing.T) {
 				}
 				return nil
 			})
-			s, err := Open("store", Options{FS: errorfs.Wrap(fs, full), Fatal: func(string) {}})
+			s, err := Open(memDir, Options{FS: errorfs.Wrap(fs, full), Fatal: func(string) {}})
 			if err == nil {
 				_ = s.Close()
 				break
@@ -218,7 +218,7 @@ func TestNewerAndForeignStoresAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = p.Close()
-		_, err := Open("store", Options{FS: fs})
+		_, err := Open(memDir, Options{FS: fs})
 		wantRefusal(t, err, say)
 	}
 	fs := vfs.NewMem()
@@ -228,16 +228,16 @@ func TestNewerAndForeignStoresAreRefused(t *testing.T) {
 	}
 	_ = p.SetMeta("x", nil)
 	_ = p.Close()
-	_, err := Open("store", Options{FS: fs})
+	_, err := Open(memDir, Options{FS: fs})
 	wantRefusal(t, err, "database of something else")
 
 	fs = vfs.NewMem()
-	db, err := pebble.Open("store", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest})
+	db, err := pebble.Open(memDir, &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = db.Close()
-	if _, err = Open("store", Options{FS: fs}); err != nil {
+	if _, err = Open(memDir, Options{FS: fs}); err != nil {
 		wantRefusal(t, err)
 	}
 }
