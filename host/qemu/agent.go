@@ -50,7 +50,8 @@ type agentConn struct {
 	turn chan struct{} // one exchange at a time; holds one token
 	in   lines
 	last int64 // id of the last sync that was sent
-	dry  bool  // the last sync was answered: nothing of ours is outstanding
+	dry  bool  // all that was asked is answered: the next line answers the next question
+	tail bool  // the last thing written was a sync
 }
 
 func newAgentConn(conn net.Conn) *agentConn {
@@ -123,7 +124,7 @@ var (
 func (a *agentConn) sync() error {
 	// A sync that still lies in the socket is as good as a new one; a guest whose
 	// agent never starts must not be sent one more with each probe.
-	if a.dry || !a.unread() {
+	if a.dry || !a.tail || !a.unread() {
 		a.last++
 		a.dry = false
 		line, err := json.Marshal(request{Execute: "guest-sync-delimited", Arguments: map[string]int64{"id": a.last}})
@@ -133,6 +134,7 @@ func (a *agentConn) sync() error {
 		if err := a.send(append([]byte{0xff}, line...)); err != nil {
 			return err
 		}
+		a.tail = true
 	}
 	a.in.limit = maxAnswer
 	for skipped := 0; skipped < maxNoise; {
@@ -184,6 +186,7 @@ func (a *agentConn) write(r request) error {
 }
 
 func (a *agentConn) send(line []byte) error {
+	a.tail = false
 	_, err := a.conn.Write(append(line, '\n'))
 	return err
 }

@@ -104,7 +104,7 @@ func bootProbe(ctx context.Context, binary, accel string, patience time.Duration
 		return fmt.Errorf("make a file: %v", err)
 	}
 	defer complaint.Close()
-	qemu := exec.Command(binary, probeArgs(kernel, accel)...) //nolint:gosec,noctx // killed below, also when it hangs
+	qemu := exec.Command(binary, probeArgs(kernel, accel)...) // without ctx: reap kills it, also when it hangs
 	qemu.Stdout, qemu.Stderr = into, complaint
 	err = qemu.Start()
 	_ = into.Close() // the child has its own

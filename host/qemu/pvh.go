@@ -57,9 +57,9 @@ func pvhELF(code []byte) []byte {
 	segment := func(kind, at, size, flags uint32) {
 		put(kind, offset+at, pvhBase+at, pvhBase+at, size, size, flags, uint32(4))
 	}
-	codeSize, noteSize := uint32(len(code)), uint32(len(note)) //nolint:gosec // both are a few hundred bytes
-	segment(1, 0, codeSize+noteSize, 7)                        // PT_LOAD, rwx
-	segment(4, codeSize, noteSize, 4)                          // PT_NOTE, r
+	codeSize, noteSize := uint32(len(code)), uint32(len(note))
+	segment(1, 0, codeSize+noteSize, 7) // PT_LOAD, rwx
+	segment(4, codeSize, noteSize, 4)   // PT_NOTE, r
 	put(make([]byte, offset-out.Len()), code, note)
 	return out.Bytes()
 }
@@ -103,7 +103,7 @@ func pvhCode(first []byte, end PVHEnd) []byte {
 	}
 	halt := []byte{0xfa, 0xf4, 0xeb, 0xfc} // cli; hlt; and again, should an NMI wake it
 	code := slices.Concat(first, write, end, halt)
-	mark := pvhBase + uint32(len(code)) //nolint:gosec // a few hundred bytes
+	mark := pvhBase + uint32(len(code))
 	binary.LittleEndian.PutUint32(code[len(first)+1:], mark)
 	code = append(append(code, PVHMark...), 0)
 	for len(code)%4 != 0 {
