@@ -15,7 +15,7 @@ import (
 
 const (
 	logChunk  = 32 << 10 // bytes in one message
-	logBuffer = 1 << 20  // bytes that wait for a slow client; then its follow starts anew where it stands
+	logBuffer = 256 << 10 // bytes that wait for a slow client; then its follow starts anew where it stands
 	logWhole  = 32 << 20 // at most so much is sent of what a console kept
 )
 
@@ -119,8 +119,9 @@ type backlog struct {
 
 func (l *backlog) take(b []byte) {
 	l.mu.Lock()
-	if l.overflew = l.overflew || len(l.b)+len(b) > logBuffer; !l.overflew {
-		l.b = append(l.b, b...)
+	if !l.overflew {
+		fits := min(len(b), logBuffer-len(l.b))
+		l.b, l.overflew = append(l.b, b[:fits]...), fits < len(b)
 	}
 	l.mu.Unlock()
 	select {
