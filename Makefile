@@ -15,6 +15,7 @@ GOBUILD   = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(V
 TALLY     = go run ./test/tally -into build/tally
 UNIT      = $$(go list ./... | grep -v '/test/')
 export BLIXARD_BIN := $(CURDIR)/bin/blixard
+export BLIXARD_GUEST := $(CURDIR)/build/guest/images
 export PATH := $(TOOLS):$(PATH)
 
 .PHONY: help setup setup-test build run demo test unit race arch store-crash lint gen sim chaos bench fuzz cover doctor ci clean
@@ -32,11 +33,12 @@ build: ## static binaries in bin/, and the built-in guest where a kernel is ther
 	@mkdir -p bin
 	$(GOBUILD) -o bin/blixard ./cmd/blixard
 	$(GOBUILD) -o bin/blixard-init ./cmd/blixard-init
-	@if [ -d $(KERNEL)/boot ]; then bin/blixard image build --kernel-root $(KERNEL); \
+	@if [ -d $(KERNEL)/boot ]; then BLIXARD_STATE_DIR=build/guest bin/blixard image build --kernel-root $(KERNEL); \
 	else echo "skipped: the built-in guest, because no kernel is unpacked in $(KERNEL) (make setup)"; fi
 
 run: setup build ## set up, then run a node in the foreground (STATE=, SOCKET=)
 	@mkdir -p $(STATE) $(dir $(SOCKET))
+	@BLIXARD_STATE_DIR=$(STATE) bin/blixard image build --kernel-root $(KERNEL)
 	@echo 'a node in the foreground; from another shell: export BLIXARD_SOCKET=$(abspath $(SOCKET))'
 	@exec bin/blixard daemon --state-dir $(STATE) --socket $(SOCKET)
 

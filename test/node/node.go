@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -68,6 +69,9 @@ func New(o Options) (*Node, error) {
 		Root: root, State: filepath.Join(root, "state"), Socket: filepath.Join(root, "blixard.sock"),
 		Log: filepath.Join(root, "daemon.log"), options: o,
 	}
+	if err := shareImages(filepath.Join(n.State, "images")); err != nil {
+		return nil, err
+	}
 	n.http = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", n.Socket)
@@ -76,6 +80,33 @@ func New(o Options) (*Node, error) {
 	}}
 	n.NodeClient = blixardv1connect.NewNodeClient(n.http, "http://node")
 	return n, nil
+}
+
+// shareImages puts the images of the folder $BLIXARD_GUEST into a state folder:
+// by hard links, or by copies from another file system.
+func shareImages(to string) error {
+	from := os.Getenv("BLIXARD_GUEST")
+	paths, err := filepath.Glob(filepath.Join(from, "*", "*"))
+	if err != nil || from == "" {
+		return err
+	}
+	for _, path := range paths {
+		name := filepath.Join(to, strings.TrimPrefix(path, from))
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		if os.Link(path, name) == nil {
+			continue
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Args returns the command line of the daemon.
