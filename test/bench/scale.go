@@ -124,8 +124,7 @@ func manyPair(ctx context.Context, n *node.Node) (*pair, error) {
 	if _, err := n.DeleteOf(ctx, "model"); err != nil {
 		return nil, err
 	}
-	_, err = n.Wait(ctx, "model", node.Goal{Phase: "removed", Within: time.Minute})
-	return p, err
+	return p, n.Removed(ctx, "model", time.Minute)
 }
 
 // manyByHand starts the command that many times, two at a time, each until its mark.

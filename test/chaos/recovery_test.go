@@ -89,7 +89,7 @@ func TestDeleteDuringBackoffLeavesNothing(t *testing.T) {
 	}
 	_, err := w.DeleteOf(w.ctx, "slow")
 	w.must(err)
-	w.reaches("slow", "removed", soon)
+	w.must(w.Removed(w.ctx, "slow", soon))
 	w.only()
 	if leaks := w.Leaks(); len(leaks) > 0 {
 		t.Errorf("left behind: %v", leaks)

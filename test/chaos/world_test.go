@@ -83,8 +83,7 @@ func (w *world) leave() {
 		w.must(err)
 	}
 	for _, vm := range vms {
-		_, err := w.Wait(ctx, vm.GetName(), node.Goal{Phase: "removed", Within: soon})
-		w.must(err)
+		w.must(w.Removed(ctx, vm.GetName(), soon))
 	}
 	for _, leak := range w.Leaks() {
 		w.t.Errorf("left behind: %s", leak)

@@ -86,6 +86,15 @@ func (n *Node) Wait(ctx context.Context, name string, g Goal) (*v1.VM, error) {
 	return vm, nil
 }
 
+// Removed returns when no VM has that name any more.
+func (n *Node) Removed(ctx context.Context, name string, within time.Duration) error {
+	_, err := n.Wait(ctx, name, Goal{Phase: "removed", Within: within})
+	if r := Refusal(err); r.GetCode() == "not-found" {
+		return nil // it was gone before we asked
+	}
+	return err
+}
+
 // List returns every VM.
 func (n *Node) List(ctx context.Context) ([]*v1.VM, error) {
 	answer, err := unary(ctx, n.ListVMs, &v1.ListVMsRequest{})
