@@ -72,20 +72,32 @@ func (d *Door) console(ctx context.Context, first *blixardv1.ConsoleInput, s *co
 	if err := s.Send(&blixardv1.ConsoleOutput{}); err != nil {
 		return err
 	}
-	ends := make(chan error, 2) // both pumps can end when nobody listens any more
+	ends, silent := make(chan error, 2), make(chan struct{})
 	go func() { ends <- toGuest(guest, first.GetData(), s.Receive) }()
-	go func() { ends <- fromGuest(guest, s.Send) }()
-	select {
-	case err = <-ends:
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-d.closing:
-		err = stopping
-	}
+	go func() {
+		defer close(silent)
+		ends <- fromGuest(guest, s.Send)
+	}()
+	err = d.untilEnd(ctx, ends)
+	// The answer's stream is the one thing that both sides write to: the pump
+	// has to be still before the last word. The other pump ends with the request.
+	_ = guest.Close()
+	<-silent
 	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
+}
+
+func (d *Door) untilEnd(ctx context.Context, ends <-chan error) error {
+	select {
+	case err := <-ends:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-d.closing:
+		return stopping
+	}
 }
 
 func consoleBusy(rec vm.Record, err error) error {

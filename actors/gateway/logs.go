@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	logChunk  = 32 << 10 // bytes in one message
+	logChunk  = 32 << 10  // bytes in one message
 	logBuffer = 256 << 10 // bytes that wait for a slow client; then its follow starts anew where it stands
-	logWhole  = 32 << 20 // at most so much is sent of what a console kept
+	logWhole  = 32 << 20  // at most so much is sent of what a console kept
 )
 
 type logSender func(*blixardv1.LogsChunk) error
