@@ -6,7 +6,11 @@
 //	Tick   from the clock: stamped with the revision that armed it
 package messages
 
-import "github.com/blixard/blixard/vm"
+import (
+	"fmt"
+
+	"github.com/blixard/blixard/vm"
+)
 
 // Ask: gateway → vm/<name>. May come twice; answered once, with an Answer.
 type Ask struct {
@@ -33,6 +37,14 @@ type Caller struct {
 	UID, GID, PID int
 	Role          Role
 	Name          string // "cli", a plugin's name, or empty
+}
+
+// String is the caller as the journal shows it.
+func (c Caller) String() string {
+	if c.Name == "" {
+		return fmt.Sprintf("uid=%d pid=%d", c.UID, c.PID)
+	}
+	return fmt.Sprintf("uid=%d pid=%d %s", c.UID, c.PID, c.Name)
 }
 
 // Role is what a caller may do; each includes the ones before it.

@@ -1,11 +1,13 @@
-// Command gen compiles messages/blixard/v1/*.proto and runs the Go plugins that
-// go.mod pins. It needs neither protoc nor a network.
+// Command gen compiles blixard/v1/*.proto of the folder messages and runs the Go
+// plugins that go.mod pins. It needs neither protoc nor a network. An argument
+// names another folder to read from and write to.
 package main
 
 import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,23 +29,27 @@ var plugins = []string{
 const parameter = "module=github.com/blixard/blixard/messages"
 
 func main() {
-	if err := generate(context.Background()); err != nil {
+	folder := "."
+	if len(os.Args) > 1 {
+		folder = os.Args[1]
+	}
+	if err := generate(context.Background(), folder); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-func generate(ctx context.Context) error {
-	paths, err := filepath.Glob("blixard/v1/*.proto")
+func generate(ctx context.Context, folder string) error {
+	paths, err := fs.Glob(os.DirFS(folder), "blixard/v1/*.proto")
 	if err != nil || len(paths) == 0 {
-		return fmt.Errorf("run it in messages/: no blixard/v1/*.proto here (%v)", err)
+		return fmt.Errorf("no blixard/v1/*.proto in %s: run it in messages (%v)", folder, err)
 	}
-	request, err := compile(ctx, paths)
+	request, err := compile(ctx, folder, paths)
 	if err != nil {
 		return err
 	}
 	for _, plugin := range plugins {
-		if err := run(ctx, plugin, request); err != nil {
+		if err := run(ctx, folder, plugin, request); err != nil {
 			return fmt.Errorf("%s: %w", plugin, err)
 		}
 	}
@@ -51,9 +57,9 @@ func generate(ctx context.Context) error {
 }
 
 // compile makes what protoc would hand to a plugin: every file after the ones it imports.
-func compile(ctx context.Context, paths []string) ([]byte, error) {
+func compile(ctx context.Context, folder string, paths []string) ([]byte, error) {
 	c := protocompile.Compiler{
-		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{}),
+		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: []string{folder}}),
 		SourceInfoMode: protocompile.SourceInfoStandard,
 	}
 	files, err := c.Compile(ctx, paths...)
@@ -81,7 +87,7 @@ func appendFile(to []*descriptorpb.FileDescriptorProto, f linker.File, seen map[
 	return append(to, protodesc.ToFileDescriptorProto(f))
 }
 
-func run(ctx context.Context, plugin string, request []byte) error {
+func run(ctx context.Context, folder, plugin string, request []byte) error {
 	cmd := exec.CommandContext(ctx, "go", "run", plugin)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(request), os.Stderr
 	out, err := cmd.Output()
@@ -96,10 +102,11 @@ func run(ctx context.Context, plugin string, request []byte) error {
 		return fmt.Errorf("%s", *response.Error)
 	}
 	for _, f := range response.File {
-		if err := os.MkdirAll(filepath.Dir(f.GetName()), 0o755); err != nil {
+		path := filepath.Join(folder, f.GetName())
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(f.GetName(), []byte(f.GetContent()), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(f.GetContent()), 0o644); err != nil {
 			return err
 		}
 	}
