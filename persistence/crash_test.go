@@ -126,7 +126,7 @@ func TestPowerCutAnywhereKeepsEveryAcknowledgedTurnWhole(t *testing.T) {
 	images := c.images()
 	again := 0
 	for i, img := range images {
-		if i%16 == 0 {
+		if i%32 == 0 {
 			again += cutWhileRecovering(t, h, img)
 			continue
 		}

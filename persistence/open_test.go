@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -185,13 +186,14 @@ func TestDiskFullAnywhereInOpenIsARefusal(t *testing.T) {
 			if used {
 				fs = seed.CrashClone(vfs.CrashCloneCfg{})
 			}
-			left := n
+			var left atomic.Int32 // Pebble writes from several goroutines
+			left.Store(n)
 			full := errorfs.InjectorFunc(func(op errorfs.Op) error {
 				// A folder's own sync needs no space; Pebble panics where it fails.
 				if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || strings.HasSuffix(memDir, op.Path) {
 					return nil
 				}
-				if left--; left < 0 {
+				if left.Add(-1) < 0 {
 					return &os.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
 				}
 				return nil
