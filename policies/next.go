@@ -132,7 +132,7 @@ func judged(out *Outcome, t Turn) {
 	s.Crashes++
 	c := vm.Crash{Number: s.Crashes, Failure: f, Uptime: uptime(*s, t.At), Decision: d}
 	s.LastExit, out.Crash = &c, &c
-	s.Reason = d.Why
+	s.Reason = f.Error() + ": " + d.Why
 }
 
 // follow turns a decision into what comes after the release.
@@ -236,7 +236,7 @@ func finish(out *Outcome, before vm.Record, t Turn) {
 	}
 	if c := out.Crash; c != nil {
 		out.Entry.Cause, out.Entry.Decision, out.Entry.Delay = c.Failure.Cause, c.Decision.Do, c.Decision.After
-		out.Entry.Why = c.Failure.Error() + ": " + c.Decision.Why
+		out.Entry.Why = s.Reason
 	}
 }
 

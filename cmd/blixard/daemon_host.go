@@ -106,7 +106,7 @@ func (v *vmms) agent() host.Agent { return qemu.Agent{} }
 // identity is the node's boot id, and the id that the state folder was given
 // when it was first used: VMMs of other state folders are not ours (P8).
 func (d *daemon) identity() (vm.BootID, string, error) {
-	boot, err := procfs.FS{}.BootID()
+	boot, err := procfs.Default.BootID()
 	if err != nil {
 		return "", "", err
 	}
