@@ -45,17 +45,17 @@ func (d *Daemon) Ports() host.Ports {
 func (d *Daemon) spread() float64 {
 	d.world.mu.Lock()
 	defer d.world.mu.Unlock()
-	return d.world.random.Float64()
+	return d.world.drawn("spread").Float64()
 }
 
 // call is the fate of one call of a port: it may be slow, and fail.
-func (d *Daemon) call(ctx context.Context, fails float64) error {
+func (d *Daemon) call(ctx context.Context, what string, fails float64) error {
 	d.world.mu.Lock()
 	slow := time.Duration(0)
-	if d.world.chance(d.world.faults.Slow) {
-		slow = time.Duration(d.world.random.Int64N(int64(d.world.faults.MaxSlow) + 1))
+	if d.world.chance("slow "+what, d.world.faults.Slow) {
+		slow = time.Duration(d.world.drawn("slow "+what).Int64N(int64(d.world.faults.MaxSlow) + 1))
 	}
-	failed := d.world.chance(fails)
+	failed := d.world.chance(what, fails)
 	d.world.mu.Unlock()
 	select {
 	case <-time.After(slow):
@@ -72,9 +72,9 @@ func (d *Daemon) call(ctx context.Context, fails float64) error {
 }
 
 // bug panics in the caller's goroutine, by chance: a bug of ours there.
-func (d *Daemon) bug() {
+func (d *Daemon) bug(what string) {
 	d.world.mu.Lock()
-	hit := d.world.chance(d.world.faults.Bug)
+	hit := d.world.chance("bug "+what, d.world.faults.Bug)
 	d.world.mu.Unlock()
 	if hit && !d.dead() {
 		panic("a bug was drawn")

@@ -13,7 +13,7 @@ type folders struct{ d *Daemon }
 func (folders) Paths(ref vm.Ref) host.Paths { return host.NewPaths("/state", "/run", ref) }
 
 func (f folders) Prepare(ctx context.Context, r vm.Record) error {
-	if err := f.d.call(ctx, f.d.faults().Prepare); err != nil {
+	if err := f.d.call(ctx, "prepare "+string(r.Spec.Name), f.d.faults().Prepare); err != nil {
 		return err
 	}
 	w := f.d.world
@@ -27,7 +27,7 @@ func (f folders) Prepare(ctx context.Context, r vm.Record) error {
 }
 
 func (f folders) Release(ctx context.Context, ref vm.Ref) error {
-	if err := f.d.call(ctx, f.d.faults().Release); err != nil {
+	if err := f.d.call(ctx, "release "+string(ref.Name), f.d.faults().Release); err != nil {
 		return err
 	}
 	w := f.d.world
@@ -43,7 +43,7 @@ func (f folders) Release(ctx context.Context, ref vm.Ref) error {
 }
 
 func (f folders) Discard(ctx context.Context, ref vm.Ref) error {
-	if err := f.d.call(ctx, f.d.faults().Discard); err != nil {
+	if err := f.d.call(ctx, "discard "+string(ref.Name), f.d.faults().Discard); err != nil {
 		return err
 	}
 	w := f.d.world
@@ -62,7 +62,7 @@ type console struct{ d *Daemon }
 func (c console) Follow(host.Paths, int64, func([]byte)) (func(), error) { return func() {}, nil }
 
 func (c console) Tail(f host.Paths, _ int) ([]byte, error) {
-	c.d.bug()
+	c.d.bug("tail")
 	c.d.world.mu.Lock()
 	defer c.d.world.mu.Unlock()
 	if p := c.d.world.at(f); p != nil {

@@ -16,7 +16,7 @@ func (l launcher) Name() string { return "fake" }
 
 // Launch may fail before, or, as a late failure, after the process exists.
 func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error) {
-	if err := l.d.call(ctx, l.d.faults().Launch); err != nil {
+	if err := l.d.call(ctx, "launch "+string(c.Ref.Name), l.d.faults().Launch); err != nil {
 		return vm.Process{}, err
 	}
 	w := l.d.world
@@ -41,14 +41,14 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 	}
 	p := w.start(c.Ref)
 	w.story("process %s/%d launched as %d", c.Ref.Name, c.Ref.Incarnation, p.process.PID)
-	if w.chance(w.faults.LateLaunch) {
+	if w.chance("late launch "+string(c.Ref.Name), w.faults.LateLaunch) {
 		return vm.Process{}, host.Fail(host.Transient, "launch", errors.New("failed after the process began"))
 	}
 	return p.process, nil
 }
 
 func (l launcher) Find(ctx context.Context, ref vm.Ref, _ *vm.Process) (vm.Process, error) {
-	if err := l.d.call(ctx, l.d.faults().Find); err != nil {
+	if err := l.d.call(ctx, "find "+string(ref.Name), l.d.faults().Find); err != nil {
 		return vm.Process{}, err
 	}
 	w := l.d.world
@@ -71,7 +71,7 @@ func (w *World) find(ref vm.Ref) *process {
 
 // Watch tells of the end of a live process, and at once of one that is gone.
 func (l launcher) Watch(proc vm.Process, ended func(vm.Exit)) func() {
-	l.d.bug()
+	l.d.bug("watch")
 	w := l.d.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,7 +90,7 @@ func (l launcher) Watch(proc vm.Process, ended func(vm.Exit)) func() {
 }
 
 func (l launcher) Kill(ctx context.Context, ref vm.Ref, _ *vm.Process) error {
-	if err := l.d.call(ctx, l.d.faults().Kill); err != nil {
+	if err := l.d.call(ctx, "kill "+string(ref.Name), l.d.faults().Kill); err != nil {
 		return err
 	}
 	w := l.d.world

@@ -87,7 +87,7 @@ func (p *process) reset() {
 }
 
 func (p *process) notify(n host.Notice) {
-	twice := p.world.chance(p.world.faults.Twice)
+	twice := p.world.chance("twice "+string(p.ref.Name), p.world.faults.Twice)
 	for s := range p.sessions {
 		go s.tell(n)
 		if twice {
@@ -115,7 +115,7 @@ func (p *process) end(e vm.Exit, known bool) {
 		go s.tell(host.Notice{Kind: host.NoticeLost, At: time.Now()})
 	}
 	for w := range p.watchers {
-		go w.tell(p.exit, p.world.chance(p.world.faults.Twice))
+		go w.tell(p.exit, p.world.chance("twice "+string(p.ref.Name), p.world.faults.Twice))
 	}
 }
 

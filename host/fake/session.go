@@ -17,7 +17,7 @@ func (driver) Command(ref vm.Ref, _ vm.Spec, _ host.Paths) (host.Command, error)
 
 // Attach finds the live VMM by the run folder of its VM.
 func (v driver) Attach(ctx context.Context, f host.Paths, notice func(host.Notice)) (host.Session, error) {
-	if err := v.d.call(ctx, v.d.faults().Attach); err != nil {
+	if err := v.d.call(ctx, "attach "+f.Run, v.d.faults().Attach); err != nil {
 		return nil, err
 	}
 	w := v.d.world
@@ -57,7 +57,7 @@ func (s *session) tell(n host.Notice) {
 
 // with acts on the live VMM.
 func (s *session) with(ctx context.Context, act func(*process)) error {
-	if err := s.d.call(ctx, 0); err != nil {
+	if err := s.d.call(ctx, "session "+string(s.p.ref.Name), 0); err != nil {
 		return err
 	}
 	s.d.world.mu.Lock()
@@ -84,7 +84,12 @@ func (s *session) Resume(ctx context.Context) error {
 }
 
 func (s *session) Quit(ctx context.Context) error {
-	return s.with(ctx, func(p *process) { p.end(vm.Exit{Known: true}, true) })
+	return s.with(ctx, func(p *process) {
+		if p.state != host.GuestOff {
+			p.world.promise("P6", "%s/%d was told to quit while its guest was %s", p.ref.Name, p.ref.Incarnation, p.state)
+		}
+		p.end(vm.Exit{Known: true}, true)
+	})
 }
 
 func (s *session) Close() {

@@ -10,6 +10,7 @@ package fake
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -20,9 +21,12 @@ import (
 
 // World is the machine.
 type World struct {
-	mu     sync.Mutex
-	random *rand.Rand
-	boot   vm.BootID
+	mu sync.Mutex
+	// Each thing that may go wrong has dice of its own, by VM and kind of call:
+	// so a seed tells the same story however the goroutines interleave.
+	seed uint64
+	dice map[string]*rand.Rand
+	boot vm.BootID
 	boots  int
 	pid    int
 	// live holds every process; a VMM that ended leaves it.
@@ -68,7 +72,7 @@ type Watch struct {
 // New makes a machine that was just switched on.
 func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...any)) *World {
 	f := &World{
-		random: rand.New(rand.NewPCG(seed, 1)), live: map[int]*process{}, folders: map[vm.Name]vm.ID{}, //nolint:gosec // reproducible by seed
+		seed: seed, dice: map[string]*rand.Rand{}, live: map[int]*process{}, folders: map[vm.Name]vm.ID{},
 		runs: map[vm.Name]vm.ID{}, guests: guests, watch: w, story: story, pid: 1000,
 	}
 	f.on()
@@ -111,6 +115,17 @@ func (w *World) Live(id vm.ID) []vm.Process {
 	return out
 }
 
+// Refs returns the incarnations that live, of all VMs.
+func (w *World) Refs() []vm.Ref {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]vm.Ref, 0, len(w.live))
+	for _, p := range w.live {
+		out = append(out, p.ref)
+	}
+	return out
+}
+
 // Held says what a VM holds beside processes: its run folder.
 func (w *World) Held(name vm.Name) bool {
 	w.mu.Lock()
@@ -140,8 +155,20 @@ func (w *World) Smite(id vm.ID) bool {
 	return false
 }
 
+// drawn are the dice of one kind of call for one VM.
+func (w *World) drawn(what string) *rand.Rand {
+	d := w.dice[what]
+	if d == nil {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(what))
+		d = rand.New(rand.NewPCG(w.seed, h.Sum64())) //nolint:gosec // reproducible by seed
+		w.dice[what] = d
+	}
+	return d
+}
+
 // chance draws whether something goes wrong.
-func (w *World) chance(p float64) bool { return p > 0 && w.random.Float64() < p }
+func (w *World) chance(what string, p float64) bool { return p > 0 && w.drawn(what).Float64() < p }
 
 // promise tells of a broken promise.
 func (w *World) promise(p, format string, args ...any) {

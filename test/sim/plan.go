@@ -1,0 +1,115 @@
+package sim
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"time"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/fake"
+	"github.com/blixard/blixard/vm"
+)
+
+// canary is the VM that nobody asks anything after its creation, whose guests
+// are well and whose budget is large: whatever befalls the others, it has to
+// be up in the end (P13).
+const canary vm.Name = "canary"
+
+// cast is one VM of a script with the nature of its guests.
+type cast struct {
+	spec   vm.Spec
+	nature nature
+}
+
+// nature says how likely a guest of this VM does what.
+type nature struct {
+	mute, crash, poweroff, panics, reset, hang, deaf float64
+	prepareFails                                     host.Kind
+}
+
+// plan is what a seed draws before anything happens.
+type plan struct {
+	seed  uint64
+	casts map[vm.Name]cast
+	names []vm.Name // in order; the canary is not among them
+}
+
+func draw(seed uint64, dice *rand.Rand) *plan {
+	p := &plan{seed: seed, casts: map[vm.Name]cast{}}
+	steady := vm.Spec{Name: canary}.Filled()
+	steady.Restart.Budget.Attempts = 100
+	p.casts[canary] = cast{spec: steady}
+	for i := range 2 + dice.IntN(10) {
+		name := vm.Name(fmt.Sprintf("vm-%02d", i))
+		p.names = append(p.names, name)
+		p.casts[name] = cast{spec: drawSpec(name, dice), nature: drawNature(dice)}
+	}
+	return p
+}
+
+func drawSpec(name vm.Name, dice *rand.Rand) vm.Spec {
+	s := vm.Spec{Name: name}.Filled()
+	r := &s.Restart
+	r.Policy = pick(dice, vm.RestartOnFailure, vm.RestartOnFailure, vm.RestartAlways, vm.RestartNever)
+	r.Delay.Initial = pick(dice, 100*time.Millisecond, time.Second, 10*time.Second)
+	r.Delay.Max = pick(dice, 10*time.Second, time.Minute, 5*time.Minute)
+	r.Budget.Attempts = pick(dice, 1, 3, 5, 20)
+	r.Budget.Window = pick(dice, time.Minute, 10*time.Minute)
+	r.ResetAfter = pick(dice, time.Minute, 10*time.Minute)
+	if dice.IntN(5) == 0 {
+		r.Delays = []time.Duration{0, time.Second, 20 * time.Second}
+	}
+	s.Start.Timeout = pick(dice, 5*time.Second, 30*time.Second, 2*time.Minute)
+	s.Stop.Timeout = pick(dice, time.Second, 10*time.Second, 30*time.Second)
+	s.Stop.Method = pick(dice, "auto", "auto", "agent", "acpi", "kill")
+	switch dice.IntN(4) {
+	case 0:
+		s.Health = nil // a VMM that answers is ready
+	case 1:
+		s.Health = []vm.Check{{Type: vm.CheckVMM, Interval: 10 * time.Second, Timeout: time.Second, Failures: 3, Successes: 1}}
+	}
+	return s
+}
+
+func drawNature(dice *rand.Rand) nature {
+	n := nature{mute: 0.05, crash: 0.2, poweroff: 0.06, panics: 0.06, reset: 0.08, hang: 0.08, deaf: 0.2}
+	switch dice.IntN(10) {
+	case 0:
+		n.prepareFails = pick(dice, host.Broken, host.Transient, host.Denied)
+	case 1:
+		n.crash = 1
+	case 2:
+		n.mute = 0.5
+	case 3, 4:
+		n = nature{}
+	}
+	return n
+}
+
+// guest is a pure function of the seed and the incarnation's name and number.
+func (p *plan) guest(ref vm.Ref) fake.Guest {
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s/%d", ref.Name, ref.Incarnation)
+	dice := rand.New(rand.NewPCG(p.seed, h.Sum64())) //nolint:gosec // reproducible by seed
+	n := p.casts[ref.Name].nature
+	g := fake.Guest{Boot: time.Duration(1+dice.IntN(8000)) * time.Millisecond, PrepareFails: n.prepareFails}
+	if ref.Name == canary {
+		return fake.Guest{Boot: time.Second}
+	}
+	soon := func(likely float64) time.Duration {
+		after := time.Duration(1+dice.IntN(20_000)) * pick(dice, time.Millisecond, 10*time.Millisecond, 100*time.Millisecond)
+		if dice.Float64() >= likely {
+			return 0
+		}
+		return after
+	}
+	g.Crash, g.PowerOff, g.Panic = soon(n.crash), soon(n.poweroff), soon(n.panics)
+	g.Reset, g.Hang, g.Deaf = soon(n.reset), soon(n.hang), dice.Float64() < n.deaf
+	if dice.Float64() < n.mute {
+		g.Boot = -1
+	}
+	return g
+}
+
+func pick[T any](dice *rand.Rand, from ...T) T { return from[dice.IntN(len(from))] }
