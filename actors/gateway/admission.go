@@ -32,7 +32,7 @@ const (
 	defaultShort       = 256
 	defaultShortByUser = 64
 	defaultLong        = 3072
-	defaultLongByUser  = 256
+	defaultLongByUser  = 128
 	defaultPerSecond   = 2000
 	defaultPatience    = 2 * time.Second
 	rememberedUsers    = 1024

@@ -15,7 +15,7 @@ import (
 
 const (
 	logChunk  = 32 << 10  // bytes in one message
-	logBuffer = 256 << 10 // bytes that wait for a slow client; then its follow starts anew where it stands
+	logBuffer = 256 << 10 // bytes that wait for a slow client; then its follow starts anew where it stands, and where the log was cut meanwhile, a part is missing or comes twice
 	logWhole  = 32 << 20  // at most so much is sent of what a console kept
 )
 

@@ -315,6 +315,43 @@ func TestARequestUnderWayMayEndWhenWeStop(t *testing.T) {
 	}
 }
 
+// closer answers when it is closed, as the gateway's streams do.
+type closer struct {
+	closed chan struct{}
+	once   sync.Once
+	inside chan struct{}
+}
+
+func (c *closer) Close() { c.once.Do(func() { close(c.closed) }) }
+
+func (c *closer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	close(c.inside)
+	<-c.closed
+	_, _ = io.WriteString(w, "the daemon is stopping")
+}
+
+func TestStreamsHearOfTheEndFirst(t *testing.T) {
+	path := filepath.Join(shortFolder(t), "s")
+	c := &closer{closed: make(chan struct{}), inside: make(chan struct{})}
+	s := serve(t, path, c)
+	got := make(chan string, 1)
+	go func() {
+		res, err := client(path, true).Get("http://node/")
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		b, _ := io.ReadAll(res.Body)
+		got <- string(b)
+	}()
+	<-c.inside
+	began := time.Now()
+	s.Shutdown(context.Background())
+	if answer := <-got; answer != "the daemon is stopping" || time.Since(began) > grace {
+		t.Errorf("after %s: %q", time.Since(began), answer)
+	}
+}
+
 func TestAUserCantTakeAllConnections(t *testing.T) {
 	l := &listener{perUser: map[int]int{}}
 	for n := range maxConnsPerUser {

@@ -24,7 +24,8 @@ const (
 	grace = time.Second
 )
 
-// NewServer makes a server; what the library complains of goes to complaints
+// NewServer makes a server. If h has a Close method, Shutdown calls it first, so
+// that waits and streams can end with a word of their own. What the library complains of goes to complaints
 // (nil: the standard logger). Bodies and answers have no time limit here, for
 // streams live long: the gateway sets one for each request.
 func NewServer(h http.Handler, complaints *log.Logger) *Server {
@@ -32,13 +33,17 @@ func NewServer(h http.Handler, complaints *log.Logger) *Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	return &Server{cancel: cancel, http: &http.Server{
+	s := &Server{cancel: cancel, http: &http.Server{
 		Handler: h, Protocols: protocols, ErrorLog: complaints,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 256},
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: withPeer,
 	}}
+	if long, ok := h.(interface{ Close() }); ok {
+		s.http.RegisterOnShutdown(long.Close)
+	}
+	return s
 }
 
 // Serve answers until Shutdown; then it returns nil.
