@@ -233,7 +233,7 @@ func (w *world) write(path, s string, quiet bool) {
 	}
 }
 
-func (w *world) door(t *testing.T, more ...func(*Config)) *Door {
+func (w *world) door(t testing.TB, more ...func(*Config)) *Door {
 	c := Config{
 		Node: w, Journal: journal{w}, Consoles: w, Log: zaptest.NewLogger(t),
 		Paths:   func(r vm.Ref) host.Paths { return host.NewPaths("/s", "/r", r) },
@@ -248,7 +248,7 @@ func (w *world) door(t *testing.T, more ...func(*Config)) *Door {
 }
 
 // socket serves the door as the daemon does, with the peer given.
-func socket(t *testing.T, d *Door, p *messages.Peer) (*http.Client, blixardv1connect.NodeClient) {
+func socket(t testing.TB, d *Door, p *messages.Peer) (*http.Client, blixardv1connect.NodeClient) {
 	t.Helper()
 	path := serve(t, d, p)
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -259,7 +259,7 @@ func socket(t *testing.T, d *Door, p *messages.Peer) (*http.Client, blixardv1con
 	return plain, blixardv1connect.NewNodeClient(h2, "http://node")
 }
 
-func serve(t *testing.T, d *Door, p *messages.Peer) (path string) {
+func serve(t testing.TB, d *Door, p *messages.Peer) (path string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "bx")
 	if err != nil {
