@@ -23,7 +23,8 @@ const (
 // and decides what follows a bug in one.
 type fleet struct {
 	env     *env
-	records []vm.Record // what the store held at the start
+	records []vm.Record     // what the store held at the start
+	joined  chan<- struct{} // closed when each of them has its actor and its view
 	members map[vm.Name]*member
 	names   map[string]vm.Name // by the id of the member's actor
 	slots   slots
@@ -57,6 +58,7 @@ func (f *fleet) Receive(c actor.Context) {
 			f.join(c, rec)
 		}
 		f.records = nil
+		close(f.joined)
 	case create:
 		f.create(c, m)
 	case forget:

@@ -49,9 +49,10 @@ func Start(cfg Config) (*Node, error) {
 		log: cfg.Log, fatal: cfg.Fatal, started: cfg.Ports.Clock.Now(),
 	}
 	n := &Node{env: e, ended: make(chan struct{}), broken: broken, status: cfg.Status, doctor: cfg.Doctor}
-	fleet := make(chan *actor.PID, 1)
-	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor { return &root{env: e, records: records, fleet: fleet} })
+	fleet, joined := make(chan *actor.PID, 1), make(chan struct{})
+	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor { return &root{env: e, records: records, fleet: fleet, joined: joined} })
 	n.fleet = <-fleet
+	<-joined // a list that was answered before would miss VMs
 	spawn(e.sys.Root, e.log, "farewell", func() actor.Actor { return &farewell{root: n.root, ended: n.ended} })
 	return n, nil
 }

@@ -14,6 +14,7 @@ type root struct {
 	env     *env
 	records []vm.Record
 	fleet   chan<- *actor.PID
+	joined  chan<- struct{}
 }
 
 // Receive is the root's mailbox.
@@ -21,7 +22,7 @@ func (r *root) Receive(c actor.Context) {
 	if _, ok := c.Message().(*actor.Started); ok {
 		records := r.records
 		r.records = nil
-		r.fleet <- spawn(c, r.env.log, "fleet", func() actor.Actor { return &fleet{env: r.env, records: records} })
+		r.fleet <- spawn(c, r.env.log, "fleet", func() actor.Actor { return &fleet{env: r.env, records: records, joined: r.joined} })
 	}
 }
 

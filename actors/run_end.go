@@ -119,9 +119,9 @@ func (r *runActor) ask(doing string, command func(host.Session, context.Context)
 
 // startFailure is a start that a port refused; its kind says whether trying again may help.
 func startFailure(doing string, err error) vm.Failure {
-	cause := vm.CauseStartTransient
-	if k := host.KindOf(err); k == host.Broken || k == host.Denied {
-		cause = vm.CauseStartPermanent
+	cause := vm.CauseStartPermanent
+	if host.KindOf(err) == host.Transient {
+		cause = vm.CauseStartTransient
 	}
 	return vm.Failure{Cause: cause, Evidence: fmt.Sprintf("%s: %v", doing, err)}
 }

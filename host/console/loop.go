@@ -90,17 +90,33 @@ func (c *Console) visit(s *stream) {
 	if !c.admit(s) {
 		return
 	}
+	from := s.at
 	news, err := c.read(s)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		c.rest(s, retry) // unreadable; seldom, and not worth a busy loop
 	case news || !rested:
-		c.rest(s, c.config.Pause)
+		c.rest(s, c.pause(s.at-from))
 	default:
 		s.resting = nil
 		c.arm(s)
 	}
 }
+
+// pause is the least time until the next visit: a log that grew by a line is
+// looked at again soon, so that a pattern is seen as it comes, and one that is
+// flooded only as often as the configuration says.
+func (c *Console) pause(grew int64) time.Duration {
+	if grew >= 0 && grew < aLittle {
+		return min(soon, c.config.Pause)
+	}
+	return c.config.Pause
+}
+
+const (
+	aLittle = 16 << 10             // more than a boot writes between two visits
+	soon    = 2 * time.Millisecond // at most 500 visits a second of a log that grows by little
+)
 
 // retry is the pause where a log can't be read or no watch is to be had.
 const retry = time.Second
