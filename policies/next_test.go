@@ -54,3 +54,16 @@ func TestADeletionUnderWayRefusesAStart(t *testing.T) {
 		t.Fatal("a VM that is being deleted was started")
 	}
 }
+
+func TestAnUnchargedLoopWithoutDelaysIsSlowedDown(t *testing.T) {
+	rec := record(vm.Preparing, vm.WantRunning)
+	rec.Spec.Restart.Delays = []time.Duration{0}
+	for i := range 10 {
+		rec.State.Phase = vm.Preparing
+		out := Next(rec, Turn{Event: vm.VMMGone, At: noon, Failure: &vm.Failure{Cause: vm.CauseStartTransient}})
+		if after := out.Record.State.LastExit.Decision.After; i >= sparedAtOnce && after < sparedFloor {
+			t.Fatalf("failure %d in a row is followed after %s", i+1, after)
+		}
+		rec = out.Record
+	}
+}

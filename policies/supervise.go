@@ -118,6 +118,9 @@ func again(d *vm.Decision, now time.Time, r vm.Restart, s vm.State, f vm.Failure
 	} else if before > 0 {
 		after = delay(r, before-1, spread)
 	}
+	if before >= sparedAtOnce {
+		after = max(after, sparedFloor)
+	}
 	var room [160]byte
 	b := append(room[:0], f.Cause...)
 	b = append(b, ": not charged"...)
@@ -128,6 +131,13 @@ func again(d *vm.Decision, now time.Time, r vm.Restart, s vm.State, f vm.Failure
 	}
 	retry(d, b, after)
 }
+
+// What no budget ends must not turn as fast as the machine can, whatever the
+// spec says of delays: a start that the host refuses would burn a core.
+const (
+	sparedAtOnce = 3
+	sparedFloor  = time.Second
+)
 
 func hostFailed(c vm.Cause) bool {
 	return c == vm.CauseStartTransient || c == vm.CauseIOError || c == vm.CauseOOMHost
