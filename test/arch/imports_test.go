@@ -117,7 +117,7 @@ var homes = []home{
 	{library: "github.com/vishvananda/netlink", folders: []string{"host/netlink"}},
 	{library: "github.com/vishvananda/netns", folders: []string{"host/netlink", "test"}},
 	{library: "github.com/spf13", folders: []string{"cmd"}},
-	{library: "go.uber.org/zap", folders: []string{"actors", "host", "cmd"}},
+	{library: "go.uber.org/zap", folders: []string{"actors", "host", "cmd", "test"}},
 	{library: "connectrpc.com/connect", folders: []string{"actors/gateway", "messages", "host/control", "cmd/blixard", "test"}},
 	{library: "google.golang.org/protobuf", folders: []string{"actors/gateway", "messages", "cmd/blixard", "test"}},
 	{library: "github.com/bufbuild/protocompile", folders: []string{"messages"}},
