@@ -149,14 +149,17 @@ func reasonOf(err error) string {
 // judge folds the streaks into one health and acts on it: ready at the first
 // time that all have passed, and an end of the incarnation when it is unhealthy.
 func (r *runActor) judge() {
+	if len(r.probes) == 0 { // where no check is set, a VMM that answers is ready, and nothing is known of its health
+		if !r.ready {
+			r.nowReady()
+		}
+		return
+	}
 	all := make([]policies.Probe, len(r.probes))
 	for i := range r.probes {
 		all[i] = r.probes[i].Probe
 	}
 	health, why := policies.Judge(all)
-	if len(all) == 0 && !r.ready {
-		r.nowReady()
-	}
 	if !r.ready && health == vm.Healthy {
 		r.nowReady()
 	}

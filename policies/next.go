@@ -179,7 +179,7 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 		s.LaunchedAt, s.ReadyAt = time.Time{}, time.Time{}
 		s.Health, s.HealthSince, s.HealthWhy = vm.HealthUnknown, t.At, ""
 	}
-	if to == vm.Starting {
+	if to == vm.Starting && len(r.Spec.Health) > 0 {
 		s.Health, s.HealthSince = vm.HealthStarting, t.At
 	}
 	if to&(idle|vm.Removing) != 0 {

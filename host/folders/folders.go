@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/blixard/blixard/host"
@@ -91,7 +92,7 @@ func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
 		func() error { return makeDisks(ctx, place, at, r.Spec.Disks, uid, gid) },
 		func() error { return makeLogs(place, at, uid, gid) },
 		func() error { return prune(place, at, r.State.Incarnation) },
-		func() error { return f.makeRun(at.Run, gid) },
+		func() error { return f.makeRun(at.Run, gid, r.State.Incarnation) },
 		func() error { return f.admitted(at, r.Spec, uid, gid) },
 	} {
 		if err := ctx.Err(); err != nil {
@@ -146,12 +147,33 @@ func mustBeDir(in *os.Root, name string) error {
 	return err
 }
 
-func (f *Folders) makeRun(run string, gid int) error {
+// tenantName is the file in the run folder that says which incarnation it was
+// made for. It is on tmpfs, as the sockets beside it are, and needs no sync.
+const tenantName = "incarnation"
+
+func (f *Folders) makeRun(run string, gid int, n vm.Incarnation) error {
 	place, err := f.enter(run, gid)
 	if err != nil {
 		return err
 	}
-	return place.Close()
+	defer place.Close()
+	if err := place.WriteFile(tenantName, []byte(strconv.FormatUint(uint64(n), 10)), 0o600); err != nil {
+		return fail("mark "+run, run, err)
+	}
+	return nil
+}
+
+// tenant is the incarnation that the run folder was made for; 0: nobody's.
+func tenant(above *os.Root, run string) vm.Incarnation {
+	b, err := above.ReadFile(filepath.Join(run, tenantName))
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(b), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return vm.Incarnation(n)
 }
 
 // Release removes the run folder and what is in it: the sockets. One of an
@@ -164,9 +186,6 @@ func (f *Folders) Release(_ context.Context, ref vm.Ref) error {
 		if m.ID != ref.VM {
 			return host.Fail(host.Denied, doing, foreign(m, ref.VM)) // P8
 		}
-		if m.Incarnation > ref.Incarnation {
-			return nil
-		}
 	}
 	above, err := os.OpenRoot(filepath.Dir(at.Run))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -176,6 +195,9 @@ func (f *Folders) Release(_ context.Context, ref vm.Ref) error {
 		return fail(doing, at.Run, err)
 	}
 	defer above.Close()
+	if tenant(above, filepath.Base(at.Run)) > ref.Incarnation {
+		return nil
+	}
 	if err := above.RemoveAll(filepath.Base(at.Run)); err != nil {
 		return fail(doing, at.Run, err)
 	}

@@ -1,6 +1,7 @@
 package folders
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,14 +21,14 @@ const (
 )
 
 // Manifest is the identity of the VM that a folder belongs to: enough to prove
-// it without the store, and to rebuild the store from.
+// it without the store, and to rebuild the store from. The incarnation is not
+// in it: the VMM's tags, its log's name and the run folder carry that, and a
+// restart needn't wait for two syncs.
 type Manifest struct {
-	Format      int            `json:"format"`
-	ID          vm.ID          `json:"id"`
-	Slot        uint32         `json:"slot"`
-	Incarnation vm.Incarnation `json:"incarnation"`
-	BootID      vm.BootID      `json:"bootId"`
-	Spec        vm.Spec        `json:"spec"`
+	Format int     `json:"format"`
+	ID     vm.ID   `json:"id"`
+	Slot   uint32  `json:"slot"`
+	Spec   vm.Spec `json:"spec"`
 }
 
 // ReadManifest reads one manifest; fs.ErrNotExist where there is none.
@@ -100,14 +101,14 @@ func claim(place *os.Root, at host.Paths, r vm.Record) error {
 			return host.Fail(host.Broken, doing, foreign(m, r.ID))
 		}
 	}
-	b, err := json.MarshalIndent(Manifest{
-		Format: manifestFormat, ID: r.ID, Slot: r.Slot, Incarnation: r.State.Incarnation,
-		BootID: r.State.BootID, Spec: r.Spec,
-	}, "", "  ")
+	b, err := json.MarshalIndent(Manifest{Format: manifestFormat, ID: r.ID, Slot: r.Slot, Spec: r.Spec}, "", "  ")
 	if err != nil {
 		return host.Fail(host.Broken, doing, err)
 	}
-	if err := writeWhole(place, manifestName, append(b, '\n')); err != nil {
+	if b = append(b, '\n'); bytes.Equal(b, old) {
+		return nil
+	}
+	if err := writeWhole(place, manifestName, b); err != nil {
 		return fail("write "+at.Manifest, at.Folder, err)
 	}
 	return nil
