@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,9 @@ func newFaults(list []fault, c *console) *faults { return &faults{list: list, co
 // early is the fault that comes before the agent.
 const early = "crash-loop"
 
+// manners are faults that only change how the rest behaves.
+var manners = []string{"silent", "dead-agent", "escapes", "stubborn", "lying-agent"}
+
 // startEarly carries out what has to be true from the first line on.
 func (f *faults) startEarly() {
 	for _, one := range f.list {
@@ -34,7 +38,7 @@ func (f *faults) startEarly() {
 		case one.kind == early:
 			time.Sleep(one.after)
 			f.commit(one.kind, nil)
-		case one.after == 0 && (one.kind == "silent" || one.kind == "dead-agent" || one.kind == "escapes" || one.kind == "stubborn" || one.kind == "lying-agent"):
+		case one.after == 0 && slices.Contains(manners, one.kind):
 			f.commit(one.kind, nil)
 		}
 	}
@@ -52,7 +56,9 @@ func (f *faults) start(port *port) {
 
 // commit carries a fault out. Doing one twice changes nothing.
 func (f *faults) commit(kind string, port *port) {
-	f.console.say("fault " + kind)
+	if kind != "silent" {
+		f.console.say("fault " + kind)
+	}
 	switch kind {
 	case "panic", early:
 		panicKernel()
