@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,4 +200,13 @@ func (w *world) ctl(code int, args ...string) node.Result {
 		w.t.Fatalf("blixard %v: want exit code %d, got %v", args, code, r)
 	}
 	return r
+}
+
+// oneLine fails unless a person gets one clear line.
+func (w *world) oneLine(text string) {
+	w.t.Helper()
+	text = strings.TrimSpace(text)
+	if text == "" || strings.Contains(text, "goroutine ") || strings.Count(text, "\n") > 0 {
+		w.t.Errorf("want one clear line, got:\n%s", text)
+	}
 }
