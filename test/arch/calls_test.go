@@ -141,8 +141,8 @@ func readsErrorText(n *ast.CallExpr) bool {
 // sleeps: a test waits for an event with a deadline. Inside a synctest bubble
 // time is virtual, and a bench may have to idle to measure idling.
 func sleeps(s source) []string {
-	if !s.isTest() || within(s.folder(), "test/bench") {
-		return nil
+	if !s.isTest() || allowed([]string{"test/bench", "test/sim", "host/fake"}, s.folder()) {
+		return nil // the simulator and its machine live in a bubble
 	}
 	if _, bubble := s.imports()["testing/synctest"]; bubble {
 		return nil
