@@ -6,12 +6,17 @@ import (
 	"time"
 )
 
-func TestGuestMisbehaves(t *testing.T) {
-	const silence = 2 * time.Second
-	for _, c := range []struct {
-		words string
-		check func(t *testing.T, g *guest)
-	}{
+// silence is long enough for an answer that would come.
+const silence = 2 * time.Second
+
+// manner is how a guest misbehaves and how it shows.
+type manner struct {
+	words string
+	check func(t *testing.T, g *guest)
+}
+
+func TestGuestFallsSilent(t *testing.T) {
+	misbehave(t, []manner{
 		{"blixard.beat=500ms blixard.fault=dead-agent", func(_ *testing.T, g *guest) {
 			g.waitConsole("beat 2")
 			g.send(`{"execute":"guest-ping"}`)
@@ -38,6 +43,11 @@ func TestGuestMisbehaves(t *testing.T) {
 				t.Errorf("the console isn't silent: %q", text)
 			}
 		}},
+	})
+}
+
+func TestGuestIsHostile(t *testing.T) {
+	misbehave(t, []manner{
 		{"blixard.fault=stubborn", func(t *testing.T, g *guest) {
 			g.send(`{"execute":"guest-shutdown"}`)
 			if got := g.ask(`{"execute":"guest-ping"}`); got != `{"return":{}}` {
@@ -72,7 +82,12 @@ func TestGuestMisbehaves(t *testing.T) {
 				t.Errorf("osinfo: %s", got)
 			}
 		}},
-	} {
-		t.Run(c.words, func(t *testing.T) { c.check(t, start(t, "128", c.words)) })
+	})
+}
+
+func misbehave(t *testing.T, manners []manner) {
+	t.Helper()
+	for _, m := range manners {
+		t.Run(m.words, func(t *testing.T) { m.check(t, start(t, "128", m.words)) })
 	}
 }

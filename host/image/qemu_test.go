@@ -23,16 +23,26 @@ import (
 // bootTime bounds one boot on a machine that is busy with other tests.
 const bootTime = 60 * time.Second
 
+// scratch holds the image of this run.
+var scratch string
+
+func TestMain(m *testing.M) {
+	var err error
+	if scratch, err = os.MkdirTemp("", "bx"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(scratch) // what is left there harms nobody
+	os.Exit(code)
+}
+
 // built is the image that all tests here boot; it is made once.
 var built = sync.OnceValues(func() (image.Image, error) {
 	kernel, err := image.FindKernel(kernelRoots()...)
 	if err != nil {
 		return image.Image{}, err
 	}
-	dir, err := os.MkdirTemp("", "bx")
-	if err != nil {
-		return image.Image{}, err
-	}
+	dir := scratch
 	program := filepath.Join(dir, image.InitProgram)
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "github.com/blixard/blixard/cmd/blixard-init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
