@@ -5,8 +5,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/blixard/blixard/vm"
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // fields says what each field of a mapping does with its value.
@@ -230,3 +231,6 @@ func or(s, instead string) string {
 	}
 	return s
 }
+
+// Later says whether a health check of this type is known, but for a later version.
+func Later(t vm.CheckType) bool { return laterChecks[t] }

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/blixard/blixard/vm"
 	"github.com/goccy/go-yaml"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // Format writes a spec as people write it, every field shown. Parse of it

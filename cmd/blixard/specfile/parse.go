@@ -8,12 +8,13 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/blixard/blixard/vm"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // MaxSize is the most that a file may hold: a thousand VMs of a kilobyte each.

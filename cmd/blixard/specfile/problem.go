@@ -3,8 +3,9 @@ package specfile
 import (
 	"fmt"
 
-	"github.com/blixard/blixard/vm"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // Problem is what is wrong with a file, and where.

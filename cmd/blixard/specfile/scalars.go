@@ -5,8 +5,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/blixard/blixard/vm"
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // text takes a string. A number or a truth value is refused instead of being

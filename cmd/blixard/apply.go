@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blixard/blixard/cmd/blixard/specfile"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/vm"
+)
+
+func applyCommand(c *cli) *cobra.Command {
+	var files []string
+	var dry bool
+	cmd := &cobra.Command{
+		Use: "apply -f FILE...", Short: "Create VMs, or change them, until they are as files say",
+		Long: `Apply spec files: a VM that doesn't exist is created, one whose spec differs gets
+the new one, one that is as wanted is left alone. All files are read and checked
+before anything is changed. Nothing is started or deleted.
+
+With --dry-run the daemon says what it would do, and does nothing.`,
+		Example: "  blixard apply -f web.yaml -f db.yaml\n  blixard apply --dry-run -f vms.yaml\n  generate-vms | blixard apply -f -",
+		Args:    between(0, -1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			files = append(files, args...) // a shell unfolds -f *.yaml into -f a.yaml b.yaml
+			if len(files) == 0 {
+				return misuse(cmd, "%s needs -f FILE", cmd.CommandPath())
+			}
+			specs, err := c.specsOf(files)
+			if err != nil {
+				return err
+			}
+			return c.apply(cmd, specs, dry)
+		},
+	}
+	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "spec `FILE`, or - for standard input; may be repeated")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, change nothing")
+	return outputs(cmd, "text", "json", "name")
+}
+
+func (c *cli) apply(cmd *cobra.Command, specs []vm.Spec, dry bool) error {
+	node, byName, names := c.node(), map[string]vm.Spec{}, make([]string, 0, len(specs))
+	for _, s := range specs {
+		byName[string(s.Name)] = s
+		names = append(names, string(s.Name))
+	}
+	return c.each(cmd, names, func(name string) error {
+		req := &blixardv1.ApplyRequest{Spec: messages.SpecToProto(byName[name]), DryRun: dry}
+		res, err := ask(cmd.Context(), c, node.Apply, req)
+		if err != nil {
+			return err
+		}
+		return c.printApplied(cmd, name, res, dry)
+	})
+}
+
+func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.ApplyResponse, dry bool) error {
+	switch outputOf(cmd) {
+	case "json":
+		return c.printJSON(res)
+	case "name":
+		return c.printf("%s\n", name)
+	}
+	would := ""
+	if dry && res.GetAction() != "unchanged" {
+		would = "would be "
+	}
+	if err := c.printf("%s: %s%s\n", name, would, res.GetAction()); err != nil {
+		return err
+	}
+	for _, change := range res.GetChanges() {
+		if err := c.printf("  %s\n", cell(change)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// specsOf reads every file before anything is done with one of them.
+func (c *cli) specsOf(files []string) ([]vm.Spec, error) {
+	var all []vm.Spec
+	from := map[vm.Name]string{}
+	for _, file := range files {
+		specs, err := c.specsIn(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range specs {
+			if other, ok := from[s.Name]; ok {
+				return nil, invalid("give each VM a name of its own", "%q is in %s and in %s", s.Name, other, file)
+			}
+			from[s.Name] = file
+		}
+		all = append(all, specs...)
+	}
+	return all, nil
+}
+
+func (c *cli) specsIn(file string) ([]vm.Spec, error) {
+	if file == "-" {
+		return parsed(c.in, file)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, invalid("", "reading the spec: %v", err)
+	}
+	defer f.Close()
+	return parsed(f, file)
+}
+
+func parsed(r io.Reader, file string) ([]vm.Spec, error) {
+	specs, err := specfile.Parse(r, file)
+	if err != nil {
+		return nil, fmt.Errorf("spec: %w", err)
+	}
+	return specs, nil
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/messages/blixardv1/blixardv1connect"
+)
+
+// again is how long a follower waits before it looks for a daemon that went away.
+const again = 500 * time.Millisecond
+
+func eventsCommand(c *cli) *cobra.Command {
+	req := &blixardv1.WatchEventsRequest{}
+	var since time.Duration
+	var after uint64
+	cmd := &cobra.Command{
+		Use: "events", Short: "Show the journal of the node",
+		Long: `Show what happened: every turn of every VM, with its reason and who asked for
+it. With -f new events follow as they come, across restarts of the daemon; none
+is left out and none comes twice. -o json writes one object a line.`,
+		Example: "  blixard events --since 10m\n  blixard events -f --vm web\n  blixard events --after 4711 -o json",
+		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("after") {
+				req.After = proto.Uint64(after)
+			}
+			if since > 0 {
+				req.Since = timestamppb.New(c.now().Add(-since))
+			}
+			return c.watch(cmd, req)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&req.Follow, "follow", "f", false, "go on with what comes; alone, only that")
+	f.DurationVar(&since, "since", 0, "only what is younger than this, such as 10m")
+	f.Uint64Var(&after, "after", 0, "only what comes after this sequence `NUMBER`")
+	f.StringVar(&req.Vm, "vm", "", "only this VM's, by `NAME`")
+	_ = cmd.RegisterFlagCompletionFunc("vm", c.completeNames(-1))
+	return outputs(cmd, "text", "json")
+}
+
+// watch follows the journal. Once it knows where it stands, a daemon that goes
+// away is waited for, and the stream resumed after the last event seen.
+func (c *cli) watch(cmd *cobra.Command, req *blixardv1.WatchEventsRequest) error {
+	ctx, node := cmd.Context(), c.node()
+	if !req.GetFollow() && req.After == nil && req.GetSince() == nil {
+		req.After = proto.Uint64(0)
+	}
+	if req.GetFollow() && req.After == nil && req.GetSince() == nil {
+		s, err := ask(ctx, c, node.NodeStatus, &blixardv1.NodeStatusRequest{})
+		if err != nil {
+			return err
+		}
+		req.After = proto.Uint64(s.GetLastEvent())
+	}
+	for {
+		err := c.copyEvents(ctx, cmd, node, req)
+		if err == nil || !req.GetFollow() || req.After == nil || !errors.Is(err, errUnreachable) {
+			return err
+		}
+		stop := c.waiting("the daemon is away, waiting for it")
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(again):
+		}
+		stop()
+	}
+}
+
+func (c *cli) copyEvents(
+	ctx context.Context, cmd *cobra.Command, node blixardv1connect.NodeClient, req *blixardv1.WatchEventsRequest,
+) error {
+	stream, err := node.WatchEvents(ctx, connect.NewRequest(req))
+	if err != nil {
+		return lost(err)
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		e := stream.Msg()
+		if err := c.printEvent(cmd, e); err != nil {
+			return err
+		}
+		req.After, req.Since = proto.Uint64(e.GetSequence()), nil
+	}
+	return lost(stream.Err())
+}
+
+func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event) error {
+	if outputOf(cmd) == "json" {
+		return c.printJSONLine(e)
+	}
+	move := ""
+	if e.GetTo() != "" && e.GetTo() != e.GetFrom() {
+		move = fmt.Sprintf(" %s → %s", or(e.GetFrom(), "new"), e.GetTo())
+	}
+	var more []string
+	for _, one := range []string{e.GetCause(), e.GetDecision(), e.GetWhy()} {
+		if one != "" {
+			more = append(more, one)
+		}
+	}
+	if e.GetBy() != "" {
+		more = append(more, "by "+e.GetBy())
+	}
+	line := fmt.Sprintf("%s %6d %s %s%s: %s", e.GetAt().AsTime().Local().Format("15:04:05.000"), e.GetSequence(),
+		or(e.GetVm(), "node"), e.GetKind(), move, strings.Join(more, ", "))
+	return c.printf("%s\n", strings.TrimSuffix(oneLine(line), ":"))
+}
+
+// oneLine keeps text in its line without touching its spaces.
+func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\r", " ", "\t", " ").Replace(s) }

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+)
+
+func nodeCommand(c *cli) *cobra.Command {
+	return group(
+		&cobra.Command{Use: "node", Short: "Look at the node and its daemon"},
+		nodeStatusCommand(c), nodeTreeCommand(c), nodeDoctorCommand(c),
+	)
+}
+
+// told prints a message in the machine's formats; handled is false for people's.
+func (c *cli) told(cmd *cobra.Command, m proto.Message) (handled bool, err error) {
+	switch outputOf(cmd) {
+	case "json":
+		return true, c.printJSON(m)
+	case "yaml":
+		return true, c.printYAML(m)
+	}
+	return false, nil
+}
+
+func nodeStatusCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show the node at a glance",
+		Long:    "Show the daemon's version, how it launches VMs, and how many are in which state.",
+		Example: "  blixard node status\n  blixard node status -o json | jq .phases",
+		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := ask(cmd.Context(), c, c.node().NodeStatus, &blixardv1.NodeStatusRequest{})
+			if err != nil {
+				return err
+			}
+			if handled, err := c.told(cmd, s); handled {
+				return err
+			}
+			return c.print(c.statusBlock(s).bytes(c))
+		},
+	}
+	return outputs(cmd, "text", "json", "yaml")
+}
+
+func (c *cli) statusBlock(s *blixardv1.NodeStatusResponse) *block {
+	b := &block{}
+	b.add("Daemon", "%s, up %s", s.GetVersion(), or(c.since(s.GetStartedAt()), "0s"))
+	b.add("State", "%s", s.GetStateDir())
+	b.add("Launcher", "%s", s.GetLauncher())
+	b.add("Acceleration", "%s", s.GetAccel())
+	b.add("VMs", "%d%s", s.GetVms(), counts(s.GetPhases()))
+	b.addIf(len(s.GetHealth()) > 0, "Health", "%s", strings.TrimPrefix(counts(s.GetHealth()), ": "))
+	if r := s.GetReserved(); r != nil {
+		b.add("Reserved", "%d cpus, %s memory, %s disk", r.GetCpus(), size(r.GetMemoryBytes()), size(r.GetDiskBytes()))
+	}
+	b.add("Uses", "%d goroutines, %d open files", s.GetGoroutines(), s.GetFds())
+	b.add("Journal", "%d events", s.GetLastEvent())
+	b.add("Boot", "%s", s.GetBootId())
+	for i, broken := range s.GetBroken() {
+		label := ""
+		if i == 0 {
+			label = "Broken"
+		}
+		b.add(label, "%s", broken)
+	}
+	return b
+}
+
+func counts(m map[string]int32) string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		if m[name] != 0 {
+			out = append(out, fmt.Sprintf("%d %s", m[name], name))
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(out, ", ")
+}
+
+func nodeTreeCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "tree", Short: "Show the tree of actors",
+		Long:    "Show the supervision tree: each actor, its state and for how long, and how often\na bug of ours ended it.",
+		Example: "  blixard node tree",
+		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			res, err := ask(cmd.Context(), c, c.node().NodeTree, &blixardv1.NodeTreeRequest{})
+			if err != nil {
+				return err
+			}
+			if handled, err := c.told(cmd, res); handled {
+				return err
+			}
+			t := &table{heads: []string{"ACTOR", "STATE", "SINCE", "BUGS"}}
+			for _, a := range res.GetActors() {
+				t.row("", a.GetState(), c.since(a.GetSince()), strconv.Itoa(int(a.GetBugs())))
+				t.rows[len(t.rows)-1][0] = branch(a.GetPath()) // its indent is no text of a guest's
+			}
+			return c.printTable(t)
+		},
+	}
+	return outputs(cmd, "table", "json", "yaml")
+}
+
+// branch indents an actor by its depth and shows the last part of its path;
+// "vm/web" is one part: the VM's.
+func branch(path string) string {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	for i, p := range parts {
+		parts[i] = cell(p)
+	}
+	return strings.Repeat("  ", len(parts)-1) + parts[len(parts)-1]
+}
+
+func nodeDoctorCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Check what the node can and can't do",
+		Long:    "Check the host: each finding says what is missing, what that costs, and what to\ndo. The exit code is 1 where something fails.",
+		Example: "  blixard node doctor",
+		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			res, err := ask(cmd.Context(), c, c.node().NodeDoctor, &blixardv1.NodeDoctorRequest{})
+			if err != nil {
+				return err
+			}
+			if handled, err := c.told(cmd, res); handled && err != nil {
+				return err
+			} else if !handled {
+				t := &table{heads: []string{"CHECK", "STATE", "WHY", "TRY"}}
+				for _, f := range res.GetFindings() {
+					t.row(f.GetCheck(), f.GetState(), f.GetWhy(), f.GetTry())
+				}
+				if err := c.printTable(t); err != nil {
+					return err
+				}
+			}
+			return failing(res.GetFindings())
+		},
+	}
+	return outputs(cmd, "table", "json", "yaml")
+}
+
+func failing(findings []*blixardv1.Finding) error {
+	var names []string
+	for _, f := range findings {
+		if f.GetState() == "fail" {
+			names = append(names, f.GetCheck())
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return invalid("what the findings say", "%d of %d checks fail: %s", len(names), len(findings), strings.Join(names, ", "))
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// terminal is what the program talks with.
+type terminal struct {
+	in       io.Reader
+	out, err io.Writer
+	inFD     int  // of in, for raw mode; -1: none
+	outIs    bool // out is a terminal
+	errIs    bool // err is a terminal
+	color    bool
+	now      func() time.Time
+}
+
+func newTerminal() *terminal {
+	out := term.IsTerminal(int(os.Stdout.Fd()))
+	_, noColor := os.LookupEnv("NO_COLOR")
+	return &terminal{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		inFD:  int(os.Stdin.Fd()),
+		outIs: out, errIs: term.IsTerminal(int(os.Stderr.Fd())),
+		color: out && !noColor && os.Getenv("TERM") != "dumb",
+		now:   time.Now,
+	}
+}
+
+// cli is one run of the command line.
+type cli struct {
+	*terminal
+	socket   string
+	progress progress
+}

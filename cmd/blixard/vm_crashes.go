@@ -1,0 +1,127 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+)
+
+func crashesCommand(c *cli) *cobra.Command {
+	var limit int32
+	cmd := &cobra.Command{
+		Use: "crashes NAME [NUMBER]", Short: "Show how a VM died, and what was decided",
+		Long: `Show the crash history of a VM, newest first. With a number: that crash with its
+evidence, the last lines of its console, and what the VMM wrote.`,
+		Example: "  blixard vm crashes web\n  blixard vm crashes web 3",
+		Args:    between(1, 2), ValidArgsFunction: c.completeNames(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				return c.oneCrash(cmd, args[0], args[1])
+			}
+			res, err := ask(cmd.Context(), c, c.node().ListCrashes, &blixardv1.ListCrashesRequest{Name: args[0], Limit: limit})
+			if err != nil {
+				return err
+			}
+			switch outputOf(cmd) {
+			case "json":
+				return c.printJSON(res)
+			case "yaml":
+				return c.printYAML(res)
+			}
+			return c.crashTable(res, outputOf(cmd) == "wide")
+		},
+	}
+	cmd.Flags().Int32Var(&limit, "limit", 20, "at most this many")
+	return outputs(cmd, "table", "wide", "json", "yaml")
+}
+
+func (c *cli) crashTable(res *blixardv1.ListCrashesResponse, wide bool) error {
+	if len(res.GetCrashes()) == 0 && c.outIs {
+		return c.printf("No crash is on record.\n")
+	}
+	t := &table{heads: []string{"NUMBER", "AGE", "INC", "CAUSE", "UPTIME", "CHARGED", "DECISION", "EVIDENCE"}}
+	if wide {
+		t.heads = append(t.heads, "WHY")
+	}
+	for _, one := range res.GetCrashes() {
+		row := []string{
+			number(one.GetNumber()), c.since(one.GetAt()), number(one.GetIncarnation()), one.GetCause(), span(one.GetUptime()),
+			yes(one.GetDecision().GetCharged()), one.GetDecision().GetDo(), short(one.GetEvidence(), wide),
+		}
+		if wide {
+			row = append(row, one.GetDecision().GetWhy())
+		}
+		t.row(row...)
+	}
+	return c.printTable(t)
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// short keeps a cell of the narrow table from pushing the lines over the edge.
+func short(s string, whole bool) string {
+	const most = 60
+	if r := []rune(cell(s)); len(r) > most && !whole {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+func (c *cli) oneCrash(cmd *cobra.Command, name, text string) error {
+	n, err := crashNumber(cmd, text)
+	if err != nil {
+		return err
+	}
+	res, err := ask(cmd.Context(), c, c.node().GetCrash, &blixardv1.GetCrashRequest{Name: name, Number: n})
+	if err != nil {
+		return err
+	}
+	switch outputOf(cmd) {
+	case "json":
+		return c.printJSON(res)
+	case "yaml":
+		return c.printYAML(res)
+	}
+	return c.crashBlock(name, res)
+}
+
+func (c *cli) crashBlock(name string, res *blixardv1.GetCrashResponse) error {
+	one, b := res.GetCrash(), &block{}
+	b.add("Crash", "%d of %s, incarnation %d", one.GetNumber(), name, one.GetIncarnation())
+	b.add("At", "%s", c.moment(one.GetAt()))
+	b.add("Cause", "%s%s", one.GetCause(), ended(one.ExitCode, one.GetSignal()))
+	b.add("Evidence", "%s", one.GetEvidence())
+	b.add("Uptime", "%s, the guest had answered: %s", or(span(one.GetUptime()), "0ms"), yes(one.GetReady()))
+	b.add("Decision", "%s, charged: %s, rule: %s", one.GetDecision().GetDo(), yes(one.GetDecision().GetCharged()), one.GetDecision().GetRule())
+	b.add("Why", "%s", one.GetDecision().GetWhy())
+	if err := c.print(b.bytes(c)); err != nil {
+		return err
+	}
+	for _, tail := range []struct {
+		name string
+		text []byte
+	}{{"console", res.GetConsoleTail()}, {"VMM", res.GetVmmTail()}} {
+		if len(tail.text) == 0 {
+			continue
+		}
+		if err := c.printf("\nLast of the %s:\n%s\n", tail.name, tail.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func crashNumber(cmd *cobra.Command, text string) (uint64, error) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 {
+		return 0, misuse(cmd, "%.60q is no number of a crash", text)
+	}
+	return n, nil
+}

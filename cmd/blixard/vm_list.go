@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+)
+
+func listCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List the VMs",
+		Long: `List the VMs of the node, one a line. RESTARTS counts the restarts that
+supervision made; in brackets, the failures of now against the crash budget.`,
+		Example: "  blixard vm list\n  blixard vm ls -o wide\n  blixard vm list -o json | jq -r '.vms[] | select(.phase==\"failed\") | .name'",
+		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			res, err := ask(cmd.Context(), c, c.node().ListVMs, &blixardv1.ListVMsRequest{})
+			if err != nil {
+				return err
+			}
+			return c.printVMs(outputOf(cmd), res)
+		},
+	}
+	return outputs(cmd, "table", "wide", "json", "yaml", "name")
+}
+
+func (c *cli) printVMs(format string, res *blixardv1.ListVMsResponse) error {
+	switch format {
+	case "json":
+		return c.printJSON(res)
+	case "yaml":
+		return c.printYAML(res)
+	case "name":
+		var names strings.Builder
+		for _, v := range res.GetVms() {
+			fmt.Fprintln(&names, v.GetName())
+		}
+		return c.printf("%s", names.String())
+	}
+	if len(res.GetVms()) == 0 {
+		if c.outIs {
+			return c.printf("There are no VMs yet. Make one: blixard vm create web --start\n")
+		}
+		return nil
+	}
+	wide := format == "wide"
+	t := &table{heads: []string{"NAME", "PHASE", "HEALTH", "AGE", "RESTARTS", "CPUS", "MEMORY"}}
+	if wide {
+		t.heads = append(t.heads, "INTENT", "INC", "PID", "LAUNCHER", "LAST-EXIT", "REASON")
+	}
+	for _, v := range res.GetVms() {
+		t.row(c.listRow(v, wide)...)
+	}
+	return c.printTable(t)
+}
+
+func (c *cli) listRow(v *blixardv1.VM, wide bool) []string {
+	row := []string{
+		v.GetName(), v.GetPhase(), v.GetHealth(), c.since(v.GetPhaseSince()), restarts(v.GetRestarts()),
+		strconv.Itoa(int(v.GetSpec().GetCpus())), size(v.GetSpec().GetMemoryBytes()),
+	}
+	if !wide {
+		return row
+	}
+	return append(row, v.GetIntent(), number(v.GetIncarnation()), number(v.GetPid()), v.GetLauncher(), v.GetLastExit().GetCause(), v.GetReason())
+}
+
+func restarts(r *blixardv1.Restarts) string {
+	if r.GetInWindow() == 0 {
+		return strconv.FormatUint(r.GetCount(), 10)
+	}
+	return fmt.Sprintf("%d (%d/%d)", r.GetCount(), r.GetInWindow(), r.GetBudget())
+}
+
+// number is empty for zero, which stands for "none".
+func number[T ~int32 | ~uint64](n T) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}

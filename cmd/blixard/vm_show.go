@@ -1,0 +1,166 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+)
+
+func showCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show NAME...", Aliases: []string{"status"}, Short: "Show all there is to know of a VM",
+		Long: `Show a VM: its state, its health, its crash budget, how it last ended, and what
+it uses. -o yaml shows its spec with every default filled in; what stands under
+"spec:" is a spec file.`,
+		Example: "  blixard vm show web\n  blixard vm show web -o yaml\n  blixard vm status web -o json | jq .lastExit",
+		Args:    between(1, -1), ValidArgsFunction: c.completeNames(-1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			node, nth := c.node(), 0
+			return c.each(cmd, names, func(name string) error {
+				v, err := ask(cmd.Context(), c, node.GetVM, &blixardv1.GetVMRequest{Name: name})
+				if err != nil {
+					return err
+				}
+				nth++
+				return c.printVM(outputOf(cmd), v, nth > 1)
+			})
+		},
+	}
+	return outputs(cmd, "text", "wide", "json", "yaml", "name")
+}
+
+func (c *cli) printVM(format string, v *blixardv1.VM, more bool) error {
+	switch format {
+	case "json":
+		return c.printJSON(v)
+	case "yaml":
+		if more {
+			if err := c.printf("---\n"); err != nil {
+				return err
+			}
+		}
+		return c.printYAML(v)
+	case "name":
+		return c.printf("%s\n", v.GetName())
+	}
+	if more {
+		if err := c.printf("\n"); err != nil {
+			return err
+		}
+	}
+	return c.print(c.block(v, format == "wide").bytes(c))
+}
+
+// block is "label: text" lines with the labels aligned. Lines without text are left out.
+type block struct{ lines [][2]string }
+
+func (b *block) add(label, format string, args ...any) {
+	b.lines = append(b.lines, [2]string{label, cell(fmt.Sprintf(format, args...))})
+}
+
+func (b *block) addIf(yes bool, label, format string, args ...any) {
+	if yes {
+		b.add(label, format, args...)
+	}
+}
+
+func (b *block) bytes(c *cli) []byte {
+	width := 0
+	for _, l := range b.lines {
+		width = max(width, utf8.RuneCountInString(l[0]))
+	}
+	var out strings.Builder
+	for _, l := range b.lines {
+		word, rest, _ := strings.Cut(l[1], " ")
+		if l[0] == "Phase" || l[0] == "Health" {
+			word = c.paint(word)
+		}
+		colon := ":"
+		if l[0] == "" {
+			colon = " "
+		}
+		text := strings.TrimRight(word+" "+rest, " ")
+		fmt.Fprintf(&out, "%s%s%s %s\n", l[0], colon, strings.Repeat(" ", width-utf8.RuneCountInString(l[0])), text)
+	}
+	return []byte(out.String())
+}
+
+func (c *cli) block(v *blixardv1.VM, wide bool) *block {
+	b := &block{}
+	b.add("Name", "%s", v.GetName())
+	b.add("Phase", "%s for %s: %s", v.GetPhase(), or(c.since(v.GetPhaseSince()), "0s"), or(v.GetReason(), "no reason was given"))
+	b.addIf(v.GetDeadline() != nil, "Deadline", "%s", c.until(v.GetDeadline()))
+	b.add("Intent", "%s", v.GetIntent())
+	b.add("Health", "%s", strings.TrimSuffix(v.GetHealth()+": "+v.GetHealthWhy(), ": "))
+	for i, p := range v.GetProbes() {
+		label := ""
+		if i == 0 {
+			label = "Probes"
+		}
+		b.add(label, "%s, every %s: %s", p.GetType(), span(p.GetInterval()), strings.TrimSuffix(p.GetHealth()+", "+p.GetWhy(), ", "))
+	}
+	b.addIf(v.GetPid() != 0, "VMM", "pid %d, %s, %s, incarnation %d, since %s", v.GetPid(), v.GetLauncher(), v.GetUnit(), v.GetIncarnation(), c.moment(v.GetStartedAt()))
+	c.supervision(b, v)
+	c.sizes(b, v)
+	b.add("Created", "%s", c.moment(v.GetCreatedAt()))
+	if wide {
+		b.add("Uid", "%s", v.GetUid())
+		b.add("Revision", "%d", v.GetRevision())
+	}
+	return b
+}
+
+func (c *cli) supervision(b *block, v *blixardv1.VM) {
+	if r := v.GetRestarts(); r != nil {
+		b.add("Restarts", "%d; %d of %d failures within %s, %d left", r.GetCount(), r.GetInWindow(), r.GetBudget(), span(r.GetWindow()), r.GetRemaining())
+		b.addIf(r.GetNextRetryAt() != nil, "Next try", "%s, after a delay of %s", c.until(r.GetNextRetryAt()), span(r.GetDelay()))
+	}
+	if e := v.GetLastExit(); e != nil {
+		b.add("Last exit", "%s%s: %s", e.GetCause(), ended(e.ExitCode, e.GetSignal()), e.GetEvidence())
+		charged := "not charged"
+		if e.GetCharged() {
+			charged = "charged"
+		}
+		b.add("", "incarnation %d, %s, %s, decided: %s", e.GetIncarnation(), c.moment(e.GetAt()), charged, decided(e.GetDecision()))
+	}
+}
+
+func (c *cli) sizes(b *block, v *blixardv1.VM) {
+	if r := v.GetReservation(); r != nil {
+		b.add("Reserved", "%d cpus, %s memory, %s disk", r.GetCpus(), size(r.GetMemoryBytes()), size(r.GetDiskBytes()))
+	}
+	if u := v.GetUsage(); u != nil && v.GetPid() != 0 {
+		b.add("Usage", "%s memory, %s disk, %.1fs cpu", size(u.GetMemoryBytes()), size(u.GetDiskBytes()), u.GetCpuSeconds())
+	}
+	boot := v.GetSpec().GetBoot()
+	b.add("Boots", "%s", strings.TrimSpace(boot.GetImage()+boot.GetKernel()+boot.GetDisk()+" "+boot.GetCmdline()))
+}
+
+// ended says how a process ended, where that is known.
+func ended(code *int32, signal int32) string {
+	switch {
+	case signal != 0:
+		return fmt.Sprintf(" (signal %d)", signal)
+	case code != nil:
+		return fmt.Sprintf(" (exit code %d)", *code)
+	}
+	return ""
+}
+
+func decided(d *blixardv1.Decision) string {
+	if d == nil {
+		return "nothing"
+	}
+	return strings.TrimSuffix(d.GetDo()+" because "+d.GetWhy(), " because ")
+}
+
+func or(s, instead string) string {
+	if s == "" {
+		return instead
+	}
+	return s
+}
