@@ -11,7 +11,7 @@ SOCKET   ?= build/node/blixard.sock
 KERNEL   := build/kernel
 TOOLS    := $(CURDIR)/build/tools
 RELEASE  := $(shell git describe --tags --exact-match 2>/dev/null)
-GOBUILD   = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)'
+GOBUILD   = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(RELEASE)'
 TALLY     = go run ./test/tally -into build/tally
 UNIT      = $$(go list ./... | grep -v '/test/')
 export BLIXARD_BIN := $(CURDIR)/bin/blixard

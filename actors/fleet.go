@@ -24,10 +24,12 @@ const (
 type fleet struct {
 	env     *env
 	records []vm.Record     // what the store held at the start
+	broken  []persistence.Broken // that can't be read: what they hold stays taken (P13)
 	joined  chan<- struct{} // closed when each of them has its actor and its view
 	members map[vm.Name]*member
 	names   map[string]vm.Name // by the id of the member's actor
 	slots   slots
+	ending  bool // the library waits for the children that it knew when this began: no new one may come
 }
 
 // member is one VM as its supervisor knows it.
@@ -54,6 +56,9 @@ func (f *fleet) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		f.members, f.names = make(map[vm.Name]*member, len(f.records)), make(map[string]vm.Name, len(f.records))
+		for _, b := range f.broken {
+			f.slots.take(b.Slot)
+		}
 		for _, rec := range f.records {
 			f.join(c, rec)
 		}
@@ -68,6 +73,8 @@ func (f *fleet) Receive(c actor.Context) {
 		}
 	case *actor.Terminated:
 		f.left(c, m.Who)
+	case *actor.Stopping:
+		f.ending = true
 	}
 }
 
@@ -85,6 +92,10 @@ func (f *fleet) join(c actor.Context, rec vm.Record) *member {
 // create gives a new VM its uid and slot, makes it durable, and spawns its actor.
 func (f *fleet) create(c actor.Context, m create) {
 	name := m.Spec.Name
+	if f.ending {
+		m.reply <- messages.Answer{Refusal: letsGo(name)}
+		return
+	}
 	if one, taken := f.members[name]; taken {
 		if one.forgot {
 			one.waiting = append(one.waiting, m)
@@ -93,6 +104,13 @@ func (f *fleet) create(c actor.Context, m create) {
 		m.reply <- messages.Answer{Refusal: &vm.Refusal{
 			Code: vm.Exists, Why: fmt.Sprintf("a VM named %s exists already", name),
 			Try: "choose another name, or change it with `blixard apply`",
+		}}
+		return
+	}
+	if i := slices.IndexFunc(f.broken, func(b persistence.Broken) bool { return b.Name == name }); i >= 0 {
+		m.reply <- messages.Answer{Refusal: &vm.Refusal{
+			Code: vm.Exists, Why: fmt.Sprintf("%s exists, and its record can't be read: %s", name, f.broken[i].Why),
+			Try: "choose another name; look at it with `blixard node status`",
 		}}
 		return
 	}
@@ -122,12 +140,20 @@ func (f *fleet) create(c actor.Context, m create) {
 	m.reply <- messages.Answer{Record: rec}
 }
 
+// letsGo refuses an ask that comes while the daemon ends.
+func letsGo(name vm.Name) *vm.Refusal {
+	return &vm.Refusal{
+		Code: vm.Unavailable, Why: fmt.Sprintf("the daemon is ending, nothing was asked of %s", name),
+		Try: "try again when it is up: blixard node status",
+	}
+}
+
 // HandleFailure decides what follows a bug in a VM's actor. The actor is
 // stopped in any case; what comes next waits for its Terminated.
 func (f *fleet) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
 	name, one := f.named(child)
-	if one == nil || one.failed || one.forgot {
-		return
+	if one == nil || one.failed || one.forgot || f.ending {
+		return // it was asked to end already
 	}
 	now := f.env.ports.Clock.Now()
 	one.failed = true
@@ -150,7 +176,7 @@ func (f *fleet) named(pid *actor.PID) (vm.Name, *member) {
 func (f *fleet) left(c actor.Context, who *actor.PID) {
 	name, one := f.named(who)
 	switch {
-	case one == nil:
+	case one == nil || f.ending:
 	case one.forgot:
 		delete(f.members, name)
 		delete(f.names, who.Id)

@@ -50,7 +50,9 @@ func Start(cfg Config) (*Node, error) {
 	}
 	n := &Node{env: e, ended: make(chan struct{}), broken: broken, status: cfg.Status, doctor: cfg.Doctor}
 	fleet, joined := make(chan *actor.PID, 1), make(chan struct{})
-	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor { return &root{env: e, records: records, fleet: fleet, joined: joined} })
+	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor {
+		return &root{env: e, records: records, broken: broken, fleet: fleet, joined: joined}
+	})
 	n.fleet = <-fleet
 	<-joined // a list that was answered before would miss VMs
 	spawn(e.sys.Root, e.log, "farewell", func() actor.Actor { return &farewell{root: n.root, ended: n.ended} })
@@ -151,8 +153,8 @@ func (n *Node) List() []vm.Record {
 	return out
 }
 
-// Changed is closed at the next change of any VM.
-func (n *Node) Changed() <-chan struct{} { return n.env.views.next() }
+// Changed is closed at the next change of that VM.
+func (n *Node) Changed(name vm.Name) <-chan struct{} { return n.env.views.next(name) }
 
 // Tree tells of every actor.
 func (n *Node) Tree() []gateway.Actor {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -13,6 +14,7 @@ import (
 type root struct {
 	env     *env
 	records []vm.Record
+	broken  []persistence.Broken
 	fleet   chan<- *actor.PID
 	joined  chan<- struct{}
 }
@@ -22,7 +24,9 @@ func (r *root) Receive(c actor.Context) {
 	if _, ok := c.Message().(*actor.Started); ok {
 		records := r.records
 		r.records = nil
-		r.fleet <- spawn(c, r.env.log, "fleet", func() actor.Actor { return &fleet{env: r.env, records: records, joined: r.joined} })
+		r.fleet <- spawn(c, r.env.log, "fleet", func() actor.Actor {
+			return &fleet{env: r.env, records: records, broken: r.broken, joined: r.joined}
+		})
 	}
 }
 

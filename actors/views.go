@@ -14,7 +14,7 @@ import (
 type views struct {
 	mu      sync.RWMutex
 	byName  map[vm.Name]view
-	changed chan struct{}
+	waiters map[vm.Name]chan struct{} // only where somebody waits
 }
 
 type view struct {
@@ -24,7 +24,7 @@ type view struct {
 	bugs   int
 }
 
-func newViews() *views { return &views{byName: map[vm.Name]view{}, changed: make(chan struct{})} }
+func newViews() *views { return &views{byName: map[vm.Name]view{}, waiters: map[vm.Name]chan struct{}{}} }
 
 // update changes one VM's view and wakes who waits for a change.
 func (v *views) update(name vm.Name, f func(*view)) {
@@ -33,19 +33,23 @@ func (v *views) update(name vm.Name, f func(*view)) {
 	one := v.byName[name]
 	f(&one)
 	v.byName[name] = one
-	v.wake()
+	v.wake(name)
 }
 
 func (v *views) remove(name vm.Name) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.byName, name)
-	v.wake()
+	v.wake(name)
 }
 
-func (v *views) wake() {
-	close(v.changed)
-	v.changed = make(chan struct{})
+// wake tells who waits for this VM, and nobody else: a thousand waits for a
+// thousand VMs must not wake each other.
+func (v *views) wake(name vm.Name) {
+	if c, ok := v.waiters[name]; ok {
+		close(c)
+		delete(v.waiters, name)
+	}
 }
 
 func (v *views) get(name vm.Name) (view, bool) {
@@ -66,9 +70,20 @@ func (v *views) list() []view {
 	return out
 }
 
-// next is closed at the next change.
-func (v *views) next() <-chan struct{} {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.changed
+// next is closed at the next change of that VM, and closed already for a name
+// that no VM has: whoever asks looks again, and nothing is kept for him.
+func (v *views) next(name vm.Name) <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, there := v.byName[name]; !there {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	c, ok := v.waiters[name]
+	if !ok {
+		c = make(chan struct{})
+		v.waiters[name] = c
+	}
+	return c
 }

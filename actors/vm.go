@@ -29,6 +29,10 @@ type vmActor struct {
 	releasing bool       // a release waits for that Terminated
 	bugs      int        // of run actors in a row, for their own delay
 	disarm    func()     // cancels the phase's timer
+
+	ctx    context.Context //nolint:containedctx // ends with the actor: no effect of it acts after a successor's
+	cancel context.CancelFunc
+	busy   map[effort]bool // under way: a repeat that overtook it would let the slow one act on what came after
 }
 
 // asked is an ask with the channel that takes its one answer; the channel has
@@ -43,9 +47,14 @@ type watchAgain struct{ incarnation vm.Incarnation }
 
 // Receive is the VM's mailbox.
 func (v *vmActor) Receive(c actor.Context) {
+	if v.ctx != nil && v.ctx.Err() != nil {
+		v.refuse(c.Message())
+		return
+	}
 	switch m := c.Message().(type) {
 	case *actor.Started:
-		v.self, v.disarm = c.Self(), func() {}
+		v.self, v.disarm, v.busy = c.Self(), func() {}, map[effort]bool{}
+		v.ctx, v.cancel = context.WithCancel(context.Background())
 		v.wake(c)
 	case asked:
 		v.answer(c, m)
@@ -63,8 +72,23 @@ func (v *vmActor) Receive(c actor.Context) {
 		}
 	case *actor.Terminated:
 		v.runEnded(m.Who)
+	case effectEnded:
+		delete(v.busy, m.effort)
+		v.hear(c, m.fact)
 	case *actor.Stopping, *actor.Restarting:
 		v.disarm()
+		v.cancel()
+	}
+}
+
+// refuse meets what comes while this actor ends: the library waits for the
+// children that it knew when that began, so nothing may begin any more.
+func (v *vmActor) refuse(m any) {
+	switch m := m.(type) {
+	case asked:
+		m.reply <- messages.Answer{Record: v.rec, Refusal: letsGo(v.rec.Spec.Name)}
+	case exec:
+		m.reply <- execAnswer{err: letsGo(v.rec.Spec.Name)}
 	}
 }
 
@@ -182,16 +206,34 @@ func (v *vmActor) publish() {
 	v.env.views.update(rec.Spec.Name, func(o *view) { o.rec, o.pid, o.parked = rec, pid, "" })
 }
 
-// background runs an effect that may take time, and brings its fact back.
+// effectEnded: a goroutine of vm/<name> → itself. Comes once for each effect
+// that was begun.
+type effectEnded struct {
+	effort
+	fact messages.Fact
+}
+
+// effort is one effect for one incarnation.
+type effort struct {
+	effect      vm.Effect
+	incarnation vm.Incarnation
+}
+
+// background runs an effect that may take time, one of its kind at once, and
+// brings its fact back.
 func (v *vmActor) background(e vm.Effect, done messages.Fact, work func(ctx context.Context) error) {
-	self, env, n := v.self, v.env, v.rec.State.Incarnation
+	self, env, parent, n := v.self, v.env, v.ctx, v.rec.State.Incarnation
+	one := effort{e, n}
+	if v.busy[one] {
+		return // its end is heard, or its own time runs out; the phase's deadline tries again
+	}
+	v.busy[one] = true
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), effectTimeout)
+		ctx, cancel := context.WithTimeout(parent, effectTimeout)
 		defer cancel()
 		if err := work(ctx); err != nil {
-			env.tell(self, messages.EffectFailed{Incarnation: n, Effect: e, Why: err.Error()})
-			return
+			done = messages.EffectFailed{Incarnation: n, Effect: e, Why: err.Error()}
 		}
-		env.tell(self, done)
+		env.tell(self, effectEnded{one, done})
 	}()
 }

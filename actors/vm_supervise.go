@@ -21,7 +21,7 @@ const (
 // own mailbox, so the record may be touched. The library's strategies are not
 // used: they end in silence and forget over a restart.
 func (v *vmActor) HandleFailure(_ *actor.ActorSystem, s actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	if !child.Equal(v.run) || v.ending {
+	if !child.Equal(v.run) || v.ending || v.ctx.Err() != nil {
 		return // it was asked to end already; the Stop is in its queue
 	}
 	v.endRun()

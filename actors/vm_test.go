@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/blixard/blixard/actors"
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/persistence"
@@ -21,6 +22,7 @@ type stage struct {
 	life  *fake.Daemon
 	store *persistence.Memory
 	node  *actors.Node
+	wrap  func(host.Ports) host.Ports // nil: the ports as they are
 }
 
 type deaf struct{}
@@ -38,8 +40,12 @@ func newStage(t *testing.T, guests func(vm.Ref) fake.Guest) *stage {
 func (s *stage) boot() {
 	s.t.Helper()
 	s.life = s.world.Daemon()
+	ports := s.life.Ports()
+	if s.wrap != nil {
+		ports = s.wrap(ports)
+	}
 	node, err := actors.Start(actors.Config{
-		Ports: s.life.Ports(), Store: s.store, Log: zaptest.NewLogger(s.t), Observer: deaf{},
+		Ports: ports, Store: s.store, Log: zaptest.NewLogger(s.t), Observer: deaf{},
 		Fatal: func(why string) { s.t.Errorf("fatal: %s", why) },
 	})
 	if err != nil {

@@ -160,7 +160,7 @@ func (d *Door) followOnce(ctx context.Context, rec vm.Record, n vm.Incarnation, 
 	}
 	defer cancel()
 	for {
-		changed := d.Node.Changed()
+		changed := d.Node.Changed(rec.Spec.Name)
 		now, ok := d.Node.Get(rec.Spec.Name)
 		over := !ok || now.ID != rec.ID || now.State.Incarnation > n
 		b, overflew := l.drain()
@@ -197,7 +197,7 @@ func (d *Door) sendRest(rec vm.Record, n vm.Incarnation, offset *int64, send log
 
 // untilLog waits for a console that isn't there yet: its incarnation is being prepared.
 func (d *Door) untilLog(ctx context.Context, rec vm.Record, n vm.Incarnation) (again bool, err error) {
-	changed := d.Node.Changed()
+	changed := d.Node.Changed(rec.Spec.Name)
 	now, ok := d.Node.Get(rec.Spec.Name)
 	if !ok || now.ID != rec.ID || now.State.Incarnation > n {
 		return false, nil
@@ -215,7 +215,7 @@ func (d *Door) untilLog(ctx context.Context, rec vm.Record, n vm.Incarnation) (a
 // nextIncarnation waits until the VM has an incarnation after n; the zero Record: the VM is gone.
 func (d *Door) nextIncarnation(ctx context.Context, rec vm.Record, n vm.Incarnation) (vm.Record, error) {
 	for {
-		changed := d.Node.Changed()
+		changed := d.Node.Changed(rec.Spec.Name)
 		now, ok := d.Node.Get(rec.Spec.Name)
 		if !ok || now.ID != rec.ID {
 			return vm.Record{}, nil

@@ -24,8 +24,8 @@ type Node interface {
 	// Get and List read the last durable record of each VM, sorted by name.
 	Get(name vm.Name) (vm.Record, bool)
 	List() []vm.Record
-	// Changed returns a channel that is closed at the next change of any VM.
-	Changed() <-chan struct{}
+	// Changed returns a channel that is closed at the next change of that VM.
+	Changed(name vm.Name) <-chan struct{}
 	// Tree tells of every actor, parents first.
 	Tree() []Actor
 	Status() Status

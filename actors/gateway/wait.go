@@ -50,6 +50,19 @@ func (w wanted) holds(r vm.Record) bool {
 	return !w.removed && s.Revision > w.after && (w.phase == 0 || s.Phase == w.phase) && (w.health == nil || s.Health == *w.health)
 }
 
+// hopeless says that the VM was given up and nothing but a person will change
+// that: waiting on would only hide it.
+func (w wanted) hopeless(r vm.Record) bool {
+	return r.State.Phase == vm.Failed && r.State.Revision > w.after && w.phase&(vm.Failed|vm.Stopped) == 0 && !w.removed
+}
+
+func notBefore(w wanted, r vm.Record) *vm.Refusal {
+	return &vm.Refusal{
+		Code: vm.WrongPhase, Why: fmt.Sprintf("%s will not get to %s, it was given up: %s", r.Spec.Name, w, r.State.Reason),
+		Try: fmt.Sprintf("blixard vm explain %s, then blixard vm reset %s", r.Spec.Name, r.Spec.Name),
+	}
+}
+
 func (w wanted) String() string {
 	switch {
 	case w.removed:
@@ -80,7 +93,7 @@ func (d *Door) wait(ctx context.Context, m *blixardv1.WaitVMRequest) (*blixardv1
 	defer timer.Stop()
 	var last vm.Record
 	for {
-		again := d.Node.Changed() // before the look: no change falls between them
+		again := d.Node.Changed(vm.Name(m.GetName())) // before the look: no change falls between them
 		rec, err := d.find(m.GetName())
 		if w.removed && last.ID != "" && (err != nil || rec.ID != last.ID) {
 			return d.show(last), nil
@@ -93,6 +106,9 @@ func (d *Door) wait(ctx context.Context, m *blixardv1.WaitVMRequest) (*blixardv1
 		}
 		if w.holds(rec) {
 			return d.show(rec), nil
+		}
+		if w.hopeless(rec) {
+			return nil, notBefore(w, rec)
 		}
 		last = rec
 		select {

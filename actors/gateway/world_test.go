@@ -139,7 +139,7 @@ func (w *world) List() []vm.Record {
 	return out
 }
 
-func (w *world) Changed() <-chan struct{} {
+func (w *world) Changed(vm.Name) <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.changed
