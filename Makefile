@@ -81,8 +81,8 @@ sim: ## simulated nodes: SEED=n replays one seed, SEEDS=n runs that many
 chaos: ## the scenarios on real QEMU
 	@$(TALLY) -name chaos -- -count=1 -timeout 15m ./test/chaos/... ./test/integration/...
 
-bench: ## figures beside their floor and peers, also in build/bench.txt
-	@mkdir -p build
+bench: setup build ## figures beside their floor and peers, also in build/bench.txt
+	@.ci/setup bench || echo 'skipped: systemd as a peer, because systemd-nspawn is not there'
 	@go run ./test/bench $(BENCH) | tee build/bench.txt
 
 fuzz: ## every fuzz target for FUZZTIME (10s)

@@ -41,6 +41,9 @@ func watchMarks(root, mark string) (*marks, error) {
 
 func (m *marks) close() { _ = unix.Close(m.fd) }
 
+// forget lets a file's mark be told again, after it was emptied.
+func (m *marks) forget() { clear(m.seen) }
+
 // add watches the folder and those in it, and returns the files that have the mark already.
 func (m *marks) add(folder string) ([]string, error) {
 	wd, err := unix.InotifyAddWatch(m.fd, folder, unix.IN_CREATE|unix.IN_MODIFY|unix.IN_MOVED_TO)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,7 +35,11 @@ func benchRecover(ctx context.Context, n *node.Node, s sizes) ([]figure, error) 
 		return nil, err
 	}
 	defer p.close()
-	var ours, floor sample
+	systemd, missing := newPeer(ctx, n, p.command)
+	if systemd != nil && missing == nil {
+		defer systemd.close()
+	}
+	var ours, floor, theirs sample
 	for range min(s.samples, 90) {
 		one, err := p.loopByHand(ctx)
 		if err != nil {
@@ -45,8 +50,20 @@ func benchRecover(ctx context.Context, n *node.Node, s sizes) ([]figure, error) 
 			return nil, err
 		}
 		ours.add(one)
+		if missing != nil {
+			continue
+		}
+		if one, err = systemd.recovers(ctx); err != nil {
+			return nil, err
+		}
+		theirs.add(one)
 	}
-	return []figure{beside("SIGKILL of a VMM to its next one's mark, PVH guest", ours, floor, "bare loop", 1.15)}, nil
+	what := "SIGKILL of a VMM to its next one's mark, PVH guest"
+	figures := []figure{beside(what, ours, floor, "bare loop", 1.15)}
+	if missing != nil {
+		return figures, fmt.Errorf("no systemd to compare with: %w", missing)
+	}
+	return append(figures, beside(what, ours, theirs, "systemd Restart=always", 1)), nil
 }
 
 // recovers kills our VMM; the daemon does the rest.
