@@ -23,9 +23,9 @@ const (
 // and decides what follows a bug in one.
 type fleet struct {
 	env     *env
-	records []vm.Record     // what the store held at the start
+	records []vm.Record          // what the store held at the start
 	broken  []persistence.Broken // that can't be read: what they hold stays taken (P13)
-	joined  chan<- struct{} // closed when each of them has its actor and its view
+	joined  chan<- struct{}      // closed when each of them has its actor and its view
 	members map[vm.Name]*member
 	names   map[string]vm.Name // by the id of the member's actor
 	slots   slots

@@ -66,12 +66,25 @@ func decodeAll(parts map[vm.ID]*recordParts) ([]vm.Record, []Broken, error) {
 	var broken []Broken
 	for i, id := range ids {
 		if errs[i] != nil {
-			broken = append(broken, Broken{ID: id, Why: errs[i].Error()})
+			broken = append(broken, brokenRecord(id, *parts[id], errs[i]))
 			continue
 		}
 		readable = append(readable, records[i])
 	}
 	return readable, broken, nil
+}
+
+// brokenRecord keeps of a record that can't be read what may still be in use.
+func brokenRecord(id vm.ID, parts recordParts, why error) Broken {
+	b := Broken{ID: id, Why: why.Error()}
+	var c config
+	if decode(parts.config, &c) != nil || c.ID != id {
+		return b
+	}
+	if name, err := vm.ParseName(string(c.Spec.Name)); err == nil {
+		b.Name, b.Slot = name, c.Slot
+	}
+	return b
 }
 
 func readEvents(r reader, after, last uint64, limit int) ([]vm.Entry, error) {

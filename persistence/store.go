@@ -61,10 +61,13 @@ type Store interface {
 	Close() error
 }
 
-// Broken is a record that can't be read.
+// Broken is a record that can't be read. Its VM may still run: its name and its
+// slot stay taken, as far as they can be read.
 type Broken struct {
-	ID  vm.ID
-	Why string
+	ID   vm.ID
+	Name vm.Name // empty: not known either
+	Slot uint32  // 0: not known either
+	Why  string
 }
 
 // Unreadable is the kind of an entry whose value can't be decoded.
