@@ -81,6 +81,38 @@ func TestASlowReleaseNeverMeetsTheNextIncarnation(t *testing.T) {
 	})
 }
 
+// stubbornFolders go on preparing for a moment after they are told not to.
+type stubbornFolders struct{ host.Folders }
+
+func (f stubbornFolders) Prepare(_ context.Context, r vm.Record) error {
+	time.Sleep(5 * time.Second)
+	return f.Folders.Prepare(context.Background(), r)
+}
+
+func TestAPrepareThatEndsLateMakesNothingAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer func() { s.end() }()
+		s.end()
+		s.wrap = func(p host.Ports) host.Ports {
+			p.Folders = stubbornFolders{p.Folders}
+			return p
+		}
+		s.boot()
+		s.create("web", nil)
+		s.after(time.Second)
+		s.want("web", vm.Preparing, 1)
+		if err := s.ask("web", vm.StopAsked); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Hour)
+		s.want("web", vm.Stopped, 1)
+		if s.world.Held("web") {
+			t.Fatal("a stopped VM holds its run folder")
+		}
+	})
+}
+
 func TestABrokenRecordKeepsItsNameAndItsSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, boots(time.Second))

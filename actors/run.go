@@ -60,6 +60,8 @@ type runActor struct {
 	paths host.Paths
 	first any // what to begin with
 
+	prepare chan<- struct{} // closed when Prepare has returned, or never will be called
+
 	self   *actor.PID
 	parent *actor.PID
 	ctx    context.Context //nolint:containedctx // ends with the actor: its goroutines work for it alone
@@ -133,9 +135,11 @@ func (r *runActor) begin(c actor.Context) {
 	case doPrepare:
 		r.preparing = true
 		r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any {
+			defer close(r.prepare)
 			return prepared{r.env.ports.Folders.Prepare(ctx, r.rec)}
 		})
 	case doAttach:
+		close(r.prepare)
 		r.background(effectTimeout, r.find)
 	}
 }

@@ -24,11 +24,12 @@ type vmActor struct {
 	rec  vm.Record
 	self *actor.PID
 
-	run       *actor.PID // nil: no run actor
-	ending    bool       // run was asked to end; its Terminated is due
-	releasing bool       // a release waits for that Terminated
-	bugs      int        // of run actors in a row, for their own delay
-	disarm    func()     // cancels the phase's timer
+	run       *actor.PID    // nil: no run actor
+	prepare   chan struct{} // closed when the last run actor's Prepare has returned, which may be after that actor's end
+	ending    bool          // run was asked to end; its Terminated is due
+	releasing bool          // a release waits for that Terminated
+	bugs      int           // of run actors in a row, for their own delay
+	disarm    func()        // cancels the phase's timer
 
 	ctx    context.Context //nolint:containedctx // ends with the actor: no effect of it acts after a successor's
 	cancel context.CancelFunc

@@ -50,10 +50,10 @@ func (v *vmActor) begin(c actor.Context, first any) {
 	if v.run != nil {
 		panic(fmt.Sprintf("actors: %s still has a run actor", v.rec.Spec.Name)) // P1
 	}
-	rec, env := v.rec, v.env
-	v.ending = false
+	rec, env, prepare := v.rec, v.env, make(chan struct{})
+	v.ending, v.prepare = false, prepare
 	v.run = spawn(c, env.log, fmt.Sprintf("run-%d", rec.State.Incarnation), func() actor.Actor {
-		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: env.ports.Folders.Paths(rec.Ref()), first: first}
+		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: env.ports.Folders.Paths(rec.Ref()), first: first, prepare: prepare}
 	})
 }
 
@@ -104,8 +104,15 @@ func (v *vmActor) release() {
 		return
 	}
 	v.releasing = false
-	ref := v.rec.Ref()
+	ref, prepare := v.rec.Ref(), v.prepare
 	v.background(vm.Release, messages.Released{Incarnation: ref.Incarnation}, func(ctx context.Context) error {
+		if prepare != nil {
+			select {
+			case <-prepare: // else it would make again what is removed here (P7)
+			case <-ctx.Done():
+				return host.Fail(host.Transient, "wait for the end of preparing", ctx.Err())
+			}
+		}
 		return v.env.ports.Folders.Release(ctx, ref)
 	})
 }
