@@ -38,7 +38,7 @@ func rootCommand(c *cli) *cobra.Command {
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%v", err) })
 	root.PersistentFlags().StringVar(&c.socket, "socket", "", "the daemon's `PATH` (default $BLIXARD_SOCKET, else /run/blixard/blixard.sock)")
-	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help-command"})
+	root.SetHelpCommandGroupID("else")
 	root.AddGroup(&cobra.Group{ID: "use", Title: "Virtual machines:"}, &cobra.Group{ID: "node", Title: "The node:"},
 		&cobra.Group{ID: "else", Title: "Other:"})
 	add(root, "use", vmCommand(c), applyCommand(c))
@@ -108,8 +108,8 @@ func firstWord(use string) string {
 	return strings.Trim(words[1], ".[]…")
 }
 
-// errorsOf keeps going over names after a failure: each is told at once, and
-// the exit code is the highest of them.
+// each keeps going over the names after a failure: every one is told at once,
+// and the exit code is the highest of them. Without a daemon it ends.
 func (c *cli) each(cmd *cobra.Command, names []string, do func(name string) error) error {
 	var worst error
 	for i, name := range names {

@@ -19,6 +19,9 @@ func vmCommand(c *cli) *cobra.Command {
 	)
 }
 
+// removed is what `vm wait` calls a VM that is gone.
+const removed = "removed"
+
 // aim is the state that an asked change leads to, for --wait.
 type aim struct {
 	phase   string
@@ -42,6 +45,9 @@ func (c *cli) change(cmd *cobra.Command, names []string, a aim, do func(name str
 		if a.wait {
 			if v, err = c.arrive(cmd.Context(), v, a); err != nil {
 				return err
+			}
+			if a.phase == removed && outputOf(cmd) == "text" { // what is gone has no phase of its own
+				return c.printf("%s: %s\n", name, removed)
 			}
 		}
 		return c.printChanged(cmd, v)
@@ -162,7 +168,7 @@ spec names by path stay. A VM that is up is refused; --force ends it first.`,
 		Example: "  blixard vm delete web\n  blixard vm delete --force --wait web",
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "delete even a VM that is up")
-	a.flags(cmd, "removed")
+	a.flags(cmd, removed)
 	return asking(c, cmd, &a,
 		func(name string) *blixardv1.DeleteVMRequest {
 			return &blixardv1.DeleteVMRequest{Name: name, Force: force}

@@ -45,7 +45,7 @@ func (c *cli) console(ctx context.Context, name string) error {
 		return err
 	}
 	defer restore()
-	fmt.Fprintf(c.err, "connected with the console of %s, Ctrl-] leaves\r\n", name)
+	fmt.Fprintf(c.err, "console of %s, Ctrl-] leaves\r\n", name)
 	typed, shown := make(chan error, 1), make(chan error, 1)
 	go func() { typed <- c.typing(stream) }()
 	go func() { shown <- c.showing(stream) }()
@@ -62,7 +62,9 @@ func (c *cli) console(ctx context.Context, name string) error {
 	}
 	cancel()
 	restore()
-	fmt.Fprintf(c.err, "\nleft the console of %s\n", name)
+	if err == nil {
+		fmt.Fprintf(c.err, "\nleft the console of %s\n", name)
+	}
 	return lost(err)
 }
 

@@ -54,7 +54,7 @@ func phases() []string {
 	for _, p := range vm.AllPhases.Each() {
 		out = append(out, p.String())
 	}
-	return append(out, "removed")
+	return append(out, removed)
 }
 
 func healths() []string {
@@ -128,13 +128,14 @@ func (c *cli) arrive(ctx context.Context, v *blixardv1.VM, a aim) (*blixardv1.VM
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
-		v   *blixardv1.VM
-		err error
+		phase string
+		v     *blixardv1.VM
+		err   error
 	}
 	answers := make(chan answer, 2)
 	watch := func(phase string) {
 		v, err := c.await(ctx, &blixardv1.WaitVMRequest{Name: v.GetName(), Phase: phase, AfterRevision: v.GetRevision()}, a.timeout)
-		answers <- answer{v, err}
+		answers <- answer{phase, v, err}
 	}
 	watching := []string{a.phase}
 	if a.phase == "running" {
@@ -143,17 +144,21 @@ func (c *cli) arrive(ctx context.Context, v *blixardv1.VM, a aim) (*blixardv1.VM
 	for _, phase := range watching {
 		go watch(phase)
 	}
-	first := <-answers
-	switch {
-	case first.err == nil && first.v.GetPhase() == "failed":
-		return nil, &vm.Refusal{
-			Code: vm.WrongPhase, Why: fmt.Sprintf("%s did not start: it was given up: %s", v.GetName(), first.v.GetReason()),
-			Try: "blixard vm explain " + v.GetName(),
+	for one := range answers {
+		switch {
+		case one.err == nil && one.v.GetPhase() == "failed":
+			return nil, &vm.Refusal{
+				Code: vm.WrongPhase, Why: fmt.Sprintf("%s did not start: it was given up: %s", v.GetName(), one.v.GetReason()),
+				Try: "blixard vm explain " + v.GetName(),
+			}
+		case one.phase != a.phase:
+			continue // that it wasn't given up in time is no news
+		case one.err != nil && a.phase == removed && gone(one.err):
+			return v, nil
 		}
-	case first.err != nil && a.phase == "removed" && gone(first.err):
-		return v, nil
+		return one.v, one.err
 	}
-	return first.v, first.err
+	panic("vm wait: the answers ended") // the channel is never closed
 }
 
 func gone(err error) bool {

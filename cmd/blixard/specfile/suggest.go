@@ -21,6 +21,12 @@ var elsewhere = map[string]string{
 
 // suggest is the field that was probably meant, or else the fields that there are.
 func suggest(key, path string, known fields) (meant, try string) {
+	if other, ok := elsewhere[strings.ToLower(key)]; ok {
+		_, here := known[other]
+		if here || path == "" {
+			return other, "write " + other
+		}
+	}
 	names := slices.Sorted(maps.Keys(known))
 	best, least := "", 1+len(key)/3
 	for _, name := range names {
@@ -30,12 +36,6 @@ func suggest(key, path string, known fields) (meant, try string) {
 	}
 	if best != "" {
 		return best, "write " + best
-	}
-	if other, ok := elsewhere[strings.ToLower(key)]; ok {
-		_, here := known[other]
-		if here || path == "" {
-			return other, "write " + other
-		}
 	}
 	return "", "one of " + strings.Join(names, ", ")
 }
