@@ -137,6 +137,10 @@ func (s *stage) checkAtRest() {
 // checkP4: wanted up → up, or failed aloud.
 func (j *judge) checkP4(r vm.Record, live []vm.Incarnation) {
 	s, name := r.State, r.Spec.Name
+	known := s.Phase == vm.Backoff && s.Deadline.After(time.Now())
+	if known && s.LastExit.Failure.Cause == vm.CauseStartTransient {
+		return // a guest of this seed that never can be prepared; it goes on trying
+	}
 	switch s.Phase {
 	case vm.Running, vm.Paused:
 		if !slices.Equal(live, []vm.Incarnation{s.Incarnation}) {

@@ -71,6 +71,9 @@ func (j *judge) wrote(t persistence.Turn) {
 	s := after.State
 	j.story.tell("turn %s %s: %s → %s, incarnation %d, wanted %s, revision %d: %s", after.Spec.Name, t.Entry.Kind,
 		before.State.Phase, s.Phase, s.Incarnation, s.Intent, s.Revision, t.Entry.Why)
+	if t.Removed && before.State.Revision == 0 {
+		return // deleted again, by an actor that was cut off before it could forget
+	}
 	j.checkP3turn(before, after)
 	j.checkP5turn(before, after, t)
 	j.checkP9turn(after)

@@ -24,6 +24,7 @@ var steps = []step{
 // play creates the VMs and takes the script's steps.
 func (s *stage) play() {
 	s.create(canary, true)
+	synctest.Wait()
 	for _, n := range s.plan.names {
 		s.create(n, s.script.IntN(4) > 0)
 	}
@@ -183,7 +184,7 @@ func (s *stage) breakWorld() {
 }
 
 func (s *stage) breakDisk() {
-	f := diskFaults{refuse: pick(s.script, 0, 0.05, 0.3), stall: pick(s.script, 0, 0.1), bug: pick(s.script, 0, 0, 0.05)}
+	f := diskFaults{refuse: pick(s.script, 0, 0, 0.02, 0.2), stall: pick(s.script, 0, 0.1), bug: pick(s.script, 0, 0, 0.05)}
 	s.story.tell("NODE the disk breaks: %+v", f)
 	s.disk.breaks(f)
 }

@@ -96,7 +96,7 @@ func (s *stage) boot() {
 	}
 	life := s.lives
 	node, err := actors.Start(actors.Config{
-		Ports: ports, Store: store, Log: s.log, Observer: unwatched{},
+		Ports: ports, Store: store, Log: s.log, Observer: s.disk,
 		Fatal:  func(why string) { s.fatal(life, why) },
 		Status: func() gateway.Status { return gateway.Status{} },
 	})
@@ -113,10 +113,6 @@ func (s *stage) boot() {
 	s.checkP10boot()
 }
 
-type unwatched struct{}
-
-func (unwatched) Turned(actors.Turned) {}
-
 func (s *stage) fatal(life int, why string) {
 	if life == s.lives && !s.disk.gone.Load() {
 		s.judge.checkRoot(why)
@@ -130,7 +126,7 @@ func (s *stage) crash() {
 }
 
 // dead says whether the daemon was killed, maybe by a crash between write and effect.
-func (s *stage) dead() bool { return s.disk.gone.Load() || s.node == nil }
+func (s *stage) dead() bool { return s.disk.gone.Load() || s.disk.failed.Load() || s.node == nil }
 
 // down lets the tree of an ended or ending life go and waits out the
 // library's throttle of dead letters.
