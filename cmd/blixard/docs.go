@@ -40,7 +40,7 @@ func reference(root *cobra.Command) map[string]string {
 	head(&index, "blixard")
 	fmt.Fprintf(&index, "%s\n\n", root.Long)
 	for _, cmd := range root.Commands() {
-		if cmd.Hidden {
+		if cmd.Hidden || cmd.Name() == "help" {
 			continue
 		}
 		name := cmd.Name() + ".md"
