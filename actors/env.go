@@ -4,10 +4,11 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
-	"go.uber.org/zap"
 )
 
 // env is what every actor of one node shares. It holds no state of any VM but

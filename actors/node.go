@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
-	"go.uber.org/zap"
 )
 
 // Config is what a node is made of.

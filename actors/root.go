@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
 )

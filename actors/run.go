@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/policies"

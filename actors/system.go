@@ -12,9 +12,10 @@ import (
 	"runtime/debug"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/blixard/blixard/vm"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // newSystem makes the actor system with its log going to ours.

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/blixard/blixard/vm"
 )
 
@@ -24,7 +25,9 @@ type view struct {
 	bugs   int
 }
 
-func newViews() *views { return &views{byName: map[vm.Name]view{}, waiters: map[vm.Name]chan struct{}{}} }
+func newViews() *views {
+	return &views{byName: map[vm.Name]view{}, waiters: map[vm.Name]chan struct{}{}}
+}
 
 // update changes one VM's view and wakes who waits for a change.
 func (v *views) update(name vm.Name, f func(*view)) {

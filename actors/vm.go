@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
-	"go.uber.org/zap"
 )
 
 // effectTimeout bounds one try of an effect; the phase's own deadline tries again.

@@ -5,9 +5,10 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
 	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
-	"go.uber.org/zap"
 )
 
 // A run actor that failed by a bug of ours is replaced after 10 ms, doubling up

@@ -6,13 +6,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap/zaptest"
+
 	"github.com/blixard/blixard/actors"
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
-	"go.uber.org/zap/zaptest"
 )
 
 // stage is one node on a fake machine, inside a synctest bubble.

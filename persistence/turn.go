@@ -23,7 +23,9 @@ func (t *Turn) changes() ([]change, error) {
 	if t.Removed {
 		from, to := prefixBounds(crashPrefix(id))
 		return []change{
-			{key: configs.key(string(id))}, {key: states.key(string(id))}, {key: resources.key(string(id))},
+			{key: configs.key(string(id))},
+			{key: states.key(string(id))},
+			{key: resources.key(string(id))},
 			{key: from, end: to},
 		}, nil
 	}

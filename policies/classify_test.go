@@ -6,9 +6,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"pgregory.net/rapid"
+
 	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
-	"pgregory.net/rapid"
 )
 
 func exit(code, signal int) *vm.Exit { return &vm.Exit{Known: true, Code: code, Signal: signal} }

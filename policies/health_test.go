@@ -5,9 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
-	"pgregory.net/rapid"
 )
 
 func check(kind vm.CheckType, failures, successes int) vm.Check {

@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
-	"pgregory.net/rapid"
 )
 
 // meeting is one failure met in some state, drawn from all that Spec.Check lets

@@ -4,8 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/blixard/blixard/vm"
 	"pgregory.net/rapid"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // walker is a random walk over the table: any event, at any time, in any phase.

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/blixard/blixard/vm"
 	"pgregory.net/rapid"
+
+	"github.com/blixard/blixard/vm"
 )
 
 func TestANameIsEnough(t *testing.T) {

@@ -149,6 +149,7 @@ func (w *world) Tree() []Actor { return []Actor{{Path: "root", State: "running"}
 func (w *world) Status() Status {
 	return Status{Version: "v0-test", BootID: "boot", Broken: []string{"\xff"}}
 }
+
 func (w *world) Doctor(context.Context) []Finding { return []Finding{{Check: "kvm", State: "warn"}} }
 
 // journal is the world's other face: its Changed is another one.
