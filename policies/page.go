@@ -7,6 +7,8 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
+//go:generate go test . -run TestTheLifecyclePageIsUpToDate -update-page
+
 // LifecyclePage is docs/lifecycle.md: the table as a matrix, and as a diagram
 // of the moves that are no deletion or wake-up.
 func LifecyclePage() string {

@@ -8,6 +8,7 @@ import (
 	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,7 +134,17 @@ func (d *daemon) status() gateway.Status {
 	}
 	return gateway.Status{
 		Version: buildVersion(), BootID: d.boot, Launcher: d.ports.Launcher.Name(), Accel: accel, StateDir: d.state,
+		Goroutines: runtime.NumGoroutine(), FDs: openFiles(),
 	}
+}
+
+// openFiles counts our descriptors; 0 where /proc doesn't tell.
+func openFiles() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
 }
 
 // wallClock is the machine's clock.

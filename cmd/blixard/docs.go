@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
+//go:generate go run . docs --out ../../docs/cli
+
 // docsCommand writes the CLI reference from the commands themselves, one page
 // for each group. cobra/doc would bring a man page renderer into the binary.
 func docsCommand(c *cli) *cobra.Command {

@@ -116,9 +116,9 @@ func nodeTreeCommand(c *cli) *cobra.Command {
 // branch indents an actor by its depth and shows the last part of its path;
 // "vm/web" is one part: the VM's.
 func branch(path string) string {
-	parts := strings.Split(strings.Trim(path, "/"), "/")
+	parts := strings.Split(strings.Replace(strings.Trim(path, "/"), "/vm/", "/vm\x00", 1), "/")
 	for i, p := range parts {
-		parts[i] = cell(p)
+		parts[i] = cell(strings.Replace(p, "\x00", "/", 1))
 	}
 	return strings.Repeat("  ", len(parts)-1) + parts[len(parts)-1]
 }
@@ -137,11 +137,7 @@ func nodeDoctorCommand(c *cli) *cobra.Command {
 			if handled, err := c.told(cmd, res); handled && err != nil {
 				return err
 			} else if !handled {
-				t := &table{heads: []string{"CHECK", "STATE", "WHY", "TRY"}}
-				for _, f := range res.GetFindings() {
-					t.row(f.GetCheck(), f.GetState(), f.GetWhy(), f.GetTry())
-				}
-				if err := c.printTable(t); err != nil {
+				if err := c.print(findings(res.GetFindings()).bytes(c)); err != nil {
 					return err
 				}
 			}
@@ -149,6 +145,17 @@ func nodeDoctorCommand(c *cli) *cobra.Command {
 		},
 	}
 	return outputs(cmd, "table", "json", "yaml")
+}
+
+// findings are lines instead of columns: a reason is a sentence, and a remedy
+// that a narrow terminal wraps under another column helps nobody.
+func findings(all []*blixardv1.Finding) *block {
+	b := &block{}
+	for _, f := range all {
+		b.add(f.GetCheck(), "%s: %s", f.GetState(), f.GetWhy())
+		b.addIf(f.GetTry() != "", "", "try: %s", f.GetTry())
+	}
+	return b
 }
 
 func failing(findings []*blixardv1.Finding) error {
