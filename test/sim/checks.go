@@ -102,18 +102,17 @@ func (j *judge) checkP5turn(before, after vm.Record, t persistence.Turn) {
 	}
 }
 
-// checkP6kill: a VMM is killed only where the disk says so, and only the one
-// that it says (P8).
+// checkP6kill: a VMM is killed only while the disk says so (P6), and never one
+// whose end nobody ever decided, such as that of a neighbour or a successor (P8).
 func (j *judge) checkP6kill(ref vm.Ref, alive bool) {
-	rec, ok := j.durable[ref.VM]
 	if !alive {
 		return
 	}
-	if !ok || rec.State.Phase != vm.Killing {
+	if rec, ok := j.durable[ref.VM]; !ok || rec.State.Phase != vm.Killing {
 		j.broken("checkP6", ref.Name, "incarnation %d is killed, the disk says %q", ref.Incarnation, rec.State.Phase)
 	}
-	if ok && rec.State.Incarnation != ref.Incarnation {
-		j.broken("checkP8", ref.Name, "incarnation %d is killed, the disk knows %d", ref.Incarnation, rec.State.Incarnation)
+	if j.condemned[ref.VM] != ref.Incarnation {
+		j.broken("checkP8", ref.Name, "incarnation %d is killed, and nothing that was written ever meant it", ref.Incarnation)
 	}
 }
 

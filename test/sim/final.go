@@ -26,7 +26,10 @@ func (s *stage) heal() {
 		s.story.tell("NODE daemon restarted after healing")
 		s.reboot(time.Second)
 	}
-	for range 12 {
+	for i := range 18 {
+		if i == 6 {
+			s.smiteAll() // by now nothing may be too tired to meet it
+		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		s.checkP9late()
@@ -34,6 +37,14 @@ func (s *stage) heal() {
 	s.askers.Wait()
 	s.checkP11()
 	s.checkAtRest()
+}
+
+// smiteAll kills every VMM from outside.
+func (s *stage) smiteAll() {
+	s.story.tell("NODE SIGKILL for every VMM")
+	for _, ref := range s.world.Refs() {
+		s.world.Smite(ref.VM)
+	}
 }
 
 // end switches the machine off, so that no goroutine of the bubble is left.
@@ -58,6 +69,9 @@ func (s *stage) checkP10boot() {
 
 // checkP11: reading status takes no time.
 func (s *stage) checkP11() {
+	if s.node == nil {
+		return // no daemon: checkP13start has told of it
+	}
 	began := time.Now()
 	list := s.node.List
 	if s.plant.Look != nil {

@@ -17,17 +17,17 @@ type Violation struct {
 
 // judge sees every durable turn, launch, kill, discard and answer.
 type judge struct {
-	mu       sync.Mutex
-	story    *story
-	durable  map[vm.ID]vm.Record // what the disk holds
-	turns    map[vm.ID]vm.Record // and held before the last turn
-	people   map[vm.Name]*wish
-	ups      map[vm.ID]vm.Revision // newest acknowledged start
-	damaged  map[vm.ID]bool
-	deleted  map[vm.ID]bool // a deletion was acknowledged
-	found    []Violation
-	asks     int
-	restarts int
+	mu        sync.Mutex
+	story     *story
+	durable   map[vm.ID]vm.Record // what the disk holds
+	turns     map[vm.ID]vm.Record // and held before the last turn
+	people    map[vm.Name]*wish
+	ups       map[vm.ID]vm.Revision    // newest acknowledged start
+	condemned map[vm.ID]vm.Incarnation // the last one whose kill was written
+	damaged   map[vm.ID]bool
+	deleted   map[vm.ID]bool // a deletion was acknowledged
+	found     []Violation
+	asks      int
 }
 
 // wish is what people asked of one VM, as far as it was answered.
@@ -39,7 +39,7 @@ type wish struct {
 func newJudge(s *story) *judge {
 	return &judge{
 		story: s, durable: map[vm.ID]vm.Record{}, turns: map[vm.ID]vm.Record{}, people: map[vm.Name]*wish{},
-		ups: map[vm.ID]vm.Revision{}, damaged: map[vm.ID]bool{}, deleted: map[vm.ID]bool{},
+		ups: map[vm.ID]vm.Revision{}, condemned: map[vm.ID]vm.Incarnation{}, damaged: map[vm.ID]bool{}, deleted: map[vm.ID]bool{},
 	}
 }
 
@@ -80,6 +80,9 @@ func (j *judge) wrote(t persistence.Turn) {
 	j.checkP10turn(before, after, t)
 	if before.State.Revision == 0 {
 		j.checkP13slots(after)
+	}
+	if s.Phase == vm.Killing {
+		j.condemned[after.ID] = s.Incarnation
 	}
 	if t.Removed {
 		delete(j.durable, after.ID)

@@ -18,7 +18,7 @@ type step struct {
 
 var steps = []step{
 	{40, (*stage).people}, {12, (*stage).smite}, {8, (*stage).killDaemon}, {8, (*stage).killAfterWrite}, {4, (*stage).stopDaemon},
-	{3, (*stage).powerCut}, {8, (*stage).breakWorld}, {8, (*stage).breakDisk}, {6, (*stage).mend}, {2, (*stage).damage}, {10, (*stage).look},
+	{3, (*stage).powerCut}, {8, (*stage).breakWorld}, {8, (*stage).breakDisk}, {6, (*stage).mend}, {2, (*stage).damage}, {6, (*stage).look}, {4, (*stage).lookWhileBlocked},
 }
 
 // play creates the VMs and takes the script's steps.
@@ -218,4 +218,17 @@ func (s *stage) look() {
 		return
 	}
 	s.checkP11()
+}
+
+// lookWhileBlocked reads status while the store keeps whoever writes waiting.
+func (s *stage) lookWhileBlocked() {
+	if s.dead() {
+		return
+	}
+	before := s.disk.fault()
+	s.disk.breaks(diskFaults{stall: 1})
+	s.people()
+	synctest.Wait()
+	s.checkP11()
+	s.disk.breaks(before)
 }

@@ -1,0 +1,202 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/vm"
+	"go.uber.org/zap"
+)
+
+// plants are bugs, each with the checker that has to notice it: one that
+// nobody notices is a missing checker.
+var plants = []struct {
+	name, checker string
+	plant         Plant
+}{
+	{"an adoption that finds nothing begins anew", "checkP1", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Launcher = blindLauncher{p.Launcher}
+		return p
+	}}},
+	{"a launch before its record is on disk", "checkP2", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
+		return lazyStore{st}
+	}}},
+	{"an answer before the sync", "checkP3", Plant{Cut: cutUnsynced}},
+	{"an exit that nobody hears", "checkP4", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Launcher, p.Driver = deafLauncher{p.Launcher}, deafDriver{p.Driver}
+		return p
+	}}},
+	{"a stop that a daemon's restart forgets", "checkP5", Plant{Booted: startAll}},
+	{"a session whose end ends the guest", "checkP6", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Driver = killingDriver{p.Driver}
+		return p
+	}}},
+	{"a release that says done and does nothing", "checkP7", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Folders = keepingFolders{p.Folders}
+		return p
+	}}},
+	{"a kill by name, a moment late", "checkP8", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Launcher = lateKiller{p.Launcher}
+		return p
+	}}},
+	{"timers that never ring", "checkP9", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Clock = mutedClock{p.Clock}
+		return p
+	}}},
+	{"a ledger that a daemon's restart forgets", "checkP10", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
+		return forgivingStore{st}
+	}}},
+	{"status that waits for the actors", "checkP11", Plant{Look: lookByAsking}},
+	{"one broken record keeps the daemon down", "checkP13", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
+		return strictStore{st}
+	}}},
+}
+
+// patienceWithPlants is how many seeds a planted bug may survive.
+const patienceWithPlants = 40
+
+func TestPlantedBugs(t *testing.T) {
+	for _, one := range plants {
+		t.Run(one.checker, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(patienceWithPlants) {
+				var found []Violation
+				synctest.Test(t, func(*testing.T) { found, _ = Run(seed+1, one.plant, zap.NewNop()) })
+				if slices.ContainsFunc(found, func(v Violation) bool { return v.Checker == one.checker }) {
+					t.Logf("%s: killed by %s at seed %d", one.name, one.checker, seed+1)
+					return
+				}
+			}
+			t.Errorf("%s: %d seeds, and %s noticed nothing", one.name, patienceWithPlants, one.checker)
+		})
+	}
+}
+
+type blindLauncher struct{ host.Launcher }
+
+func (blindLauncher) Find(context.Context, vm.Ref, *vm.Process) (vm.Process, error) {
+	return vm.Process{}, host.Fail(host.Gone, "find", errors.New("planted"))
+}
+
+// lazyStore answers at once and writes a second later.
+type lazyStore struct{ persistence.Store }
+
+func (l lazyStore) Commit(t persistence.Turn) (uint64, error) {
+	time.AfterFunc(time.Second, func() { _, _ = l.Store.Commit(t) })
+	return 1, nil
+}
+
+// cutUnsynced takes the newest crash history of every VM from what a power cut
+// leaves: its last turn was answered and never synced.
+func cutUnsynced(s *stage, m *persistence.Memory) *persistence.Memory {
+	s.judge.mu.Lock()
+	defer s.judge.mu.Unlock()
+	for id, r := range s.judge.turns {
+		if _, there := s.judge.durable[id]; there && r.ID == id {
+			_, _ = m.Commit(persistence.Turn{Record: r})
+		}
+	}
+	return m
+}
+
+type deafLauncher struct{ host.Launcher }
+
+func (deafLauncher) Watch(vm.Process, func(vm.Exit)) func() { return func() {} }
+
+type deafDriver struct{ host.Driver }
+
+func (d deafDriver) Attach(ctx context.Context, f host.Paths, _ func(host.Notice)) (host.Session, error) {
+	return d.Driver.Attach(ctx, f, func(host.Notice) {})
+}
+
+// startAll is autostart at each start of the daemon, whatever was asked before.
+func startAll(s *stage) {
+	for _, r := range s.node.List() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, _ = s.node.Ask(ctx, r.Spec.Name, messages.Ask{Event: vm.StartAsked})
+		cancel()
+	}
+}
+
+type killingDriver struct{ host.Driver }
+
+func (d killingDriver) Attach(ctx context.Context, f host.Paths, notice func(host.Notice)) (host.Session, error) {
+	s, err := d.Driver.Attach(ctx, f, notice)
+	return killingSession{s}, err
+}
+
+type killingSession struct{ host.Session }
+
+func (s killingSession) Close() {
+	_ = s.Quit(context.Background())
+	s.Session.Close()
+}
+
+type keepingFolders struct{ host.Folders }
+
+func (keepingFolders) Release(context.Context, vm.Ref) error { return nil }
+
+// lateKiller kills whatever the VM runs, ten seconds after it was asked to.
+type lateKiller struct{ host.Launcher }
+
+func (l lateKiller) Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error {
+	time.AfterFunc(10*time.Second, func() {
+		found, _ := l.List(context.Background())
+		for _, f := range found {
+			if f.Ref.VM == ref.VM && f.Ref.Incarnation != ref.Incarnation {
+				stale := f.Ref
+				_ = l.Launcher.Kill(context.Background(), stale, nil)
+			}
+		}
+	})
+	return l.Launcher.Kill(ctx, ref, hint)
+}
+
+// mutedClock forgets every timer of a second or more.
+type mutedClock struct{ host.Clock }
+
+func (c mutedClock) After(d time.Duration, f func()) func() {
+	if d < time.Second {
+		return c.Clock.After(d, f)
+	}
+	return func() {}
+}
+
+type forgivingStore struct{ persistence.Store }
+
+func (s forgivingStore) Load() ([]vm.Record, []persistence.Broken, error) {
+	records, broken, err := s.Store.Load()
+	for i := range records {
+		records[i].State.Ledger, records[i].State.Tries = nil, 0
+	}
+	return records, broken, err
+}
+
+// lookByAsking reads each VM's status through its actor.
+func lookByAsking(s *stage) []vm.Record {
+	list := s.node.List()
+	for _, r := range list {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, _ = s.node.Exec(ctx, r.Spec.Name, []string{"true"})
+		cancel()
+	}
+	return list
+}
+
+type strictStore struct{ persistence.Store }
+
+func (s strictStore) Load() ([]vm.Record, []persistence.Broken, error) {
+	records, broken, err := s.Store.Load()
+	if err == nil && len(broken) > 0 {
+		err = fmt.Errorf("%d records can't be read", len(broken))
+	}
+	return records, broken, err
+}
