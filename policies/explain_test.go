@@ -18,9 +18,8 @@ func death(n uint64, at time.Time, cause vm.Cause, evidence string, s vm.State) 
 }
 
 type explained struct {
-	name    string
-	change  func(r *vm.Record)
-	crashes []vm.Crash
+	name   string
+	change func(r *vm.Record)
 }
 
 // lived is a VM that crashed twice and is up again.

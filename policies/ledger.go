@@ -11,7 +11,7 @@ import (
 // Charge returns the state after a decision: the ledger, the exponents of the
 // delays, and nothing else is changed. The ledger keeps what is inside the
 // budget's window, at most vm.MaxLedger entries, oldest first.
-func Charge(now time.Time, r vm.Restart, s vm.State, f vm.Failure, d vm.Decision) vm.State {
+func Charge(now time.Time, r vm.Restart, s vm.State, d vm.Decision) vm.State {
 	if forgiven(now, r, s) {
 		s.Ledger, s.Tries, s.Spared = nil, 0, 0
 	}

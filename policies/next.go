@@ -123,12 +123,12 @@ func forgive(s *vm.State) {
 func judged(out *Outcome, t Turn) {
 	s := &out.Record.State
 	f := failureOf(*s, t)
-	d := vm.Decision{Do: vm.StayDown, Rule: "not-wanted", Why: "it was asked down: " + f.Error()}
+	d := vm.Decision{Do: vm.StayDown, Rule: ruleUnwanted, Why: "it was asked down: " + f.Error()}
 	if s.Intent == vm.WantRunning {
 		d = Supervise(t.At, out.Record.Spec.Restart, *s, f, t.Spread)
 		follow(s, d)
 	}
-	*s = Charge(t.At, out.Record.Spec.Restart, *s, f, d)
+	*s = Charge(t.At, out.Record.Spec.Restart, *s, d)
 	s.Crashes++
 	c := vm.Crash{Number: s.Crashes, Failure: f, Uptime: uptime(*s, t.At), Decision: d}
 	s.LastExit, out.Crash = &c, &c

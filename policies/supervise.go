@@ -17,6 +17,7 @@ const (
 	rulePoweroff  = "guest-poweroff"  // a guest that powered itself off stays off
 	ruleNever     = "policy-never"    // nothing is tried again
 	rulePermanent = "start-permanent" // trying again would change nothing
+	ruleUnwanted  = "not-wanted"      // it was asked down before its end came: Supervise is not asked
 )
 
 // Supervise decides what follows a failure. spread is random in [0,1) and

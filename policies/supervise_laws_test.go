@@ -28,7 +28,7 @@ func (m meeting) decide() vm.Decision {
 }
 
 func (m meeting) charge(d vm.Decision) vm.State {
-	return policies.Charge(m.now, m.rules, m.state, m.fail, d)
+	return policies.Charge(m.now, m.rules, m.state, d)
 }
 
 func instant(t *rapid.T, name string) time.Time {
@@ -247,7 +247,7 @@ func TestCompletelyUnfilledRulesPanicNowhere(t *testing.T) {
 	for _, c := range vm.Causes() {
 		f := vm.Failure{Cause: c}
 		d := policies.Supervise(time.Time{}, vm.Restart{}, vm.State{}, f, math.NaN())
-		policies.Charge(time.Time{}, vm.Restart{}, vm.State{}, f, d)
+		policies.Charge(time.Time{}, vm.Restart{}, vm.State{}, d)
 		if d.After < 0 {
 			t.Errorf("%s: %+v", c, d)
 		}

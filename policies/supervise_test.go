@@ -130,7 +130,7 @@ func (s *story) fail(now time.Time, cause vm.Cause, more []string) string {
 		s.t.Fatalf("no such cause: %s %v", cause, more)
 	}
 	d := policies.Supervise(now, s.rules, s.state, f, s.spread)
-	s.state = policies.Charge(now, s.rules, s.state, f, d)
+	s.state = policies.Charge(now, s.rules, s.state, d)
 	if d.Do == vm.RestartNow || d.Do == vm.BackOff {
 		s.state.Restarts++
 	}

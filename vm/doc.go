@@ -3,7 +3,7 @@
 //
 //	Spec ──what a person wants──▶ Record ◀──what is durable of one VM
 //	                               │
-//	     Event ──▶ policies.Turn ──┤  (pure: row of the lifecycle table)
+//	     Event ──▶ policies.Next ──┤  (pure: row of the lifecycle table)
 //	                               ▼
 //	                    Phase, Effects, Entry (journal)
 //

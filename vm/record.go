@@ -2,7 +2,7 @@ package vm
 
 import "time"
 
-// Record is all that is durable of one VM. policies.Turn makes the next one;
+// Record is all that is durable of one VM. policies.Next makes the next one;
 // the VM's actor alone writes it.
 type Record struct {
 	ID          ID          `json:"id"`
