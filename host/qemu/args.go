@@ -196,12 +196,12 @@ type blockdev struct {
 func (l *Launch) disks() []string {
 	var out []string
 	if boot := l.Spec.Boot.Disk; boot != "" {
-		out = append(out, l.disk("boot", boot, Format(boot), false, ",bootindex=0")...)
+		out = append(out, l.disk("boot", boot, formatOf(boot), false, ",bootindex=0")...)
 	}
 	for i, d := range l.Spec.Disks {
-		path, format := d.Path, Format(d.Path)
+		path, format := d.Path, formatOf(d.Path)
 		if path == "" {
-			path, format = DiskPath(l.Paths, d), "raw"
+			path, format = l.Paths.Disk(d.Name), "raw"
 		}
 		// Twenty bytes of a serial number are all that virtio-blk has.
 		serial := ",serial=" + escape(d.Name[:min(len(d.Name), 20)])
@@ -224,13 +224,10 @@ func (l *Launch) disk(node, path, format string, readOnly bool, more string) []s
 	}
 }
 
-// DiskPath is where a disk is that was made for a VM.
-func DiskPath(f host.Paths, d vm.Disk) string { return filepath.Join(f.Disks, d.Name+".raw") }
-
-// Format is a disk's format by its name: qcow2 for .qcow2 files, raw for all
+// formatOf is a disk's format by its name: qcow2 for .qcow2 files, raw for all
 // others. It is never guessed from the contents: a guest could write a header
 // into a raw disk that names a file of the host as its backing file.
-func Format(path string) string {
+func formatOf(path string) string {
 	if strings.EqualFold(filepath.Ext(path), ".qcow2") {
 		return "qcow2"
 	}
@@ -242,7 +239,7 @@ func (l *Launch) networks() []string {
 	for i, n := range l.Spec.Networks {
 		mac := n.MAC
 		if mac == "" {
-			mac = MAC(l.Ref.VM, i)
+			mac = macOf(l.Ref.VM, i)
 		}
 		id := "net" + strconv.Itoa(i)
 		device := l.virtio("net") + ",netdev=" + id + ",mac=" + mac
@@ -254,9 +251,9 @@ func (l *Launch) networks() []string {
 	return out
 }
 
-// MAC is the address of a VM's NIC that names none: locally administered,
+// macOf is the address of a VM's NIC that names none: locally administered,
 // unicast, the same for as long as the VM exists.
-func MAC(id vm.ID, nic int) string {
+func macOf(id vm.ID, nic int) string {
 	sum := sha256.Sum256([]byte(fmt.Sprintf("blixard nic %s %d", id, nic)))
 	return net.HardwareAddr{0x02, sum[0], sum[1], sum[2], sum[3], sum[4]}.String()
 }

@@ -140,10 +140,10 @@ func TestNothingUnescapedReachesTheCommandLine(t *testing.T) {
 
 // TestIdentityDerives holds that uuid and MAC last as long as the VM and differ between VMs and NICs.
 func TestIdentityDerives(t *testing.T) {
-	if uuid("a") != uuid("a") || uuid("a") == uuid("b") {
+	if again := uuid("a"); again != uuid("a") || again == uuid("b") {
 		t.Error("uuid doesn't follow the uid")
 	}
-	macs := map[string]bool{MAC("a", 0): true, MAC("a", 1): true, MAC("b", 0): true, MAC("a", 0) + "": true}
+	macs := map[string]bool{macOf("a", 0): true, macOf("a", 1): true, macOf("b", 0): true, macOf("a", 0): true}
 	if len(macs) != 3 {
 		t.Errorf("MACs collide: %v", macs)
 	}

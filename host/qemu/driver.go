@@ -186,7 +186,7 @@ func (l *Launch) maxFile(log vm.Bytes) vm.Bytes {
 }
 
 func (l *Launch) grow(limit vm.Bytes, path string) vm.Bytes {
-	if Format(path) != "raw" {
+	if formatOf(path) != "raw" {
 		return 0
 	}
 	if info, err := os.Stat(path); err == nil {

@@ -93,7 +93,7 @@ func start(t *testing.T, elf []byte, bend func(*vm.Spec)) *guest {
 
 func (g *guest) makeDisk(d vm.Disk) {
 	g.t.Helper()
-	path := DiskPath(g.paths, d)
+	path := g.paths.Disk(d.Name)
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		g.t.Fatal(err)
 	}

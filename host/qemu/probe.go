@@ -89,7 +89,7 @@ func bootProbe(ctx context.Context, binary, accel string, patience time.Duration
 	if err != nil {
 		return fmt.Errorf("make a folder: %v", err)
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }() // what stays is a KiB in a temporary folder
 	kernel := filepath.Join(folder, "guest.elf")
 	if err := os.WriteFile(kernel, probeGuest(), 0o600); err != nil {
 		return fmt.Errorf("write the probe guest: %v", err)
