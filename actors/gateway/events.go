@@ -41,22 +41,29 @@ func (d *Door) watch(ctx context.Context, m *blixardv1.WatchEventsRequest, send 
 				return err
 			}
 		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if len(entries) > 0 {
+		case len(entries) > 0:
 			continue
-		}
-		if !m.GetFollow() {
+		case !m.GetFollow():
 			return nil
 		}
-		select {
-		case <-again:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-d.closing:
-			return stopping
+		if err := d.until(ctx, again); err != nil {
+			return err
 		}
+	}
+}
+
+// until waits for a change, unless the caller goes away or the door closes first.
+func (d *Door) until(ctx context.Context, changed <-chan struct{}) error {
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-d.closing:
+		return stopping
 	}
 }
 

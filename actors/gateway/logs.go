@@ -190,7 +190,7 @@ func (d *Door) followOnce(ctx context.Context, rec vm.Record, n vm.Incarnation, 
 func (d *Door) sendRest(rec vm.Record, n vm.Incarnation, offset *int64, send logSender) error {
 	b, err := d.Consoles.Tail(d.pathsOf(rec, n), logWhole)
 	if err != nil || int64(len(b)) <= *offset || len(b) == logWhole {
-		return nil // gone with its VM, all sent, or cut so that offsets mean nothing
+		return nil //nolint:nilerr // gone with its VM, all sent, or cut so that offsets mean nothing
 	}
 	return sendChunks(b[*offset:], n, send)
 }
@@ -202,14 +202,8 @@ func (d *Door) untilLog(ctx context.Context, rec vm.Record, n vm.Incarnation) (a
 	if !ok || now.ID != rec.ID || now.State.Incarnation > n {
 		return false, nil
 	}
-	select {
-	case <-changed:
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case <-d.closing:
-		return false, stopping
-	}
+	err = d.until(ctx, changed)
+	return err == nil, err
 }
 
 // nextIncarnation waits until the VM has an incarnation after n; the zero Record: the VM is gone.
@@ -223,12 +217,8 @@ func (d *Door) nextIncarnation(ctx context.Context, rec vm.Record, n vm.Incarnat
 		if now.State.Incarnation > n {
 			return now, nil
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return vm.Record{}, ctx.Err()
-		case <-d.closing:
-			return vm.Record{}, stopping
+		if err := d.until(ctx, changed); err != nil {
+			return vm.Record{}, err
 		}
 	}
 }

@@ -9,9 +9,6 @@ import (
 type method struct {
 	role messages.Role
 	kind kind
-	// note journals the call itself: it changes a guest, but makes no turn of a VM
-	// whose entry would name the caller.
-	note bool
 }
 
 // kind is how long a call lives.
@@ -37,9 +34,10 @@ var methods = map[string]method{
 	"ResumeVM":  {role: messages.Operator},
 	"ResetVM":   {role: messages.Operator},
 
-	// Both are root inside the guest, and never more than that on the node.
-	"ExecVM":  {role: messages.Operator, kind: long, note: true},
-	"Console": {role: messages.Operator, kind: twoWay, note: true},
+	// Both are root inside the guest, and never more than that on the node. They
+	// make no turn whose entry would name the caller, so they journal themselves.
+	"ExecVM":  {role: messages.Operator, kind: long},
+	"Console": {role: messages.Operator, kind: twoWay},
 
 	// The message inside is admitted by its own row.
 	"Send": {role: messages.Viewer, kind: long},

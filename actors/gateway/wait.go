@@ -82,12 +82,9 @@ func (d *Door) wait(ctx context.Context, m *blixardv1.WaitVMRequest) (*blixardv1
 	if err != nil {
 		return nil, err
 	}
-	limit := defaultWait
-	if m.GetTimeout() != nil {
-		limit = m.GetTimeout().AsDuration()
-	}
-	if m.GetTimeout().CheckValid() != nil && m.GetTimeout() != nil || limit < 0 || limit > maxWait {
-		return nil, invalid(fmt.Sprintf("a wait lasts between 0 s and %s", maxWait), "--timeout 30s")
+	limit, err := waitLimit(m)
+	if err != nil {
+		return nil, err
 	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -121,6 +118,17 @@ func (d *Door) wait(ctx context.Context, m *blixardv1.WaitVMRequest) (*blixardv1
 			return nil, stopping
 		}
 	}
+}
+
+func waitLimit(m *blixardv1.WaitVMRequest) (time.Duration, error) {
+	if m.GetTimeout() == nil {
+		return defaultWait, nil
+	}
+	limit := m.GetTimeout().AsDuration()
+	if m.GetTimeout().CheckValid() != nil || limit < 0 || limit > maxWait {
+		return 0, invalid(fmt.Sprintf("a wait lasts between 0 s and %s", maxWait), "--timeout 30s")
+	}
+	return limit, nil
 }
 
 func timedOut(w wanted, r vm.Record, limit time.Duration) *vm.Refusal {
