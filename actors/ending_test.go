@@ -86,7 +86,7 @@ type stubbornFolders struct{ host.Folders }
 
 func (f stubbornFolders) Prepare(_ context.Context, r vm.Record) error {
 	time.Sleep(5 * time.Second)
-	return f.Folders.Prepare(context.Background(), r)
+	return f.Folders.Prepare(context.Background(), r) //nolint:contextcheck // that is what makes it stubborn
 }
 
 func TestAPrepareThatEndsLateMakesNothingAgain(t *testing.T) {
@@ -132,6 +132,26 @@ func TestABrokenRecordKeepsItsNameAndItsSlot(t *testing.T) {
 		s.create("db", nil)
 		if db, _ := s.node.Get("db"); db.Slot == web.Slot {
 			t.Errorf("db has slot %d, and with it the user of web, whose VMM lives", db.Slot)
+		}
+	})
+}
+
+func TestAStopIsNotCalledDoneOnARecordInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer func() { s.end() }()
+		s.create("web", nil)
+		s.after(3 * time.Second)
+		if err := s.ask("web", vm.StopAsked); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Minute)
+		s.store.AfterCommit = func(persistence.Turn) error { return errors.New("sync: input/output error") }
+		if err := s.ask("web", vm.StartAsked); err == nil {
+			t.Fatal("a start was called done that the disk refused")
+		}
+		if err := s.ask("web", vm.StopAsked); err == nil {
+			t.Error("a stop was called done, and the disk says preparing")
 		}
 	})
 }

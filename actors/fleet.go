@@ -93,26 +93,12 @@ func (f *fleet) join(c actor.Context, rec vm.Record) *member {
 // create gives a new VM its uid and slot, makes it durable, and spawns its actor.
 func (f *fleet) create(c actor.Context, m create) {
 	name := m.Spec.Name
-	if f.ending {
-		m.reply <- messages.Answer{Refusal: letsGo(name)}
+	if one := f.members[name]; one != nil && one.forgot && !f.ending {
+		one.waiting = append(one.waiting, m)
 		return
 	}
-	if one, taken := f.members[name]; taken {
-		if one.forgot {
-			one.waiting = append(one.waiting, m)
-			return
-		}
-		m.reply <- messages.Answer{Refusal: &vm.Refusal{
-			Code: vm.Exists, Why: fmt.Sprintf("a VM named %s exists already", name),
-			Try: "choose another name, or change it with `blixard apply`",
-		}}
-		return
-	}
-	if i := slices.IndexFunc(f.broken, func(b persistence.Broken) bool { return b.Name == name }); i >= 0 {
-		m.reply <- messages.Answer{Refusal: &vm.Refusal{
-			Code: vm.Exists, Why: fmt.Sprintf("%s exists, and its record can't be read: %s", name, f.broken[i].Why),
-			Try: "choose another name; look at it with `blixard node status`",
-		}}
+	if r := f.taken(name); r != nil {
+		m.reply <- messages.Answer{Refusal: r}
 		return
 	}
 	now := f.env.ports.Clock.Now()
@@ -139,6 +125,26 @@ func (f *fleet) create(c actor.Context, m create) {
 		return
 	}
 	m.reply <- messages.Answer{Record: rec}
+}
+
+// taken refuses a name that a VM has, also one whose record can't be read (P13).
+func (f *fleet) taken(name vm.Name) *vm.Refusal {
+	if f.ending {
+		return letsGo(name)
+	}
+	if _, ok := f.members[name]; ok {
+		return &vm.Refusal{
+			Code: vm.Exists, Why: fmt.Sprintf("a VM named %s exists already", name),
+			Try: "choose another name, or change it with `blixard apply`",
+		}
+	}
+	if i := slices.IndexFunc(f.broken, func(b persistence.Broken) bool { return b.Name == name }); i >= 0 {
+		return &vm.Refusal{
+			Code: vm.Exists, Why: fmt.Sprintf("%s exists, and its record can't be read: %s", name, f.broken[i].Why),
+			Try: "choose another name; look at it with `blixard node status`",
+		}
+	}
+	return nil
 }
 
 // letsGo refuses an ask that comes while the daemon ends.

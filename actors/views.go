@@ -23,6 +23,7 @@ type view struct {
 	pid    *actor.PID
 	parked string // why its actor is not running: over its budget of bugs
 	bugs   int
+	doubt  bool // its last write failed, which doesn't mean that nothing was written
 }
 
 func newViews() *views {

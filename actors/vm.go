@@ -69,7 +69,7 @@ func (v *vmActor) Receive(c actor.Context) {
 	case exec:
 		v.exec(m)
 	case watchAgain:
-		if m.incarnation == v.rec.State.Incarnation && v.run == nil {
+		if m.incarnation == v.rec.State.Incarnation && v.rec.State.Phase&vm.Live != 0 {
 			v.attach(c)
 		}
 	case *actor.Terminated:
@@ -156,6 +156,8 @@ func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 		if r := v.keep(out, t); r != nil {
 			return r
 		}
+	} else if r := v.doubted(); r != nil && t.Event.Asked() {
+		return r
 	}
 	v.arm()
 	for _, e := range out.Effects {
@@ -170,6 +172,7 @@ func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
 	_, err := v.env.store.Commit(persistence.Turn{
 		Record: out.Record, Whole: out.Whole, Removed: out.Removed, Entry: &out.Entry, Crash: out.Crash,
 	})
+	v.env.views.update(v.rec.Spec.Name, func(o *view) { o.doubt = err != nil })
 	if err != nil {
 		return &vm.Refusal{
 			Code: vm.Unavailable, Why: fmt.Sprintf("%s was not changed: the store can't write: %v", v.rec.Spec.Name, err),
@@ -185,6 +188,18 @@ func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
 		zap.Uint64("revision", uint64(s.Revision)), zap.String("why", out.Entry.Why))
 	v.env.watch.Turned(Turned{Before: before, After: v.rec, Event: t.Event, Crash: out.Crash, Stored: v.now().Sub(began)})
 	return nil
+}
+
+// doubted refuses to call done what needs no write, after a write that failed:
+// the disk may hold that turn, and the next daemon would follow it (P5).
+func (v *vmActor) doubted() *vm.Refusal {
+	if seen, _ := v.env.views.get(v.rec.Spec.Name); !seen.doubt {
+		return nil
+	}
+	return &vm.Refusal{
+		Code: vm.Unavailable, Why: fmt.Sprintf("nobody knows what the disk holds of %s: the store failed to write its last turn", v.rec.Spec.Name),
+		Try: "look at the disk's space and health: blixard node doctor",
+	}
 }
 
 // arm sets the phase's one timer; it says whose visit armed it.
@@ -223,7 +238,7 @@ type effort struct {
 
 // background runs an effect that may take time, one of its kind at once, and
 // brings its fact back.
-func (v *vmActor) background(e vm.Effect, done messages.Fact, work func(ctx context.Context) error) {
+func (v *vmActor) background(e vm.Effect, work func(ctx context.Context) (messages.Fact, error)) {
 	self, env, parent, n := v.self, v.env, v.ctx, v.rec.State.Incarnation
 	one := effort{e, n}
 	if v.busy[one] {
@@ -233,9 +248,10 @@ func (v *vmActor) background(e vm.Effect, done messages.Fact, work func(ctx cont
 	go func() {
 		ctx, cancel := context.WithTimeout(parent, effectTimeout)
 		defer cancel()
-		if err := work(ctx); err != nil {
-			done = messages.EffectFailed{Incarnation: n, Effect: e, Why: err.Error()}
+		fact, err := work(ctx)
+		if err != nil {
+			fact = messages.EffectFailed{Incarnation: n, Effect: e, Why: err.Error()}
 		}
-		env.tell(self, effectEnded{one, done})
+		env.tell(self, effectEnded{one, fact})
 	}()
 }
