@@ -53,7 +53,7 @@ func (d *Daemon) call(ctx context.Context, what string, fails float64) error {
 	d.world.mu.Lock()
 	slow := time.Duration(0)
 	if d.world.chance("slow "+what, d.world.faults.Slow) {
-		slow = time.Duration(d.world.drawn("slow "+what).Int64N(int64(d.world.faults.MaxSlow) + 1))
+		slow = time.Duration(d.world.drawn("slow " + what).Int64N(int64(d.world.faults.MaxSlow) + 1))
 	}
 	failed := d.world.chance(what, fails)
 	d.world.mu.Unlock()

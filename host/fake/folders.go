@@ -33,7 +33,7 @@ func (f folders) Release(ctx context.Context, ref vm.Ref) error {
 	w := f.d.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, p := range w.live {
+	for _, p := range w.named[ref.Name] {
 		if p.ref.VM == ref.VM && !f.d.dead() {
 			w.promise("P7", "%s was released while incarnation %d lives", ref.Name, p.ref.Incarnation)
 		}

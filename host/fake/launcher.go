@@ -28,7 +28,7 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 	if w.barred[c.Ref.VM] >= c.Ref.Incarnation {
 		return vm.Process{}, host.Fail(host.Gone, "launch", errors.New("this incarnation was killed"))
 	}
-	for _, p := range w.live {
+	for _, p := range w.named[c.Ref.Name] {
 		if p.ref == c.Ref {
 			return p.process, nil
 		}
@@ -61,7 +61,7 @@ func (l launcher) Find(ctx context.Context, ref vm.Ref, _ *vm.Process) (vm.Proce
 }
 
 func (w *World) find(ref vm.Ref) *process {
-	for _, p := range w.live {
+	for _, p := range w.named[ref.Name] {
 		if p.ref.VM == ref.VM && p.ref.Incarnation == ref.Incarnation {
 			return p
 		}

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"slices"
 	"time"
 
 	"github.com/blixard/blixard/host"
@@ -40,6 +41,7 @@ func (w *World) start(ref vm.Ref) *process {
 		watchers: map[*watcher]bool{}, sessions: map[*session]bool{}, answered: make(chan struct{}), gone: make(chan struct{}),
 	}
 	w.live[p.process.PID] = p
+	w.named[ref.Name] = append(w.named[ref.Name], p)
 	p.boot()
 	p.later(p.guest.Crash, func() { p.end(vm.Exit{Known: true, Signal: 11}, true) })
 	p.later(p.guest.PowerOff, func() { p.stand(host.GuestOff, host.NoticePowerOff) })
@@ -105,6 +107,7 @@ func (p *process) end(e vm.Exit, known bool) {
 	p.exit.At = time.Now()
 	close(p.gone)
 	delete(p.world.live, p.process.PID)
+	p.world.named[p.ref.Name] = slices.DeleteFunc(p.world.named[p.ref.Name], func(o *process) bool { return o == p })
 	for _, t := range p.timers {
 		t.Stop()
 	}

@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"errors"
+	"path"
 	"sync/atomic"
 
 	"github.com/blixard/blixard/host"
@@ -34,7 +35,7 @@ func (v driver) Attach(ctx context.Context, f host.Paths, notice func(host.Notic
 
 // at is the live VMM whose sockets stand at these paths.
 func (w *World) at(f host.Paths) *process {
-	for _, p := range w.live {
+	for _, p := range w.named[vm.Name(path.Base(f.Run))] {
 		if host.NewPaths("/state", "/run", p.ref).Run == f.Run {
 			return p
 		}

@@ -24,13 +24,15 @@ type World struct {
 	mu sync.Mutex
 	// Each thing that may go wrong has dice of its own, by VM and kind of call:
 	// so a seed tells the same story however the goroutines interleave.
-	seed uint64
-	dice map[string]*rand.Rand
-	boot vm.BootID
-	boots  int
-	pid    int
+	seed  uint64
+	dice  map[string]*rand.Rand
+	boot  vm.BootID
+	boots int
+	pid   int
 	// live holds every process; a VMM that ended leaves it.
 	live map[int]*process
+	// named finds them by the name of their VM: ten thousand must not be searched for one.
+	named map[vm.Name][]*process
 	// folders are on disk, runs on tmpfs: a power cut empties runs.
 	folders, runs map[vm.Name]vm.ID
 	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
@@ -72,7 +74,7 @@ type Watch struct {
 // New makes a machine that was just switched on.
 func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...any)) *World {
 	f := &World{
-		seed: seed, dice: map[string]*rand.Rand{}, live: map[int]*process{}, folders: map[vm.Name]vm.ID{},
+		seed: seed, dice: map[string]*rand.Rand{}, live: map[int]*process{}, named: map[vm.Name][]*process{}, folders: map[vm.Name]vm.ID{},
 		runs: map[vm.Name]vm.ID{}, guests: guests, watch: w, story: story, pid: 1000,
 	}
 	f.on()
