@@ -56,7 +56,7 @@ func (r *runActor) exec(m exec) {
 			m.reply <- execAnswer{err: err}
 			return
 		}
-		result, err := conn.Exec(m.ctx, m.argv)
+		result, err := conn.Exec(m.ctx, m.argv) //nolint:contextcheck // the request's, which came by message
 		m.reply <- execAnswer{result, err}
 	}()
 }

@@ -170,7 +170,7 @@ func (n *Node) Tree() []gateway.Actor {
 			line.State = "parked"
 		}
 		out = append(out, line)
-		if s.Phase&(vm.Preparing|vm.Starting|vm.Running|vm.Paused|vm.Stopping) != 0 && v.parked == "" {
+		if s.Phase&(vm.Preparing|vm.Live) != 0 && v.parked == "" {
 			out = append(out, gateway.Actor{Path: fmt.Sprintf("%s/run-%d", line.Path, s.Incarnation), State: s.Health.String(), Since: s.HealthSince})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/vm"
@@ -30,14 +31,14 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 	case vm.Resume:
 		v.tellRun(resume{})
 	case vm.Kill:
-		v.background(e, messages.KillConfirmed{Incarnation: n}, func(ctx context.Context) error {
-			return v.env.ports.Launcher.Kill(ctx, ref, hint)
+		v.background(e, func(ctx context.Context) (messages.Fact, error) {
+			return messages.KillConfirmed{Incarnation: n}, v.env.ports.Launcher.Kill(ctx, ref, hint)
 		})
 	case vm.Release:
 		v.release()
 	case vm.Discard:
-		v.background(e, messages.Discarded{Incarnation: n}, func(ctx context.Context) error {
-			return v.env.ports.Folders.Discard(ctx, ref)
+		v.background(e, func(ctx context.Context) (messages.Fact, error) {
+			return messages.Discarded{Incarnation: n}, v.env.ports.Folders.Discard(ctx, ref)
 		})
 	case vm.Forget:
 		v.env.views.remove(v.rec.Spec.Name)
@@ -78,22 +79,15 @@ func (v *vmActor) tellRun(m any) {
 	}
 }
 
-// find looks whether the VMM lives, off this goroutine.
+// find looks whether the VMM lives.
 func (v *vmActor) find(ref vm.Ref, hint *vm.Process) {
-	self, env := v.self, v.env
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), effectTimeout)
-		defer cancel()
-		p, err := env.ports.Launcher.Find(ctx, ref, hint)
-		switch {
-		case err == nil:
-			env.tell(self, messages.Found{Incarnation: ref.Incarnation, Process: &p})
-		case host.KindOf(err) == host.Gone:
-			env.tell(self, messages.Found{Incarnation: ref.Incarnation})
-		default:
-			env.tell(self, messages.EffectFailed{Incarnation: ref.Incarnation, Effect: vm.Find, Why: err.Error()})
+	v.background(vm.Find, func(ctx context.Context) (messages.Fact, error) {
+		p, err := v.env.ports.Launcher.Find(ctx, ref, hint)
+		if host.KindOf(err) == host.Gone {
+			return messages.Found{Incarnation: ref.Incarnation}, nil
 		}
-	}()
+		return messages.Found{Incarnation: ref.Incarnation, Process: &p}, err
+	})
 }
 
 // release ends the run actor first; only when it has ended is anything removed.
@@ -105,15 +99,15 @@ func (v *vmActor) release() {
 	}
 	v.releasing = false
 	ref, prepare := v.rec.Ref(), v.prepare
-	v.background(vm.Release, messages.Released{Incarnation: ref.Incarnation}, func(ctx context.Context) error {
+	v.background(vm.Release, func(ctx context.Context) (messages.Fact, error) {
 		if prepare != nil {
 			select {
 			case <-prepare: // else it would make again what is removed here (P7)
 			case <-ctx.Done():
-				return host.Fail(host.Transient, "wait for the end of preparing", ctx.Err())
+				return nil, host.Fail(host.Transient, "wait for the end of preparing", ctx.Err())
 			}
 		}
-		return v.env.ports.Folders.Release(ctx, ref)
+		return messages.Released{Incarnation: ref.Incarnation}, v.env.ports.Folders.Release(ctx, ref)
 	})
 }
 

@@ -56,7 +56,7 @@ func (v *vmActor) runEnded(who *actor.PID) {
 		v.release()
 		return
 	}
-	if v.rec.State.Phase&(vm.Starting|vm.Running|vm.Paused|vm.Stopping) != 0 {
+	if v.rec.State.Phase&vm.Live != 0 {
 		v.watchLater()
 	}
 }

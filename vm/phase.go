@@ -27,6 +27,9 @@ const (
 // AllPhases is the set of every phase.
 const AllPhases = phasesEnd - 1
 
+// Live is the set of the phases in which a VMM is there to be watched and talked to.
+const Live = Starting | Running | Paused | Stopping
+
 var phaseNames = map[Phase]string{
 	Stopped: "stopped", Preparing: "preparing", Starting: "starting", Running: "running", Paused: "paused",
 	Stopping: "stopping", Killing: "killing", Reaping: "reaping", Backoff: "backoff", Failed: "failed",

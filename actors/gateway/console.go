@@ -20,9 +20,6 @@ const (
 	maxExec     = 10 * time.Minute
 )
 
-// live are the phases in which a VMM is there to be talked to.
-const live = vm.Starting | vm.Running | vm.Paused | vm.Stopping
-
 // noteCall journals a call that makes no turn of its own.
 func (d *Door) noteCall(ctx context.Context, rec vm.Record, kind, why string) error {
 	_, err := d.Journal.Note(vm.Entry{
@@ -35,7 +32,7 @@ func (d *Door) noteCall(ctx context.Context, rec vm.Record, kind, why string) er
 // liveVM is the record of a VM whose VMM lives.
 func (d *Door) liveVM(name string) (vm.Record, error) {
 	rec, err := d.find(name)
-	if err == nil && rec.State.Phase&live == 0 {
+	if err == nil && rec.State.Phase&vm.Live == 0 {
 		return rec, &vm.Refusal{
 			Code: vm.WrongPhase, Why: fmt.Sprintf("%s has no VMM to talk to (phase %s)", rec.Spec.Name, rec.State.Phase),
 			Try: fmt.Sprintf("blixard vm start %s", rec.Spec.Name),
