@@ -73,7 +73,7 @@ func carry(out *Outcome, t Turn) {
 	case vm.DeleteAsked, vm.ForceDeleteAsked:
 		s.Intent, s.After = vm.WantRemoved, vm.ThenRemove
 	case vm.SpecAsked:
-		out.Record.Spec, out.Whole = *t.Spec, true
+		out.Record.Spec, out.Record.Reservation, out.Whole = *t.Spec, vm.ReservationFor(*t.Spec), true // P12
 		forgive(s)
 	case vm.ResetAsked:
 		forgive(s)

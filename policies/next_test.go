@@ -67,3 +67,14 @@ func TestAnUnchargedLoopWithoutDelaysIsSlowedDown(t *testing.T) {
 		rec = out.Record
 	}
 }
+
+func TestANewSpecReservesAnew(t *testing.T) {
+	rec := record(vm.Stopped, vm.WantStopped)
+	rec.Reservation = vm.ReservationFor(rec.Spec)
+	bigger := rec.Spec
+	bigger.Memory *= 2
+	out := Next(rec, Turn{Event: vm.SpecAsked, At: noon, Spec: &bigger})
+	if want := vm.ReservationFor(bigger); out.Record.Reservation != want || !out.Whole {
+		t.Fatalf("reserved %+v, want %+v", out.Record.Reservation, want)
+	}
+}
