@@ -1,33 +1,34 @@
 package actors
 
-import "slices"
-
 // slots gives out the small numbers from which links and VMM users derive. A
 // number is given again once its VM is gone.
 type slots struct {
-	last  uint32   // the highest number ever taken
-	freed []uint32 // below last, descending
+	taken map[uint32]struct{}
+	low   uint32 // every number from 1 up to here is taken
 }
 
 // take marks a number that a record holds.
 func (s *slots) take(n uint32) {
-	for s.last < n {
-		s.last++
-		s.give(s.last)
+	if s.taken == nil {
+		s.taken = map[uint32]struct{}{}
 	}
-	s.freed = slices.DeleteFunc(s.freed, func(f uint32) bool { return f == n })
+	s.taken[n] = struct{}{}
 }
 
 // free is the lowest number that is free; take makes it taken.
 func (s *slots) free() uint32 {
-	if len(s.freed) > 0 {
-		return s.freed[len(s.freed)-1]
+	for {
+		if _, taken := s.taken[s.low+1]; !taken {
+			return s.low + 1
+		}
+		s.low++
 	}
-	return s.last + 1
 }
 
 // give returns a number.
 func (s *slots) give(n uint32) {
-	at, _ := slices.BinarySearchFunc(s.freed, n, func(a, b uint32) int { return int(b) - int(a) })
-	s.freed = slices.Insert(s.freed, at, n)
+	delete(s.taken, n)
+	if n > 0 {
+		s.low = min(s.low, n-1)
+	}
 }

@@ -3,6 +3,8 @@ package host
 import (
 	"fmt"
 	"os"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // FirstOwner is the first uid of the range from which VMs get their own:
@@ -10,9 +12,6 @@ import (
 // 2,000,200,000, and systemd's foreign ids begin at 2,147,352,576
 // (systemd's docs/UIDS-GIDS.md). Nothing else hands out what lies between.
 const FirstOwner = 2_010_000_000
-
-// MaxSlot is the last slot that has a uid in that range.
-const MaxSlot = 100_000_000
 
 // Owners decides which unprivileged user a VM's disks, logs and VMM belong to.
 // The zero value gives each VM a user of its own where we are root, so that a
@@ -37,8 +36,8 @@ func (o Owners) as(euid, egid int, slot uint32) (uid, gid int) {
 		return o.UID, o.GID
 	case o.UID != 0:
 		return o.UID, o.UID
-	case slot > MaxSlot:
-		panic(fmt.Sprintf("host: slot %d has no uid of its own", slot)) // P13: two VMs would share one
+	case slot > vm.MaxSlot:
+		panic(fmt.Sprintf("host: slot %d has no uid of its own", slot)) // two VMs would share one
 	}
 	return FirstOwner + int(slot), FirstOwner + int(slot)
 }

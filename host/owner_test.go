@@ -1,6 +1,10 @@
 package host
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/blixard/blixard/vm"
+)
 
 func TestOwnerOfASlot(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -10,7 +14,7 @@ func TestOwnerOfASlot(t *testing.T) {
 		uid, gid   int
 	}{
 		"root, a user for each VM":         {Owners{}, 0, 0, 7, FirstOwner + 7, FirstOwner + 7},
-		"root, the last slot":              {Owners{}, 0, 0, MaxSlot, FirstOwner + MaxSlot, FirstOwner + MaxSlot},
+		"root, the last slot":              {Owners{}, 0, 0, vm.MaxSlot, FirstOwner + vm.MaxSlot, FirstOwner + vm.MaxSlot},
 		"root, one user for all":           {Owners{UID: 990}, 0, 0, 7, 990, 990},
 		"root, one user and another group": {Owners{UID: 990, GID: 36}, 0, 0, 7, 990, 36},
 		"not root: only ourselves":         {Owners{UID: 990}, 1000, 100, 7, 1000, 100},
@@ -28,5 +32,5 @@ func TestTwoVMsNeverShareAUser(t *testing.T) {
 			t.Error("a slot beyond the range was given a user that belongs to another system")
 		}
 	}()
-	Owners{}.as(0, 0, MaxSlot+1)
+	Owners{}.as(0, 0, vm.MaxSlot+1)
 }

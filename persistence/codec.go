@@ -71,6 +71,9 @@ func checkRecord(id vm.ID, r *vm.Record) error {
 	if _, err := vm.ParseName(string(r.Spec.Name)); err != nil {
 		return err
 	}
+	if r.Slot > vm.MaxSlot { // no VMM user could be derived from it (P13)
+		return fmt.Errorf("its slot %d is above %d", r.Slot, vm.MaxSlot)
+	}
 	switch r.State.After {
 	case vm.ThenStop, vm.ThenRestart, vm.ThenBackoff, vm.ThenHold, vm.ThenRemove:
 		return nil

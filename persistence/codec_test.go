@@ -142,3 +142,12 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 	})
 }
+
+func TestASlotWithoutAUserOfItsOwnIsBroken(t *testing.T) {
+	r := sampleRecord(1)
+	for slot, good := range map[uint32]bool{vm.MaxSlot: true, vm.MaxSlot + 1: false} {
+		if r.Slot = slot; (checkRecord(r.ID, &r) == nil) != good {
+			t.Errorf("slot %d: %v", slot, checkRecord(r.ID, &r))
+		}
+	}
+}

@@ -12,6 +12,9 @@ type Record struct {
 	State       State       `json:"state"`
 }
 
+// MaxSlot bounds Record.Slot: each slot has a uid of its own (host.Owners).
+const MaxSlot = 100_000_000
+
 // Reservation is what admission holds for a VM from creation to deletion (P7, P12).
 type Reservation struct {
 	CPUs   int   `json:"cpus"`
