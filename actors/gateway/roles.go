@@ -14,17 +14,20 @@ type Roles struct {
 	Self   int                   // the daemon's own uid: admin, as root is
 	Users  map[int]messages.Role // by uid
 	Groups map[int]messages.Role // by gid, primary or supplementary
-	Others messages.Role         // everybody else who can open the socket
+	Others messages.Role         // everybody else who can open the socket: who is given no role above
 }
 
-// Of is the highest role that the peer has.
+// Of is the highest role that the peer is given.
 func (r Roles) Of(p messages.Peer) messages.Role {
 	if p.Caller.UID == 0 || p.Caller.UID == r.Self {
 		return messages.Admin
 	}
-	best := max(r.Others, r.Users[p.Caller.UID], r.Groups[p.Caller.GID])
+	best := max(r.Users[p.Caller.UID], r.Groups[p.Caller.GID])
 	for _, gid := range p.Groups {
 		best = max(best, r.Groups[gid])
+	}
+	if best == messages.NoRole {
+		return r.Others
 	}
 	return best
 }
