@@ -25,9 +25,9 @@ type need struct {
 // admitted asks the kernel, as the VMM's user, for every file that the launch
 // will open: QEMU's own "permission denied" names neither the folder that is
 // in the way nor the user.
-func (f *Folders) admitted(at host.Paths, s vm.Spec, uid, gid int) error {
+func admitted(at host.Paths, s vm.Spec, uid, gid int) error {
 	needs := []need{{at.Log, unix.W_OK}, {at.Run, unix.X_OK}}
-	for _, path := range append([]string{s.Boot.Kernel, s.Boot.Initrd}, f.Shared...) {
+	for _, path := range []string{s.Boot.Kernel, s.Boot.Initrd} {
 		needs = append(needs, need{path, unix.R_OK})
 	}
 	needs = append(needs, need{s.Boot.Disk, unix.R_OK | unix.W_OK})

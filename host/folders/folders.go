@@ -31,7 +31,6 @@ type Config struct {
 	State  string // durable folder of the node
 	Run    string // folder on tmpfs
 	Owners host.Owners
-	Shared []string // files that every VMM reads, such as the built-in image
 }
 
 // Folders is the host.Folders of one node.
@@ -93,7 +92,7 @@ func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
 		func() error { return makeLogs(place, at, uid, gid) },
 		func() error { return prune(place, at, r.State.Incarnation) },
 		func() error { return f.makeRun(at.Run, gid, r.State.Incarnation) },
-		func() error { return f.admitted(at, r.Spec, uid, gid) },
+		func() error { return admitted(at, r.Spec, uid, gid) },
 	} {
 		if err := ctx.Err(); err != nil {
 			return host.Fail(host.Transient, "prepare "+at.Folder, err)
