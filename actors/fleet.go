@@ -86,7 +86,11 @@ func (f *fleet) join(c actor.Context, rec vm.Record) *member {
 	one.pid = spawn(c, env.log, "vm/"+string(rec.Spec.Name), func() actor.Actor { return &vmActor{env: env, rec: rec} })
 	f.members[rec.Spec.Name], f.names[one.pid.Id] = one, rec.Spec.Name
 	f.slots.take(rec.Slot)
-	env.views.update(rec.Spec.Name, func(o *view) { o.rec, o.pid, o.parked = rec, one.pid, "" })
+	env.views.update(rec.Spec.Name, func(o *view) {
+		if !one.pid.Equal(o.pid) { // else the actor was quicker, and what it published is newer
+			o.rec, o.pid, o.parked = rec, one.pid, ""
+		}
+	})
 	return one
 }
 
@@ -200,14 +204,19 @@ func (f *fleet) left(c actor.Context, who *actor.PID) {
 
 // rejoin starts a VM's actor again from its last durable record.
 func (f *fleet) rejoin(c actor.Context, name vm.Name, one *member) {
-	v, _ := f.env.views.get(name)
+	v, ok := f.env.views.get(name)
+	if !ok {
+		one.forgot = true // it was deleted, and failed before we heard of it
+		f.left(c, one.pid)
+		return
+	}
 	f.join(c, v.rec).bugs = one.bugs
-	f.env.views.update(name, func(o *view) { o.bugs = len(one.bugs) })
+	f.env.views.mark(name, func(o *view) { o.bugs = len(one.bugs) })
 }
 
 // park leaves a VM without an actor: it is shown, asks are refused with the
 // reason, and a restart of the daemon tries again.
 func (f *fleet) park(name vm.Name, one *member) {
 	why := fmt.Sprintf("its actor failed by a bug of Blixard %d times in %s", len(one.bugs), bugWindow)
-	f.env.views.update(name, func(o *view) { o.parked = why })
+	f.env.views.mark(name, func(o *view) { o.parked = why })
 }

@@ -40,6 +40,17 @@ func (v *views) update(name vm.Name, f func(*view)) {
 	v.wake(name)
 }
 
+// mark changes a view that is there: one of a VM that was deleted must not come back.
+func (v *views) mark(name vm.Name, f func(*view)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if one, ok := v.byName[name]; ok {
+		f(&one)
+		v.byName[name] = one
+		v.wake(name)
+	}
+}
+
 func (v *views) remove(name vm.Name) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

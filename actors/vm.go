@@ -86,11 +86,15 @@ func (v *vmActor) Receive(c actor.Context) {
 // refuse meets what comes while this actor ends: the library waits for the
 // children that it knew when that began, so nothing may begin any more.
 func (v *vmActor) refuse(m any) {
+	why := letsGo(v.rec.Spec.Name)
+	if v.rec.State.Intent == vm.WantRemoved {
+		why = &vm.Refusal{Code: vm.NotFound, Why: string(v.rec.Spec.Name) + " was deleted", Try: "blixard vm list"}
+	}
 	switch m := m.(type) {
 	case asked:
-		m.reply <- messages.Answer{Record: v.rec, Refusal: letsGo(v.rec.Spec.Name)}
+		m.reply <- messages.Answer{Record: v.rec, Refusal: why}
 	case exec:
-		m.reply <- execAnswer{err: letsGo(v.rec.Spec.Name)}
+		m.reply <- execAnswer{err: why}
 	}
 }
 
@@ -172,7 +176,7 @@ func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
 	_, err := v.env.store.Commit(persistence.Turn{
 		Record: out.Record, Whole: out.Whole, Removed: out.Removed, Entry: &out.Entry, Crash: out.Crash,
 	})
-	v.env.views.update(v.rec.Spec.Name, func(o *view) { o.doubt = err != nil })
+	v.env.views.mark(v.rec.Spec.Name, func(o *view) { o.doubt = err != nil })
 	if err != nil {
 		return &vm.Refusal{
 			Code: vm.Unavailable, Why: fmt.Sprintf("%s was not changed: the store can't write: %v", v.rec.Spec.Name, err),

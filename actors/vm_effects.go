@@ -41,6 +41,8 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 			return messages.Discarded{Incarnation: n}, v.env.ports.Folders.Discard(ctx, ref)
 		})
 	case vm.Forget:
+		v.disarm()
+		v.cancel() // a turn of a deleted VM would show it again
 		v.env.views.remove(v.rec.Spec.Name)
 		v.env.tell(c.Parent(), forget{v.rec.Spec.Name})
 	}

@@ -43,7 +43,7 @@ func (v *vmActor) bug(why string) {
 	v.bugs++
 	v.env.log.Error("run actor failed by a bug; the guest is left alone", zap.String("vm", string(v.rec.Spec.Name)),
 		zap.String("why", why), zap.Int("bugs", v.bugs))
-	v.env.views.update(v.rec.Spec.Name, func(o *view) { o.bugs++ })
+	v.env.views.mark(v.rec.Spec.Name, func(o *view) { o.bugs++ })
 }
 
 // runEnded goes on once the run actor has ended, and only then.
