@@ -9,11 +9,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
-	"go.uber.org/zap"
 )
 
 // plants are bugs, each with the checker that has to notice it: one that
@@ -69,7 +70,7 @@ func TestPlantedBugs(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(patienceWithPlants) {
 				var found []Violation
-				synctest.Test(t, func(*testing.T) { found, _ = Run(seed+1, one.plant, zap.NewNop()) })
+				synctest.Test(t, func(*testing.T) { found, _ = run(seed+1, one.plant, zap.NewNop()) })
 				if slices.ContainsFunc(found, func(v Violation) bool { return v.Checker == one.checker }) {
 					t.Logf("%s: killed by %s at seed %d", one.name, one.checker, seed+1)
 					return
@@ -152,8 +153,7 @@ func (l lateKiller) Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) erro
 		found, _ := l.List(context.Background())
 		for _, f := range found {
 			if f.Ref.VM == ref.VM && f.Ref.Incarnation != ref.Incarnation {
-				stale := f.Ref
-				_ = l.Launcher.Kill(context.Background(), stale, nil)
+				_ = l.Launcher.Kill(context.WithoutCancel(ctx), f.Ref, nil)
 			}
 		}
 	})

@@ -17,8 +17,18 @@ type step struct {
 }
 
 var steps = []step{
-	{40, (*stage).people}, {12, (*stage).smite}, {8, (*stage).killDaemon}, {8, (*stage).killAfterWrite}, {4, (*stage).stopDaemon},
-	{3, (*stage).powerCut}, {8, (*stage).breakWorld}, {8, (*stage).breakDisk}, {6, (*stage).mend}, {2, (*stage).damage}, {6, (*stage).look}, {4, (*stage).lookWhileBlocked},
+	{40, (*stage).people},
+	{12, (*stage).smite},
+	{8, (*stage).killDaemon},
+	{8, (*stage).killAfterWrite},
+	{4, (*stage).stopDaemon},
+	{3, (*stage).powerCut},
+	{8, (*stage).breakWorld},
+	{8, (*stage).breakDisk},
+	{6, (*stage).mend},
+	{2, (*stage).damage},
+	{6, (*stage).look},
+	{4, (*stage).lookWhileBlocked},
 }
 
 // play creates the VMs and takes the script's steps.

@@ -52,7 +52,7 @@ func play(t *testing.T, seed uint64, most int) {
 	t.Helper()
 	var told *story
 	synctest.Test(t, func(t *testing.T) {
-		found, s := Run(seed, Plant{}, zap.NewNop())
+		found, s := run(seed, Plant{}, zap.NewNop())
 		told = s
 		for i, v := range found {
 			if i == 0 {

@@ -10,13 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/blixard/blixard/actors"
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
-	"go.uber.org/zap"
 )
 
 // Plant is a bug that a test of the checkers puts in; the zero value plants none.
@@ -49,9 +50,9 @@ type stage struct {
 	lives  int
 }
 
-// Run plays one seed inside a synctest bubble and returns what was broken, and
+// run plays one seed inside a synctest bubble and returns what was broken, and
 // the story.
-func Run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
+func run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
 	dice := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible by seed
 	s := &stage{
 		seed: seed, script: dice, plan: draw(seed, dice), plant: p, log: log, story: newStory(),
