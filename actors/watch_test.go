@@ -39,7 +39,7 @@ func TestAWatchThatComesBackLateFindsAStoppedVMAtRest(t *testing.T) { // P7
 		}
 		s.boot()
 		s.create("web", nil)
-		s.after(20 * time.Second) // the watch comes back ever later by now
+		s.after(12 * time.Second) // the watch comes back ever later: after 10, then after 20 seconds
 		s.want("web", vm.Starting, 1)
 		if finds.Load() == 0 {
 			t.Fatal("no run actor came back: the planted bug was not met")
