@@ -49,10 +49,10 @@ test: ## everything that CI runs
 	@.ci/run
 
 unit: ## tests beside the code, as it ships (no cgo)
-	@CGO_ENABLED=0 $(TALLY) -name unit -- $(UNIT)
+	@CGO_ENABLED=0 $(TALLY) -name unit -- -timeout 5m $(UNIT)
 
 race: ## the same tests under the race detector
-	@if command -v gcc >/dev/null; then $(TALLY) -name race -- -race $(UNIT); \
+	@if command -v gcc >/dev/null; then $(TALLY) -name race -- -race -timeout 5m $(UNIT); \
 	else echo 'skipped: race, because there is no C compiler (make setup-test)'; fi
 
 arch: ## house rules: import arrows, library homes, banned calls, lengths, words

@@ -70,9 +70,10 @@ type count struct {
 
 	to     io.Writer
 	output map[string][]string // of each test that is still open
+	failed map[string]bool     // packages of which a test has failed
 }
 
-func newCount(to io.Writer) *count { return &count{to: to, output: map[string][]string{}} }
+func newCount(to io.Writer) *count { return &count{to: to, output: map[string][]string{}, failed: map[string]bool{}} }
 
 // line is one line of go test -json.
 type line struct {
@@ -114,6 +115,7 @@ func (c *count) end(l line, output []string) {
 		c.Passed++
 	case l.Action == "fail":
 		c.Failed++
+		c.failed[l.Package] = true
 		fmt.Fprint(c.to, strings.Join(output, ""))
 	case l.Action == "skip":
 		c.Skipped++
@@ -124,6 +126,9 @@ func (c *count) end(l line, output []string) {
 // endPackage prints go test's closing line of the package, and all of it where
 // the package failed outside of its tests.
 func (c *count) endPackage(l line, output []string) {
+	if l.Action == "fail" && !c.failed[l.Package] {
+		c.Failed++ // by a panic, a time-out or a build: no test of it says so
+	}
 	for _, text := range output {
 		closing := strings.HasPrefix(text, "ok ") || strings.HasPrefix(text, "FAIL") || strings.HasPrefix(text, "---")
 		if closing || l.Action == "fail" {
