@@ -73,7 +73,9 @@ type count struct {
 	failed map[string]bool     // packages of which a test has failed
 }
 
-func newCount(to io.Writer) *count { return &count{to: to, output: map[string][]string{}, failed: map[string]bool{}} }
+func newCount(to io.Writer) *count {
+	return &count{to: to, output: map[string][]string{}, failed: map[string]bool{}}
+}
 
 // line is one line of go test -json.
 type line struct {
@@ -128,6 +130,12 @@ func (c *count) end(l line, output []string) {
 func (c *count) endPackage(l line, output []string) {
 	if l.Action == "fail" && !c.failed[l.Package] {
 		c.Failed++ // by a panic, a time-out or a build: no test of it says so
+	}
+	for key, said := range c.output { // a test that hung, or took the process with it, never ends
+		if l.Action == "fail" && strings.HasPrefix(key, l.Package+" ") && key != l.Package+" " {
+			fmt.Fprint(c.to, strings.Join(said, ""))
+			delete(c.output, key)
+		}
 	}
 	for _, text := range output {
 		closing := strings.HasPrefix(text, "ok ") || strings.HasPrefix(text, "FAIL") || strings.HasPrefix(text, "---")

@@ -19,6 +19,7 @@ not json
 {"Action":"fail","Package":"p"}
 {"Action":"output","Package":"q","Output":"ok  \tq\t0.1s\n"}
 {"Action":"pass","Package":"q"}
+{"Action":"output","Package":"r","Test":"TestHangs","Output":"    waits for ever\n"}
 {"Action":"output","Package":"r","Output":"panic: test timed out\n"}
 {"Action":"fail","Package":"r"}
 `
@@ -32,7 +33,7 @@ func TestSkipsAreToldWithTheirReasonAndCounted(t *testing.T) {
 	if c.Passed != 1 || c.Failed != 2 || c.Skipped != 1 {
 		t.Errorf("counted %d passed, %d failed, %d skipped; want 1, 2 and 1", c.Passed, c.Failed, c.Skipped)
 	}
-	for _, want := range []string{"skipped: TestB: b_test.go:7: no QEMU here\n", "c_test.go:9: it broke\n", "not json\n", "timed out", "FAIL\tp", "ok  \tq"} {
+	for _, want := range []string{"skipped: TestB: b_test.go:7: no QEMU here\n", "c_test.go:9: it broke\n", "not json\n", "timed out", "waits for ever", "FAIL\tp", "ok  \tq"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, out.String())
 		}
