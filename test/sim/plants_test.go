@@ -149,11 +149,12 @@ func (keepingFolders) Release(context.Context, vm.Ref) error { return nil }
 type lateKiller struct{ host.Launcher }
 
 func (l lateKiller) Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error {
+	late := context.WithoutCancel(ctx)
 	time.AfterFunc(10*time.Second, func() {
-		found, _ := l.List(context.Background())
+		found, _ := l.List(late)
 		for _, f := range found {
 			if f.Ref.VM == ref.VM && f.Ref.Incarnation != ref.Incarnation {
-				_ = l.Launcher.Kill(context.WithoutCancel(ctx), f.Ref, nil)
+				_ = l.Launcher.Kill(late, f.Ref, nil)
 			}
 		}
 	})
