@@ -49,6 +49,20 @@ func Listen(path string, mode os.FileMode, group string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fail("make the socket's folder", err)
 	}
+	for deadline := time.Now().Add(succession); ; <-time.After(5 * time.Millisecond) {
+		l, err := claim(path, mode, gid)
+		if no, _ := errors.AsType[*vm.Refusal](err); no == nil || no.Code != vm.Exists || time.Now().After(deadline) {
+			return l, err
+		}
+	}
+}
+
+// succession is how long a child that a killed daemon had forked may take to
+// its exec: until then it holds the daemon's lock and socket, and looks like it.
+const succession = time.Second
+
+// claim is one try to own the path.
+func claim(path string, mode os.FileMode, gid int) (net.Listener, error) {
 	lock, err := hold(path)
 	if err != nil {
 		return nil, err
