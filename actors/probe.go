@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"regexp"
@@ -30,7 +31,7 @@ type (
 	consoleSpoke struct{ text []byte }
 )
 
-// consoleWindow is how many bytes of the console a pattern may span.
+// consoleWindow is how many bytes from before a chunk a pattern may begin in.
 const consoleWindow = 4 << 10
 
 // startProbes begins all checks; where none is set, a VMM that answers is ready.
@@ -179,7 +180,9 @@ func (r *runActor) nowReady() {
 }
 
 // followConsole is one reader for each incarnation: it keeps the log bounded
-// (P15) and feeds the console checks. Output of before an adoption isn't read again.
+// (P15) and feeds the console checks. What a guest that had answered wrote
+// before an adoption isn't read again; one that had not may have said while
+// nobody listened that it is up, and says so only once.
 func (r *runActor) followConsole() {
 	var window []byte
 	self, env := r.self, r.env
@@ -188,7 +191,7 @@ func (r *runActor) followConsole() {
 		listening = listening || c.Type == vm.CheckConsole
 	}
 	from := int64(0)
-	if _, adopted := r.first.(doAttach); adopted {
+	if _, adopted := r.first.(doAttach); adopted && r.ready {
 		from = host.ConsoleEnd
 	}
 	cancel, err := env.ports.Console.Follow(r.paths, from, func(b []byte) {
@@ -196,8 +199,8 @@ func (r *runActor) followConsole() {
 			return
 		}
 		window = append(window, b...)
-		window = window[max(0, len(window)-consoleWindow):]
-		env.tell(self, consoleSpoke{append([]byte(nil), window...)})
+		env.tell(self, consoleSpoke{bytes.Clone(window)})
+		window = append(window[:0], window[max(0, len(window)-consoleWindow):]...)
 	})
 	if err != nil {
 		r.sessionFailed(sessionFailed{"follow console", err})
