@@ -25,6 +25,8 @@ func (r *runActor) ended(exit *vm.Exit) {
 	e := r.evidence
 	e.Incarnation, e.At, e.Ready, e.Alive, e.Launched = r.ref.Incarnation, r.env.ports.Clock.Now(), r.ready, exit == nil, true
 	e.Console, _ = r.env.ports.Console.Tail(r.paths, tailForCause) // best effort: a missing log is no evidence
+	stderr, _ := r.env.ports.Console.Tail(host.Paths{Log: r.paths.Stderr}, tailForCause)
+	e.Stderr = string(stderr)
 	e.Exit = exit
 	panic(policies.Classify(e))
 }

@@ -56,6 +56,7 @@ type Command struct {
 	Stderr  string   // file that takes the VMM's standard error
 	UID     int      // unprivileged user and group that the VMM runs as; 0 only where the daemon itself isn't root
 	GID     int
+	Groups  []int    // besides GID: the group of /dev/kvm, where the VMM needs it
 	MaxFile vm.Bytes // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
 }
 

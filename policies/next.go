@@ -94,18 +94,19 @@ func carry(out *Outcome, t Turn) {
 	case vm.Discarded:
 		out.Removed = true
 	case vm.Woke:
-		believe(s, t.At)
+		believe(&out.Record, t.At)
 	}
 }
 
 // believe shortens a wait that a clock which was set back has made longer than
-// the delay that was decided (P4).
-func believe(s *vm.State, now time.Time) {
-	if s.Phase != vm.Backoff {
-		return
+// what was decided, or than the phase allows (P4, P9).
+func believe(r *vm.Record, now time.Time) {
+	latest := deadline(*r, now)
+	if r.State.Phase == vm.Backoff {
+		latest = now.Add(r.State.LastExit.Decision.After)
 	}
-	if latest := now.Add(s.LastExit.Decision.After); s.Deadline.After(latest) {
-		s.Deadline = latest
+	if r.State.Deadline.After(latest) {
+		r.State.Deadline = latest
 	}
 }
 
@@ -166,8 +167,19 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 	if t.Failure != nil {
 		f = *t.Failure
 	}
+	if s.Phase == vm.Killing && f.Cause == vm.CauseVMMCrash {
+		f.Cause, f.Evidence = killedBy(s)
+	}
 	f.Incarnation, f.At, f.Ready = s.Incarnation, t.At, !s.ReadyAt.IsZero()
 	return f
+}
+
+// killedBy is the cause of an end that came by our own kill.
+func killedBy(s vm.State) (vm.Cause, string) {
+	if s.Intent == vm.WantRunning {
+		return vm.CauseUs, "killed: " + s.Reason
+	}
+	return vm.CauseOperator, "killed: " + s.Reason
 }
 
 // enter moves to a phase and sets what every visit of it begins with.

@@ -78,3 +78,25 @@ func TestANewSpecReservesAnew(t *testing.T) {
 		t.Fatalf("reserved %+v, want %+v", out.Record.Reservation, want)
 	}
 }
+
+func TestOurOwnKillIsNoCrashOfTheVMM(t *testing.T) {
+	for intent, want := range map[vm.Event]vm.Cause{vm.KillAsked: vm.CauseOperator, vm.StopAsked: vm.CauseOperator, vm.RestartAsked: vm.CauseUs} {
+		out := Next(record(vm.Running, vm.WantRunning), Turn{Event: intent, At: noon, By: "uid=0"})
+		if out.Record.State.Phase == vm.Stopping {
+			out = Next(out.Record, Turn{Event: vm.DeadlinePassed, At: noon})
+		}
+		out = Next(out.Record, Turn{Event: vm.VMMGone, At: noon, Failure: &vm.Failure{Cause: vm.CauseVMMCrash}})
+		if got := out.Record.State.LastExit.Failure.Cause; got != want {
+			t.Errorf("after %s the end is %s, want %s", intent, got, want)
+		}
+	}
+}
+
+func TestAClockThatWasSetBackDoesNotLengthenAStop(t *testing.T) {
+	out := Next(record(vm.Running, vm.WantRunning), Turn{Event: vm.StopAsked, At: noon})
+	back := noon.Add(-time.Hour)
+	out = Next(out.Record, Turn{Event: vm.Woke, At: back})
+	if latest := back.Add(out.Record.Spec.Stop.Timeout); out.Record.State.Deadline.After(latest) {
+		t.Fatalf("killed at %s, want at most %s", out.Record.State.Deadline, latest)
+	}
+}

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/image"
@@ -39,10 +41,6 @@ func newVMMs(d *daemon, owners host.Owners, images string) *vmms {
 		return name, why
 	}
 	go v.accel() // in the background: the first start needs it, and status shows it
-	base := 0
-	if uid, _ := owners.Of(0); os.Geteuid() == 0 {
-		base = uid
-	}
 	v.driver = sync.OnceValues(func() (*qemu.Driver, error) {
 		binary, err := v.binary()
 		if err != nil {
@@ -50,10 +48,20 @@ func newVMMs(d *daemon, owners host.Owners, images string) *vmms {
 		}
 		accel, _ := v.accel()
 		return qemu.New(qemu.Config{
-			Binary: binary, Accel: accel, TSCKHz: qemu.HostTSCKHz(), Images: imagesIn(images), BaseUID: base, BaseGID: base,
+			Binary: binary, Accel: accel, TSCKHz: qemu.HostTSCKHz(), Images: imagesIn(images), Owners: owners,
+			KVMGroup: groupOf("/dev/kvm"),
 		}), nil
 	})
 	return v
+}
+
+// groupOf is the group of a device; 0, which adds nothing to root's, where it isn't there.
+func groupOf(path string) int {
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		return 0
+	}
+	return int(s.Gid)
 }
 
 // probeOnce decides on the acceleration, at most once in a life and, by its

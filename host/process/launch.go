@@ -102,7 +102,10 @@ func (l *Launcher) spawn(c host.Command, doing string) (*vmm, error) {
 	pidfd := -1
 	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
 	if os.Geteuid() == 0 {
-		sys.Credential = &syscall.Credential{Uid: uint32(c.UID), Gid: uint32(c.GID)} // and no other group
+		sys.Credential = &syscall.Credential{Uid: uint32(c.UID), Gid: uint32(c.GID)}
+		for _, g := range c.Groups { // and no other group
+			sys.Credential.Groups = append(sys.Credential.Groups, uint32(g))
+		}
 	}
 	fds := []uintptr{uintptr(files[0]), uintptr(files[1]), uintptr(files[1])}
 	for _, fd := range files[2:] {

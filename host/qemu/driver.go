@@ -29,13 +29,11 @@ type Config struct {
 	// Images finds what a spec's boot.image stands for.
 	Images func(name string) (Image, error)
 
-	// BaseUID and BaseGID begin the range of unprivileged ids: a VM runs as base
-	// + slot, so that VMs can't reach each other. 0: the daemon's own, for a
-	// daemon that isn't root.
-	BaseUID, BaseGID int
-	// KVMGID is the group of /dev/kvm, which a VMM needs under KVM instead of a
-	// group of its own. 0: not needed.
-	KVMGID int
+	// Owners says which unprivileged user a VM runs as: the one that its folders
+	// belong to.
+	Owners host.Owners
+	// KVMGroup is the group of /dev/kvm, which a VMM under KVM needs besides its own.
+	KVMGroup int
 	// LogLimit bounds a console log while no daemon looks; 0 means 64 MiB.
 	LogLimit vm.Bytes
 }
@@ -86,19 +84,11 @@ func (d *Driver) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, 
 	if l.shape() != bare {
 		c.Sockets = append(c.Sockets, host.Socket{Name: "agent", Path: f.Agent})
 	}
-	c.UID, c.GID = d.ids(ref)
+	c.UID, c.GID = d.config.Owners.Of(ref.Slot)
+	if d.config.Accel == AccelKVM {
+		c.Groups = []int{d.config.KVMGroup}
+	}
 	return c, nil
-}
-
-func (d *Driver) ids(ref vm.Ref) (uid, gid int) {
-	if d.config.BaseUID == 0 {
-		return 0, 0
-	}
-	uid, gid = d.config.BaseUID+int(ref.Slot), d.config.BaseGID+int(ref.Slot)
-	if d.config.Accel == AccelKVM && d.config.KVMGID != 0 {
-		gid = d.config.KVMGID
-	}
-	return uid, gid
 }
 
 // readFiles looks at the files that the command line will name.

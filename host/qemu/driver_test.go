@@ -80,7 +80,7 @@ func TestWhatIsMissingIsSaidInASentence(t *testing.T) {
 // TestCommandCarriesWhatTheLauncherNeeds: ids, sockets, the bound on files.
 func TestCommandCarriesWhatTheLauncherNeeds(t *testing.T) {
 	elf := write(t, "guest.elf", string(PVHGuest()))
-	d := New(Config{Binary: script(t, "QEMU emulator version 7.2.22", goodMachines), Accel: AccelTCG, BaseUID: 100000, BaseGID: 200000})
+	d := New(Config{Binary: script(t, "QEMU emulator version 7.2.22", goodMachines), Accel: AccelTCG, Owners: host.Owners{UID: 100005, GID: 200005}})
 	ref := vm.Ref{VM: "a", Name: "t", Slot: 5, Incarnation: 2}
 	paths := host.NewPaths("/s", "/r", ref)
 	spec := vm.Spec{Name: "t", CPUs: 1, Memory: 8 * vm.MiB, Boot: vm.Boot{Kernel: elf}}
