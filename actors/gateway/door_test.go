@@ -315,6 +315,7 @@ func TestSendReachesOneActorUnderTheRoleOfItsMessage(t *testing.T) {
 		{viewer, `{"path":"vm/web","type":"GetVM"}`, 200, `\"phase\":\"running\"`},
 		{operator, `{"path":"vm/web","type":"DeleteVM"}`, 403, "admin"},
 		{operator, `{"path":"vm/web","type":"Send"}`, 400, "takes no message"},
+		{operator, `{"path":"vm/\u001b[31m` + strings.Repeat("x", 200) + `","type":"Zork"}`, 400, `\"vm/\\x1b[31m` + strings.Repeat("x", 72) + `\" takes no message`},
 		{operator, `{"path":"vm","type":"GetVM"}`, 404, "no actor"},
 		{operator, `{"path":"fleet","type":"CreateVM"}`, 403, "admin"},
 		{operator, `{"path":"../etc","type":"GetVM"}`, 404, "no actor"},

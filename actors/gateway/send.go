@@ -37,7 +37,7 @@ func (d *Door) send(ctx context.Context, m *blixardv1.SendRequest) (*blixardv1.S
 	}
 	typ := strings.TrimSuffix(m.GetType(), "Request")
 	if !slices.Contains(types, typ) {
-		return nil, invalid(fmt.Sprintf("%s takes no message %.60q", m.GetPath(), m.GetType()), "one of "+strings.Join(types, ", "))
+		return nil, invalid(fmt.Sprintf("%.80q takes no message %.60q", m.GetPath(), m.GetType()), "one of "+strings.Join(types, ", "))
 	}
 	if no := allow(callerOf(ctx), typ, methods[typ]); no != nil {
 		return nil, no
