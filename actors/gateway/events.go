@@ -16,12 +16,8 @@ import (
 // holds these and no more.
 const eventBatch = 256
 
-// watch sends the journal from a place on; with follow it stays.
-func (d *Door) watch(ctx context.Context, m *blixardv1.WatchEventsRequest, send func(*blixardv1.Event) error) error {
-	after, err := d.beginning(m)
-	if err != nil {
-		return err
-	}
+// watch sends the journal after a place; with follow it stays.
+func (d *Door) watch(ctx context.Context, m *blixardv1.WatchEventsRequest, after uint64, send func(*blixardv1.Event) error) error {
 	since := time.Time{}
 	if m.GetSince() != nil {
 		since = m.GetSince().AsTime()
@@ -93,12 +89,17 @@ func (d *Door) beginning(m *blixardv1.WatchEventsRequest) (uint64, error) {
 }
 
 // WatchEvents streams the journal. It says hello with its headers at once, so
-// that a client knows that it is heard before anything happens.
+// that a client knows that it is heard before anything happens. Its place is
+// taken before the hello: what happens after it is never missed.
 func (d *Door) WatchEvents(ctx context.Context, r *connect.Request[blixardv1.WatchEventsRequest], s *connect.ServerStream[blixardv1.Event]) error {
+	after, err := d.beginning(r.Msg)
+	if err != nil {
+		return d.wireError(r.Spec().Procedure, err)
+	}
 	if r.Msg.GetFollow() {
 		if err := s.Send(nil); err != nil {
 			return err
 		}
 	}
-	return d.wireError(r.Spec().Procedure, d.watch(ctx, r.Msg, s.Send))
+	return d.wireError(r.Spec().Procedure, d.watch(ctx, r.Msg, after, s.Send))
 }

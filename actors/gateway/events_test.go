@@ -1,8 +1,13 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,12 +88,46 @@ func TestAWatcherThatComesBackMissesNothing(t *testing.T) {
 	}
 }
 
+// helloed is an answer that calls back when its hello is on its way.
+type helloed struct {
+	*httptest.ResponseRecorder
+	hello func()
+	once  sync.Once
+}
+
+func (h *helloed) Flush() {
+	h.ResponseRecorder.Flush()
+	h.once.Do(h.hello)
+}
+
+// TestWhatHappensAfterTheHelloIsNeverMissed lets an event happen at the very
+// moment of the hello, which is what a client does that waits for the hello
+// before it acts.
+func TestWhatHappensAfterTheHelloIsNeverMissed(t *testing.T) {
+	w := newWorld()
+	happened(w, 50)
+	d := w.door(t)
+	const ask = `{"follow":true}`
+	ctx, cancel := context.WithTimeout(messages.WithPeer(t.Context(), *peer(1)), time.Second)
+	defer cancel()
+	body := append([]byte{0, 0, 0, 0, byte(len(ask))}, ask...)
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, service+"WatchEvents", bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/connect+json")
+	answer := &helloed{ResponseRecorder: httptest.NewRecorder(), hello: func() { happened(w, 1); d.Close() }}
+	d.ServeHTTP(answer, r)
+	if got := answer.Body.String(); !strings.Contains(got, `"sequence":51,`) {
+		t.Errorf("the event that came right after the hello is not in %q", got)
+	}
+}
+
 func TestFollowingWithoutAPlaceBeginsNow(t *testing.T) {
 	w := newWorld()
 	happened(w, 50)
 	d := w.door(t)
 	_, client := socket(t, d, peer(1))
-	s, err := client.WatchEvents(t.Context(), connect.NewRequest(&blixardv1.WatchEventsRequest{Follow: true}))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s, err := client.WatchEvents(ctx, connect.NewRequest(&blixardv1.WatchEventsRequest{Follow: true}))
 	if err != nil {
 		t.Fatal(err)
 	}

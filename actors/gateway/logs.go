@@ -19,6 +19,7 @@ const (
 	logWhole  = 32 << 20  // at most so much is sent of what a console kept
 )
 
+// logSender sends a chunk; nil sends the headers alone.
 type logSender func(*blixardv1.LogsChunk) error
 
 // logs sends the console of one incarnation, and with follow those after it.
@@ -33,6 +34,9 @@ func (d *Door) logs(ctx context.Context, m *blixardv1.LogsRequest, send logSende
 	}
 	if !m.GetFollow() {
 		return d.sendTail(rec, n, m.GetTailBytes(), send)
+	}
+	if err := send(nil); err != nil { // hello, after its place is taken
+		return err
 	}
 	for {
 		if n > 0 {
@@ -225,11 +229,6 @@ func (d *Door) nextIncarnation(ctx context.Context, rec vm.Record, n vm.Incarnat
 
 // Logs streams the serial console.
 func (d *Door) Logs(ctx context.Context, r *connect.Request[blixardv1.LogsRequest], s *connect.ServerStream[blixardv1.LogsChunk]) error {
-	if r.Msg.GetFollow() {
-		if err := s.Send(nil); err != nil {
-			return err
-		}
-	}
 	err := d.logs(ctx, r.Msg, s.Send)
 	if r.Msg.GetFollow() && errors.Is(err, context.Canceled) {
 		return nil // that is how following ends
