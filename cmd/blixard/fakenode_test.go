@@ -153,7 +153,7 @@ func (fakeNode) DeleteVM(_ context.Context, r *connect.Request[blixardv1.DeleteV
 }
 
 // WaitVM knows the end of each story: bad is given up, the phase "removed" is no VM.
-func (fakeNode) WaitVM(ctx context.Context, r *connect.Request[blixardv1.WaitVMRequest]) (*connect.Response[blixardv1.VM], error) {
+func (fakeNode) WaitVM(_ context.Context, r *connect.Request[blixardv1.WaitVMRequest]) (*connect.Response[blixardv1.VM], error) {
 	res, err := named(r.Msg.GetName())
 	if err != nil {
 		return nil, err
@@ -169,7 +169,7 @@ func (fakeNode) WaitVM(ctx context.Context, r *connect.Request[blixardv1.WaitVMR
 		return res, nil
 	}
 	if r.Msg.GetName() == "bad" {
-		<-ctx.Done() // the other wait ends first
+		return nil, refuse(vm.WrongPhase, "blixard vm explain bad", "bad will not get to phase=%s, it was given up: 6 failures in 10m0s, 5 are allowed", want)
 	}
 	return nil, refuse(vm.TimedOut, "blixard vm explain "+r.Msg.GetName(), "%s is %s, not %s, after 30s", r.Msg.GetName(), res.Msg.GetPhase(), want)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -115,50 +114,19 @@ func (c *cli) await(ctx context.Context, req *blixardv1.WaitVMRequest, timeout t
 	defer c.waiting("waiting until %s is %s, at most %s", req.GetName(), what, age(timeout))()
 	ctx, cancel := context.WithTimeout(ctx, timeout+callTimeout) // the daemon ends the wait, this is for one that hangs
 	defer cancel()
-	return call(ctx, c.node().WaitVM, req)
+	v, err := call(ctx, c.node().WaitVM, req)
+	if req.GetPhase() == removed && (err == nil || gone(err)) {
+		return &blixardv1.VM{Name: req.GetName(), Phase: removed}, nil // gone before we asked is gone
+	}
+	return v, err
 }
 
-// arrive waits until the asked change is done. A VM that is given up on its
-// way up ends the wait: it will not get there.
+// arrive waits until the asked change is done.
 func (c *cli) arrive(ctx context.Context, v *blixardv1.VM, a aim) (*blixardv1.VM, error) {
 	if v.GetPhase() == a.phase {
 		return v, nil
 	}
-	defer c.waiting("waiting until %s is %s, at most %s", v.GetName(), a.phase, age(a.timeout))()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type answer struct {
-		phase string
-		v     *blixardv1.VM
-		err   error
-	}
-	answers := make(chan answer, 2)
-	watch := func(phase string) {
-		v, err := c.await(ctx, &blixardv1.WaitVMRequest{Name: v.GetName(), Phase: phase, AfterRevision: v.GetRevision()}, a.timeout)
-		answers <- answer{phase, v, err}
-	}
-	watching := []string{a.phase}
-	if a.phase == "running" {
-		watching = append(watching, "failed")
-	}
-	for _, phase := range watching {
-		go watch(phase)
-	}
-	for one := range answers {
-		switch {
-		case one.err == nil && one.v.GetPhase() == "failed":
-			return nil, &vm.Refusal{
-				Code: vm.WrongPhase, Why: fmt.Sprintf("%s did not start: it was given up: %s", v.GetName(), one.v.GetReason()),
-				Try: "blixard vm explain " + v.GetName(),
-			}
-		case one.phase != a.phase:
-			continue // that it wasn't given up in time is no news
-		case one.err != nil && a.phase == removed && gone(one.err):
-			return v, nil
-		}
-		return one.v, one.err
-	}
-	panic("vm wait: the answers ended") // the channel is never closed
+	return c.await(ctx, &blixardv1.WaitVMRequest{Name: v.GetName(), Phase: a.phase, AfterRevision: v.GetRevision()}, a.timeout)
 }
 
 func gone(err error) bool {
