@@ -29,5 +29,8 @@
 // An error of the disk is final: the Commit that met it returns the error,
 // every later one too, and then the process ends (Options.Fatal), because what
 // the log holds can't be known any more. The VMs live on (P6) and the next
-// daemon reads what was promised.
+// daemon reads what was promised. Two cases have no error to return: writes that
+// wait longer than stallLimit for room, and a fault while Pebble begins a new
+// log, where it panics without the lock that its way out unlocks, and the Go
+// runtime ends the process with a trace. Both end it, and nothing waits for ever.
 package persistence

@@ -9,8 +9,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
@@ -35,7 +37,9 @@ func (f *switchedFault) MaybeError(op errorfs.Op) error {
 
 // TestDiskErrorIsToldFirstAndThenEndsTheProcess lets the disk fail under many
 // writers: each failing Commit returns the error, nothing un-synced is shown,
-// the process ends once, and what was acknowledged is found again.
+// the process ends once, and what was acknowledged is found again. The log has
+// room for all of it: a fault while Pebble begins a new log ends a process at
+// once (see TestDiskErrorAtAnyTimeEndsTheRealProcess).
 func TestDiskErrorIsToldFirstAndThenEndsTheProcess(t *testing.T) {
 	fs, fault := vfs.NewCrashableMem(), &switchedFault{err: syscall.ENOSPC}
 	ended := make(chan string, 10)
@@ -43,9 +47,11 @@ func TestDiskErrorIsToldFirstAndThenEndsTheProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const writers = 8
+	const writers, good = 8, 6
 	acked := make([]vm.Revision, writers)
-	var wg sync.WaitGroup
+	var wg, written sync.WaitGroup
+	written.Add(writers)
+	fail := make(chan struct{})
 	for n := range writers {
 		wg.Go(func() {
 			r := sampleRecord(n)
@@ -58,12 +64,16 @@ func TestDiskErrorIsToldFirstAndThenEndsTheProcess(t *testing.T) {
 					return
 				}
 				acked[n] = rev
-				if n == 0 && rev == 50 {
-					fault.on.Store(true)
+				if rev == good {
+					written.Done()
+					<-fail
 				}
 			}
 		})
 	}
+	written.Wait()
+	fault.on.Store(true)
+	close(fail)
 	wg.Wait()
 	select {
 	case m := <-ended:
@@ -121,4 +131,30 @@ func TestLatencyIsObservedOncePerCommit(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestWritesThatWaitTooLongEndTheStore: no error of the log comes to a writer
+// that waits for room, so the wait itself is bounded.
+func TestWritesThatWaitTooLongEndTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broke []string
+		l := &pebbleLog{log: func(Level, string) {}, broken: func(err error) error {
+			broke = append(broke, err.Error())
+			return err
+		}}
+		events := l.listener()
+		events.WriteStallEnd() // never begun
+		events.WriteStallBegin(pebble.WriteStallBeginInfo{Reason: "slow"})
+		time.Sleep(stallLimit - 1)
+		events.WriteStallEnd()
+		time.Sleep(2 * stallLimit)
+		if len(broke) > 0 {
+			t.Fatalf("a wait that ended in time: %q", broke)
+		}
+		events.WriteStallBegin(pebble.WriteStallBeginInfo{Reason: "memtable count limit reached"})
+		time.Sleep(2 * stallLimit)
+		if len(broke) != 1 || !strings.Contains(broke[0], "memtable count limit reached") {
+			t.Fatalf("a wait without an end: %q", broke)
+		}
+	})
 }

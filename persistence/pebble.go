@@ -33,7 +33,8 @@ type Options struct {
 	// Log takes what the store has to say. It may be called from any goroutine. Nil: nothing is said.
 	Log func(level Level, message string)
 	// Fatal ends the process, non-zero, because of an error of the disk. It must
-	// not return. Nil: one line on standard error and exit status 1.
+	// not return: where Pebble calls it, Pebble holds locks that nobody gives
+	// back, and a Commit or a Close would wait for ever. Nil: one line on standard error and exit status 1.
 	Fatal func(message string)
 	// Observe is told how long each successful Commit, Note and SetMeta took, sync included.
 	Observe func(took time.Duration)
@@ -95,7 +96,7 @@ type Pebble struct {
 func Open(dir string, o Options) (*Pebble, error) {
 	o.fill()
 	p := &Pebble{dir: dir, o: o}
-	p.said = &pebbleLog{log: o.Log, fatal: p.fatal, trouble: make(chan error, 1)}
+	p.said = &pebbleLog{log: o.Log, fatal: p.fatal, broken: p.breakDown, trouble: make(chan error, 1)}
 	lock, err := takeFolder(dir, o.FS)
 	if err != nil {
 		return nil, err

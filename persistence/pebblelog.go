@@ -3,15 +3,23 @@ package persistence
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
+// stallLimit is how long writes may wait for Pebble to make room. A slow disk
+// needs seconds; a flush that fails again and again, without any error of the
+// log itself, never ends, and Commit must not wait for ever.
+const stallLimit = 30 * time.Second
+
 // pebbleLog takes what Pebble says and weighs it.
 type pebbleLog struct {
 	log    func(Level, string)
-	fatal  func(string) // doesn't return
+	fatal  func(string)      // doesn't return
+	broken func(error) error // the store can't go on, and its writers hear why
 	opened atomic.Bool
+	stall  atomic.Pointer[time.Timer] // while writes wait
 	// trouble takes the first fault of the disk that is met while the store is
 	// being opened: there is a caller to tell then, and no need to end the process.
 	trouble chan error
@@ -64,6 +72,24 @@ func (l *pebbleLog) listener() *pebble.EventListener {
 		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.log(Error, "damaged: "+i.String()) },
 		DiskSlow:        func(i pebble.DiskSlowInfo) { l.log(Warn, "the disk is slow: "+i.String()) },
 		LowDiskSpace:    func(i pebble.LowDiskSpaceInfo) { l.log(Warn, "the disk is nearly full: "+i.String()) },
-		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { l.log(Warn, "writes wait: "+i.String()) },
+		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { l.stalled(i.Reason) },
+		WriteStallEnd:   l.goesOn,
+	}
+}
+
+// stalled ends the store where the writes don't go on in time.
+func (l *pebbleLog) stalled(why string) {
+	l.log(Warn, "writes wait: "+why)
+	late := time.AfterFunc(stallLimit, func() {
+		_ = l.broken(fmt.Errorf("writes have waited for %v: %s", stallLimit, why)) // who waits ends with the process
+	})
+	if before := l.stall.Swap(late); before != nil {
+		before.Stop()
+	}
+}
+
+func (l *pebbleLog) goesOn() {
+	if late := l.stall.Swap(nil); late != nil {
+		late.Stop()
 	}
 }
