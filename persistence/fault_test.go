@@ -1,9 +1,15 @@
 package persistence
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -108,6 +114,85 @@ func TestDiskErrorIsToldFirstAndThenEndsTheProcess(t *testing.T) {
 	}
 	if len(ended) > 0 {
 		t.Errorf("ended more than once: %q", <-ended)
+	}
+}
+
+// writeUntilFull lets many writers commit, tells of each turn that was
+// acknowledged, and lets the disk be full after so many; it returns when no
+// writer goes on.
+func writeUntilFull(p *Pebble, full *switchedFault, turns int64) {
+	full.on.Store(turns == 0)
+	var (
+		written atomic.Int64
+		wg      sync.WaitGroup
+	)
+	for n := range 8 {
+		wg.Go(func() {
+			r := sampleRecord(n)
+			for r.State.Revision = 1; turns > 0; r.State.Revision++ {
+				if _, err := p.Commit(Turn{Record: r, Whole: r.State.Revision == 1, Entry: sampleEntry(r)}); err != nil {
+					return
+				}
+				fmt.Printf("acked %d %d\n", n, r.State.Revision)
+				if written.Add(1) == turns {
+					full.on.Store(true)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestDiskErrorAtAnyTimeEndsTheRealProcess lets the disk be full before, while
+// and after Pebble begins a new log, which it does at about the 180th turn: the
+// process always ends, never in peace, and what it acknowledged is found again.
+func TestDiskErrorAtAnyTimeEndsTheRealProcess(t *testing.T) {
+	for turns := 150; turns <= 210; turns += 10 {
+		dir := filepath.Join(t.TempDir(), "store")
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), childDir+"="+dir, childFault+"="+strconv.Itoa(turns))
+		if _, err := cmd.StdinPipe(); err != nil { // held open: the child may not end by it
+			t.Fatal(err)
+		}
+		var out, words bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &words
+		err := cmd.Run()
+		if ctx.Err() != nil {
+			t.Fatalf("full after %d turns: the process hangs", turns)
+		}
+		if err == nil || words.Len() == 0 {
+			t.Fatalf("full after %d turns: the process ended with %v and said %q", turns, err, words.String())
+		}
+		wantAcked(t, dir, out.String())
+	}
+}
+
+// wantAcked fails the test where the store lacks a turn that the lines acknowledge.
+func wantAcked(t *testing.T, dir, lines string) {
+	t.Helper()
+	p, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	records, _, err := p.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[vm.ID]vm.Revision{}
+	for _, r := range records {
+		found[r.ID] = r.State.Revision
+	}
+	for line := range strings.Lines(lines) {
+		var (
+			n   int
+			rev vm.Revision
+		)
+		if _, err := fmt.Sscanf(line, "acked %d %d", &n, &rev); err == nil && found[sampleID(n)] < rev {
+			t.Errorf("vm %d: revision %d was acknowledged, %d is found", n, rev, found[sampleID(n)])
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 )
 
 // childDir makes this test binary a second daemon on the folder it names;
-// childFault lets the child's disk be full once it is open.
+// childFault lets the child's disk be full once that many turns are written.
 const (
 	childDir   = "PERSISTENCE_CHILD_DIR"
 	childFault = "PERSISTENCE_CHILD_FAULT"
@@ -41,8 +42,8 @@ func child(dir string) {
 		os.Exit(3)
 	}
 	fmt.Println("open")
-	if os.Getenv(childFault) != "" {
-		full.on.Store(true)
+	if turns, err := strconv.Atoi(os.Getenv(childFault)); err == nil {
+		writeUntilFull(p, full, int64(turns))
 		_, err := p.Note(vm.Entry{Kind: "K"})
 		fmt.Println("note:", err)
 	}
@@ -130,7 +131,7 @@ func readLine(t *testing.T, r *bufio.Reader) string {
 
 func TestDiskErrorEndsTheRealProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	cmd, out := startChild(t, dir, childFault+"=1")
+	cmd, out := startChild(t, dir, childFault+"=0")
 	for _, want := range []string{"open", "note:", "the daemon ends; the VMs live on"} {
 		if line := readLine(t, out); !strings.Contains(line, want) {
 			t.Fatalf("the child says %q, not %q", line, want)
@@ -200,6 +201,7 @@ func TestDiskFullAnywhereInOpenIsARefusal(t *testing.T) {
 			})
 			s, err := Open(memDir, Options{FS: errorfs.Wrap(fs, full), Fatal: func(string) {}})
 			if err == nil {
+				left.Store(1 << 30) // or a background job of Pebble's meets the full disk and keeps Close waiting
 				_ = s.Close()
 				break
 			}
