@@ -18,7 +18,7 @@
 //
 // The kinds:
 //
-//	panic          the kernel panics, and resets by panic=-1
+//	panic          the kernel panics, and resets by panic=-1; not before all modules are loaded, so that pvpanic tells
 //	exit           PID 1 exits, which panics the kernel too
 //	poweroff       an orderly power-off
 //	halt           the kernel halts; the VMM lives on

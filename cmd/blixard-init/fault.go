@@ -17,13 +17,16 @@ import (
 type faults struct {
 	list     []fault
 	console  *console
+	drivers  chan struct{} // closed when all modules are loaded
 	hung     atomic.Bool // neither the agent nor the console may go on
 	dead     atomic.Bool
 	lying    atomic.Bool
 	stubborn atomic.Bool
 }
 
-func newFaults(list []fault, c *console) *faults { return &faults{list: list, console: c} }
+func newFaults(list []fault, c *console) *faults {
+	return &faults{list: list, console: c, drivers: make(chan struct{})}
+}
 
 // early is the fault that comes before the agent.
 const early = "crash-loop"
@@ -56,6 +59,9 @@ func (f *faults) start(port *port) {
 
 // commit carries a fault out. Doing one twice changes nothing.
 func (f *faults) commit(kind string, port *port) {
+	if kind == "panic" {
+		<-f.drivers // pvpanic, which tells the host of a panic, is one of them
+	}
 	if kind != "silent" {
 		f.console.say("fault " + kind)
 	}

@@ -49,6 +49,7 @@ func boot() {
 	faults.start(port)
 	a.waitAnswered(restWait)
 	c.report(m.load("rest"))
+	close(faults.drivers)
 	beat(c, words.beat)
 }
 
