@@ -20,8 +20,9 @@ import (
 	"github.com/blixard/blixard/host/image"
 )
 
-// bootTime bounds one boot on a machine that is busy with other tests.
-const bootTime = 60 * time.Second
+// bootTime bounds one boot on a machine that is busy with other tests: two
+// seconds of a core, which may be long in coming.
+const bootTime = 2 * time.Minute
 
 // scratch holds the image of this run.
 var scratch string
@@ -84,6 +85,7 @@ func hostKHz(t *testing.T) string {
 type guest struct {
 	t      *testing.T
 	dir    string
+	pid    int
 	agent  net.Conn
 	lines  *bufio.Reader
 	events chan event
@@ -131,7 +133,8 @@ func start(t *testing.T, memory, words string, more ...string) *guest {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); g.story() })
+	g.pid = cmd.Process.Pid
+	t.Cleanup(func() { g.story(); _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	control := accept(t, qmp)
 	go g.follow(control)
 	if _, err := io.WriteString(control, `{"execute":"qmp_capabilities"}`+"\n"); err != nil {
@@ -258,10 +261,20 @@ func (g *guest) console() string {
 	return strings.ReplaceAll(string(b), "\r\n", "\n") // the terminal's line ends
 }
 
-// story shows the console of a failed test, made harmless and bounded.
+// story shows the console of a failed test, made harmless and bounded, and the
+// time that QEMU ran: it tells a guest that hangs from one that had no CPU.
 func (g *guest) story() {
-	if g.t.Failed() {
-		text := g.console()
-		g.t.Logf("console, last of %d bytes: %q", len(text), text[max(0, len(text)-2000):])
+	if !g.t.Failed() {
+		return
 	}
+	text := g.console()
+	g.t.Logf("console, last of %d bytes: %q", len(text), text[max(0, len(text)-2000):])
+	var ran []byte
+	all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", g.pid)) // the pattern is right
+	for _, path := range all {
+		if b, err := os.ReadFile(path); err == nil {
+			ran = append(ran, b...)
+		}
+	}
+	g.t.Logf("QEMU's threads ran and waited for a CPU, in ns: %q", ran)
 }
