@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -15,9 +14,6 @@ import (
 	"github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/messages/blixardv1/blixardv1connect"
 )
-
-// again is how long a follower waits before it looks for a daemon that went away.
-const again = 500 * time.Millisecond
 
 func eventsCommand(c *cli) *cobra.Command {
 	req := &blixardv1.WatchEventsRequest{}
@@ -49,51 +45,44 @@ is left out and none comes twice. -o json writes one object a line.`,
 	return outputs(cmd, "text", "json")
 }
 
-// watch follows the journal. Once it knows where it stands, a daemon that goes
-// away is waited for, and the stream resumed after the last event seen.
+// watch follows the journal. A daemon that goes away is waited for, and the
+// stream resumed after the last event seen.
 func (c *cli) watch(cmd *cobra.Command, req *blixardv1.WatchEventsRequest) error {
 	ctx, node := cmd.Context(), c.node()
-	if !req.GetFollow() && req.After == nil && req.GetSince() == nil {
-		req.After = proto.Uint64(0)
-	}
-	if req.GetFollow() && req.After == nil && req.GetSince() == nil {
-		s, err := ask(ctx, c, node.NodeStatus, &blixardv1.NodeStatusRequest{})
-		if err != nil {
-			return err
+	if !req.GetFollow() {
+		if req.After == nil && req.GetSince() == nil {
+			req.After = proto.Uint64(0)
 		}
+		_, err := c.copyEvents(ctx, cmd, node, req)
+		return err
+	}
+	s, err := ask(ctx, c, node.NodeStatus, &blixardv1.NodeStatusRequest{}) // no daemon at all is an error, not waited for
+	if err != nil {
+		return err
+	}
+	if req.After == nil && req.GetSince() == nil {
 		req.After = proto.Uint64(s.GetLastEvent())
 	}
-	for {
-		err := c.copyEvents(ctx, cmd, node, req)
-		if err == nil || !req.GetFollow() || req.After == nil || !errors.Is(err, errUnreachable) {
-			return err
-		}
-		stop := c.waiting("the daemon is away, waiting for it")
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(again):
-		}
-		stop()
-	}
+	return c.following(ctx, func() (bool, error) { return c.copyEvents(ctx, cmd, node, req) })
 }
 
+// copyEvents shows one stream and keeps in req where the next one goes on.
 func (c *cli) copyEvents(
 	ctx context.Context, cmd *cobra.Command, node blixardv1connect.NodeClient, req *blixardv1.WatchEventsRequest,
-) error {
+) (came bool, err error) {
 	stream, err := node.WatchEvents(ctx, connect.NewRequest(req))
 	if err != nil {
-		return lost(err)
+		return false, lost(err)
 	}
 	defer stream.Close()
 	for stream.Receive() {
 		e := stream.Msg()
 		if err := c.printEvent(cmd, e); err != nil {
-			return err
+			return true, err
 		}
-		req.After, req.Since = proto.Uint64(e.GetSequence()), nil
+		came, req.After, req.Since = true, proto.Uint64(e.GetSequence()), nil
 	}
-	return lost(stream.Err())
+	return came, lost(stream.Err())
 }
 
 func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event) error {
@@ -110,8 +99,8 @@ func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event) error {
 			more = append(more, one)
 		}
 	}
-	if e.GetBy() != "" {
-		more = append(more, "by "+e.GetBy())
+	if by := e.GetBy(); by != "" && !strings.HasSuffix(e.GetWhy(), " by "+by) {
+		more = append(more, "by "+by)
 	}
 	line := fmt.Sprintf("%s %6d %s %s%s: %s", e.GetAt().AsTime().Local().Format("15:04:05.000"), e.GetSequence(),
 		or(e.GetVm(), "node"), e.GetKind(), move, strings.Join(more, ", "))

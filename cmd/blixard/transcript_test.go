@@ -13,11 +13,15 @@ import (
 
 var update = flag.Bool("update", false, "write the transcripts anew; then read the diff")
 
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
 // TestTranscripts plays testdata/transcripts/*.txt: lines that begin with "$ "
 // are commands, what follows is what they say. "! " is standard error, and
 // "[n]" an exit code that isn't 0.
 func TestTranscripts(t *testing.T) {
-	time.Local = time.UTC
 	t.Setenv("BLIXARD_SOCKET", startNode(t))
 	files, err := filepath.Glob("testdata/transcripts/*.txt")
 	if err != nil || len(files) == 0 {

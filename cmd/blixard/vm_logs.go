@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/messages/blixardv1/blixardv1connect"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -17,7 +20,7 @@ func logsCommand(c *cli) *cobra.Command {
 		Use: "logs NAME", Short: "Show the serial console of a VM",
 		Long: `Show what a guest wrote on its serial console. Each incarnation has its own log;
 without a flag it is the last one's. With -f the log is followed, into the next
-incarnations too. Control bytes are made visible, unless --raw asks for them.`,
+incarnations and across restarts of the daemon. Control bytes are made visible, unless --raw asks for them.`,
 		Example: "  blixard vm logs web\n  blixard vm logs -f web\n  blixard vm logs --previous web\n  blixard vm logs --incarnation 3 --raw web > boot.log",
 		Args:    between(1, 1), ValidArgsFunction: c.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -25,12 +28,7 @@ incarnations too. Control bytes are made visible, unless --raw asks for them.`,
 				return misuse(cmd, "--previous and --incarnation exclude each other")
 			}
 			req.Name = args[0]
-			stream, err := c.node().Logs(cmd.Context(), connect.NewRequest(req))
-			if err != nil {
-				return lost(err)
-			}
-			defer stream.Close()
-			return c.copyLogs(stream, raw)
+			return c.logs(cmd.Context(), req, raw)
 		},
 	}
 	f := cmd.Flags()
@@ -42,25 +40,64 @@ incarnations too. Control bytes are made visible, unless --raw asks for them.`,
 	return cmd
 }
 
-func (c *cli) copyLogs(stream *connect.ServerStreamForClient[blixardv1.LogsChunk], raw bool) error {
-	out := c.guestWriter(raw)
-	incarnation := uint64(0)
+// logs shows a console. A follower that loses its daemon goes on in the
+// incarnation where it was, after the bytes that were shown of it.
+func (c *cli) logs(ctx context.Context, req *blixardv1.LogsRequest, raw bool) error {
+	l := &logCopy{c: c, raw: raw, out: c.guestWriter(raw), node: c.node(), req: req}
+	var err error
+	if !req.GetFollow() {
+		_, err = l.copy(ctx)
+	} else if _, err = ask(ctx, c, l.node.GetVM, &blixardv1.GetVMRequest{Name: req.GetName()}); err == nil {
+		err = c.following(ctx, func() (bool, error) { return l.copy(ctx) })
+	}
+	return errors.Join(l.out.Flush(), err)
+}
+
+// logCopy is where a console's reader stands.
+type logCopy struct {
+	c     *cli
+	raw   bool
+	out   guestText
+	node  blixardv1connect.NodeClient
+	req   *blixardv1.LogsRequest
+	shown int64 // bytes of the incarnation req.Incarnation
+}
+
+func (l *logCopy) copy(ctx context.Context) (came bool, err error) {
+	stream, err := l.node.Logs(ctx, connect.NewRequest(l.req))
+	if err != nil {
+		return false, lost(err)
+	}
+	defer stream.Close()
+	first, skip := true, l.shown
 	for stream.Receive() {
-		chunk := stream.Msg()
-		if n := chunk.GetIncarnation(); n != incarnation && incarnation != 0 && c.outIs && !raw {
-			if err := c.printf("\n--- incarnation %d ---\n", n); err != nil {
-				return err
+		n, data := stream.Msg().GetIncarnation(), stream.Msg().GetData()
+		if n != l.req.GetIncarnation() {
+			if err := l.head(n, first && l.shown == 0); err != nil {
+				return came, err
 			}
+			l.shown, skip = 0, 0
 		}
-		incarnation = chunk.GetIncarnation()
-		if _, err := out.Write(chunk.GetData()); err != nil {
-			return err
+		old := min(skip, int64(len(data)))
+		skip -= old
+		l.shown += int64(len(data)) - old
+		first, came = false, true
+		if _, err := l.out.Write(data[old:]); err != nil {
+			return came, err
+		}
+		if l.req.GetFollow() {
+			l.req.Incarnation, l.req.Previous = n, false
 		}
 	}
-	if err := out.Flush(); err != nil {
-		return err
+	return came, lost(stream.Err())
+}
+
+// head tells a person where the next incarnation's console begins.
+func (l *logCopy) head(n uint64, first bool) error {
+	if first || !l.req.GetFollow() || !l.c.outIs || l.raw {
+		return nil
 	}
-	return lost(stream.Err())
+	return l.c.printf("\n--- incarnation %d ---\n", n)
 }
 
 // guestText is where a guest's bytes go.

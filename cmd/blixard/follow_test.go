@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/messages/blixardv1/blixardv1connect"
+	"github.com/blixard/blixard/vm"
+)
+
+// leavingNode ends each of its first streams in another way, as a daemon does
+// that is stopped, killed, or dies in the middle of a message.
+type leavingNode struct {
+	fakeNode
+	mu      sync.Mutex
+	streams int
+	asked   []string
+}
+
+func (n *leavingNode) next(asked string, args ...any) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.streams++
+	n.asked = append(n.asked, fmt.Sprintf(asked, args...))
+	return n.streams
+}
+
+var errEnd = connect.NewError(connect.CodeFailedPrecondition, errors.New("the story is over"))
+
+func (n *leavingNode) WatchEvents(_ context.Context, r *connect.Request[blixardv1.WatchEventsRequest], s *connect.ServerStream[blixardv1.Event]) error {
+	nth := n.next("after %d", r.Msg.GetAfter())
+	if nth <= 4 {
+		if err := s.Send(&blixardv1.Event{Sequence: r.Msg.GetAfter() + 1, At: ago(0), Kind: "Tick"}); err != nil {
+			return err
+		}
+	}
+	return depart(nth)
+}
+
+func (n *leavingNode) Logs(_ context.Context, r *connect.Request[blixardv1.LogsRequest], s *connect.ServerStream[blixardv1.LogsChunk]) error {
+	nth := n.next("incarnation %d", r.Msg.GetIncarnation())
+	for _, part := range []string{"one", "two", "three", "four", "five"}[:min(nth+1, 5)] {
+		if err := s.Send(&blixardv1.LogsChunk{Data: []byte(part + "\n"), Incarnation: 7}); err != nil {
+			return err
+		}
+	}
+	return depart(nth)
+}
+
+func depart(nth int) error {
+	switch nth {
+	case 1:
+		return refuse(vm.Unavailable, "again when it is back", "the daemon is stopping; its VMs are left alone")
+	case 2:
+		panic(http.ErrAbortHandler) // the connection is cut, as a kill cuts it
+	case 3:
+		return connect.NewError(connect.CodeUnavailable, io.ErrUnexpectedEOF)
+	}
+	return errEnd
+}
+
+func serveLeaving(t *testing.T) *leavingNode {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, mux := &leavingNode{}, http.NewServeMux()
+	mux.Handle(blixardv1connect.NewNodeHandler(n))
+	s := &http.Server{Handler: mux}
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close() })
+	t.Setenv("BLIXARD_SOCKET", l.Addr().String())
+	return n
+}
+
+func TestFollowersOutliveTheDaemon(t *testing.T) {
+	t.Run("events", func(t *testing.T) {
+		n := serveLeaving(t)
+		code, out, errs := runOnce([]string{"events", "-f"}, "", false)
+		if want := []string{"after 3", "after 4", "after 5", "after 6"}; fmt.Sprint(n.asked) != fmt.Sprint(want) {
+			t.Errorf("it asked for %v, want %v", n.asked, want)
+		}
+		if code != exitFailed || strings.Count(out, "Tick") != 4 || strings.Count(errs, "went away") != 3 || !strings.Contains(errs, "the story is over") {
+			t.Errorf("code %d\n%s\n%s", code, out, errs)
+		}
+	})
+	t.Run("logs", func(t *testing.T) {
+		n := serveLeaving(t)
+		code, out, errs := runOnce([]string{"vm", "logs", "-f", "web"}, "", false)
+		if want := []string{"incarnation 0", "incarnation 7", "incarnation 7", "incarnation 7"}; fmt.Sprint(n.asked) != fmt.Sprint(want) {
+			t.Errorf("it asked for %v, want %v", n.asked, want)
+		}
+		if code != exitFailed || out != "one\ntwo\nthree\nfour\nfive\n" || strings.Count(errs, "went away") != 3 {
+			t.Errorf("code %d\n%q\n%s", code, out, errs)
+		}
+	})
+}
+
+// Half a message is what a killed daemon leaves behind.
+func TestHalfAMessageIsALostDaemon(t *testing.T) {
+	half := connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("protocol error: incomplete envelope: %w", io.ErrUnexpectedEOF))
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, one := range []struct {
+		name string
+		ctx  context.Context
+		err  error
+		want bool
+	}{
+		{"half a message", t.Context(), half, true},
+		{"half a message, but we are leaving", over, half, false},
+		{"refused", t.Context(), refuse(vm.NotFound, "", "there is no VM"), false},
+		{"another unavailability", t.Context(), refuse(vm.Unavailable, "", "the store can't write"), false},
+		{"our own trouble", t.Context(), io.ErrShortWrite, false},
+		{"the end", t.Context(), nil, false},
+	} {
+		if got := broken(one.ctx, one.err); got != one.want {
+			t.Errorf("%s: broken is %v, want %v", one.name, got, one.want)
+		}
+	}
+}
