@@ -57,6 +57,12 @@ func (r *runActor) exec(m exec) {
 			return
 		}
 		result, err := conn.Exec(m.ctx, m.argv) //nolint:contextcheck // the request's, which came by message
+		if err != nil {
+			err = &vm.Refusal{
+				Code: vm.Unavailable, Why: fmt.Sprintf("%.80q did not run in %s: %v", m.argv[0], r.ref.Name, err),
+				Try: "a program that the guest has; for the built-in guest see blixard vm exec --help",
+			}
+		}
 		m.reply <- execAnswer{result, err}
 	}()
 }

@@ -114,7 +114,7 @@ func (f *fleet) create(c actor.Context, m create) {
 		},
 	}
 	_, err := f.env.store.Commit(persistence.Turn{Record: rec, Whole: true, Entry: &vm.Entry{
-		At: now, VM: rec.ID, Name: name, Kind: "Created", To: vm.Stopped, Revision: 1, Why: rec.State.Reason, By: m.By.String(),
+		At: now, VM: rec.ID, Name: name, Kind: "Created", To: vm.Stopped, Revision: 1, Why: "created", By: m.By.String(),
 	}})
 	if err != nil {
 		m.reply <- messages.Answer{Refusal: &vm.Refusal{

@@ -51,7 +51,7 @@ func (r *runActor) startProbes() {
 func (r *runActor) newProbe(c vm.Check) policies.Probe {
 	p := policies.NewProbe(c, r.env.ports.Clock.Now())
 	if r.ready {
-		p.Health, p.Why = max(r.rec.State.Health, vm.Healthy), r.rec.State.HealthWhy
+		p.Health, p.Why = max(r.rec.State.Health, vm.Healthy), "as before the daemon's restart"
 	}
 	return p
 }

@@ -33,7 +33,9 @@ func (r *runActor) ended(exit *vm.Exit) {
 
 // notice hears what the VMM tells of its guest.
 func (r *runActor) notice(n host.Notice) {
-	r.evidence.Detail = n.Detail
+	if n.Kind != host.NoticeLost { // that is only the socket's end, and says nothing of the guest
+		r.evidence.Detail = n.Detail
+	}
 	switch n.Kind {
 	case host.NoticePowerOff:
 		r.evidence.PoweredOff = true

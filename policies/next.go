@@ -34,7 +34,7 @@ func Next(rec vm.Record, t Turn) Outcome {
 	carry(&out, t)
 	if a.verb == verbJudge {
 		judged(&out, t)
-	} else if t.Failure != nil && !told(rec.State) {
+	} else if (t.Failure != nil || t.Event == vm.KillConfirmed && !rec.State.LaunchedAt.IsZero()) && !told(rec.State) {
 		f := failureOf(rec.State, t)
 		out.Record.State.LastExit = &vm.Crash{Number: rec.State.Crashes, Failure: f, Uptime: uptime(rec.State, t.At)}
 	}
@@ -164,8 +164,14 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 		Cause:    vm.CauseStartTransient,
 		Evidence: fmt.Sprintf("still %s after %s", s.Phase, t.At.Sub(s.PhaseSince).Round(time.Millisecond)),
 	}
-	if t.Failure != nil {
+	switch {
+	case t.Failure != nil:
 		f = *t.Failure
+	case t.Event == vm.KillConfirmed: // faster than the notice of the exit
+		f.Cause, f.Evidence = killedBy(s)
+	}
+	if s.Phase == vm.Stopping && f.Cause == vm.CauseGuestPoweroff {
+		f.Evidence = "the guest powered off, as it was asked to"
 	}
 	if s.Phase == vm.Killing && f.Cause == vm.CauseVMMCrash {
 		f.Cause, f.Evidence = killedBy(s)
@@ -245,6 +251,8 @@ func finish(out *Outcome, before vm.Record, t Turn) {
 	}
 	if t.Why != "" {
 		out.Entry.Why = t.Why
+	} else if word, ok := askWords[t.Event]; ok {
+		out.Entry.Why = word // By says who
 	}
 	if c := out.Crash; c != nil {
 		out.Entry.Cause, out.Entry.Decision, out.Entry.Delay = c.Failure.Cause, c.Decision.Do, c.Decision.After

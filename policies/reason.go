@@ -17,8 +17,6 @@ func reason(before, after vm.State, t Turn) string {
 		return before.Reason
 	}
 	switch t.Event {
-	case vm.VMMGone, vm.GuestSick:
-		return t.Failure.Error()
 	case vm.GuestAnswered:
 		return "the guest answered"
 	case vm.Prepared, vm.Launched, vm.FoundNone:

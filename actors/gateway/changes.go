@@ -105,6 +105,9 @@ func (d *Door) apply(ctx context.Context, m *blixardv1.ApplyRequest) (*blixardv1
 func (d *Door) change(ctx context.Context, rec vm.Record, s vm.Spec, m *blixardv1.ApplyRequest) (*blixardv1.ApplyResponse, error) {
 	out := &blixardv1.ApplyResponse{Action: unchanged, Changes: differences(messages.SpecToProto(rec.Spec), messages.SpecToProto(s))}
 	by, err := callerOf(ctx), error(nil)
+	if err := s.Follows(rec.Spec); err != nil {
+		return nil, err
+	}
 	if len(out.Changes) > 0 {
 		out.Action = changed
 	}

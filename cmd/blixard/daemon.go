@@ -61,7 +61,7 @@ type daemonOptions struct {
 // runDaemon is one life of the node. What it holds is let go in reverse order;
 // no guest is part of that (P6).
 func runDaemon(ctx context.Context, o daemonOptions) error {
-	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer release()
 	if err := o.fill(); err != nil {
 		return err

@@ -51,7 +51,7 @@ func (d *daemon) checkAccel() gateway.Finding {
 func (d *daemon) checkImage() gateway.Finding {
 	i, err := image.Resolve(filepath.Join(d.state, "images", "builtin"))
 	if err != nil {
-		return gateway.Finding{Check: "builtin-image", State: "warn", Why: err.Error(), Try: "blixard image build --help"}
+		return gateway.Finding{Check: "builtin-image", State: "warn", Why: err.Error(), Try: "blixard image build --kernel-root DIR, where DIR has boot/ and lib/modules of a kernel package"}
 	}
 	return ok("builtin-image", "kernel "+i.Release)
 }

@@ -221,7 +221,9 @@ func (a *agentConn) ask(r request, limit int, to any) error {
 		return fmt.Errorf("%w: %q to %s", errNoise, clip(string(line)), r.Execute)
 	}
 	a.dry = true
-	if e := answer.Error; e != nil {
+	if e := answer.Error; e != nil && r.Execute == "guest-exec" {
+		return fmt.Errorf("%w to run it: %q", errRefused, clip(e.Desc))
+	} else if e != nil {
 		return fmt.Errorf("%w %s: %q: %q", errRefused, r.Execute, clip(e.Class), clip(e.Desc))
 	}
 	if err := json.Unmarshal(answer.Return, to); err != nil {

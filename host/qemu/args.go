@@ -91,7 +91,10 @@ func (l *Launch) machine() []string {
 	case direct:
 		// rtc=off with acpi=on costs 1.3 s of boot; without these vendor and arat
 		// flags an idle Linux ticks at full rate for ever (5 % of a core).
-		machine, cpu = "microvm,acpi=on,pit=off,pic=off,rtc=on,x-option-roms="+onOff(!l.PVHKern), "qemu64,vendor=GenuineIntel,+arat"
+		machine, cpu = "microvm,acpi=on,rtc=on,x-option-roms="+onOff(!l.PVHKern), "qemu64,vendor=GenuineIntel,+arat"
+		if l.Spec.Boot.Image != "" { // our own image needs neither; a person's kernel may calibrate by them
+			machine += ",pit=off,pic=off"
+		}
 	case firmware:
 		// A foreign system may be built for newer CPUs than qemu64.
 		machine, cpu, cache = "q35,smm=off,vmport=off", "max,vendor=GenuineIntel", 64
@@ -131,7 +134,7 @@ func (l *Launch) kernel() []string {
 	case b.Disk != "":
 		return nil
 	case b.Kernel != "":
-		return kernelArgs(Image{Kernel: b.Kernel, Initrd: b.Initrd, Cmdline: b.Cmdline})
+		return kernelArgs(Image{Kernel: b.Kernel, Initrd: b.Initrd, Cmdline: l.ownCmdline()})
 	}
 	image := l.Image
 	image.Cmdline = l.cmdline()
@@ -147,6 +150,16 @@ func kernelArgs(i Image) []string {
 		out = append(out, "-append", i.Cmdline)
 	}
 	return out
+}
+
+// ownCmdline is a person's command line, with the host's TSC frequency where it
+// has none: under TCG a kernel that calibrates by itself may hang in it.
+func (l *Launch) ownCmdline() string {
+	line := l.Spec.Boot.Cmdline
+	if line == "" || l.Accel != AccelTCG || l.TSCKHz == 0 || strings.Contains(line, "tsc_early_khz=") {
+		return line
+	}
+	return line + " tsc_early_khz=" + strconv.Itoa(l.TSCKHz)
 }
 
 // cmdline is the command line of an image: its own words, what depends on this

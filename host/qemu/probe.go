@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/blixard/blixard/vm"
@@ -104,7 +106,12 @@ func bootProbe(ctx context.Context, binary, accel string, patience time.Duration
 		return fmt.Errorf("make a file: %v", err)
 	}
 	defer complaint.Close()
+	// The probe guest is no VM: it ends with us, however we end. The kernel tells
+	// the child of the end of the thread that started it, so that one is kept.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	qemu := exec.Command(binary, probeArgs(kernel, accel)...) // without ctx: reap kills it, also when it hangs
+	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	qemu.Stdout, qemu.Stderr = into, complaint
 	err = qemu.Start()
 	_ = into.Close() // the child has its own
@@ -125,6 +132,7 @@ func probeArgs(kernel, accel string) []string {
 	return []string{
 		"-M", "microvm,acpi=off,pit=off,pic=off,rtc=off,x-option-roms=off", "-accel", accel + cache, "-cpu", cpu, "-m", "8M",
 		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-kernel", kernel,
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/blixard/blixard/host"
@@ -63,6 +64,9 @@ func run(binary string, args ...string) (string, error) {
 	defer cancel()
 	command := exec.CommandContext(ctx, binary, args...)
 	command.WaitDelay = time.Second
+	// A wrapper script may have children: they go with it.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	out, err := command.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %v", binary, strings.Join(args, " "), err)
