@@ -17,7 +17,7 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second // on a busy machine
 
 // ear collects what a follower is told.
 type ear struct {
