@@ -18,7 +18,7 @@ type faults struct {
 	list     []fault
 	console  *console
 	drivers  chan struct{} // closed when all modules are loaded
-	hung     atomic.Bool // neither the agent nor the console may go on
+	hung     atomic.Bool   // neither the agent nor the console may go on
 	dead     atomic.Bool
 	lying    atomic.Bool
 	stubborn atomic.Bool
