@@ -233,11 +233,13 @@ func TestWritesThatWaitTooLongEndTheStore(t *testing.T) {
 		time.Sleep(stallLimit - 1)
 		events.WriteStallEnd()
 		time.Sleep(2 * stallLimit)
+		synctest.Wait()
 		if len(broke) > 0 {
 			t.Fatalf("a wait that ended in time: %q", broke)
 		}
 		events.WriteStallBegin(pebble.WriteStallBeginInfo{Reason: "memtable count limit reached"})
 		time.Sleep(2 * stallLimit)
+		synctest.Wait()
 		if len(broke) != 1 || !strings.Contains(broke[0], "memtable count limit reached") {
 			t.Fatalf("a wait without an end: %q", broke)
 		}
