@@ -29,7 +29,11 @@ func VMToProto(r vm.Record) *blixardv1.VM {
 		Probes: probes(r),
 	}
 	if p := s.Process; p != nil {
-		out.Pid, out.Launcher, out.Unit, out.StartedAt = int32(p.PID), p.Launcher, Text(p.Unit), Stamp(s.LaunchedAt)
+		out.Launcher, out.Unit, out.StartedAt = p.Launcher, Text(p.Unit), Stamp(s.LaunchedAt)
+		if s.Phase&(vm.Live|vm.Killing|vm.Adopting) != 0 { // elsewhere the record still names one that is gone
+			pid := int32(p.PID)
+			out.Pid = &pid
+		}
 	}
 	if s.Phase == vm.Backoff {
 		out.Restarts.NextRetryAt = out.GetDeadline()

@@ -68,7 +68,7 @@ func fakeVM(name string) *blixardv1.VM {
 	spec := vm.Spec{Name: vm.Name(name)}.Filled()
 	v := &blixardv1.VM{
 		Name: name, Uid: "00000000000000aa", Intent: "running", Phase: "running", Health: "healthy", Reason: "the guest answered",
-		Incarnation: 3, Revision: 17, Pid: 4711, Launcher: "process", Unit: "blixard-" + name + "-3",
+		Incarnation: 3, Revision: 17, Pid: proto.Int32(4711), Launcher: "process", Unit: "blixard-" + name + "-3",
 		StartedAt: ago(192 * time.Second), PhaseSince: ago(190 * time.Second), CreatedAt: ago(50 * time.Hour),
 		HealthWhy: "guest-agent: answers", Spec: messages.SpecToProto(spec),
 		Restarts:    &blixardv1.Restarts{Count: 2, InWindow: 1, Budget: 5, Window: durationpb.New(10 * time.Minute), Remaining: 4},
@@ -81,11 +81,11 @@ func fakeVM(name string) *blixardv1.VM {
 	}
 	switch name {
 	case "db":
-		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "backoff", "unknown", "waits for its next try", 0, nil
+		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "backoff", "unknown", "waits for its next try", nil, nil
 		v.Deadline = timestamppb.New(noon.Add(4 * time.Second))
 		v.Restarts.NextRetryAt, v.Restarts.Delay = v.GetDeadline(), durationpb.New(8*time.Second)
 	case "bad":
-		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "failed", "unknown", "gave up: 6 failures in 10m0s, 5 are allowed", 0, nil
+		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "failed", "unknown", "gave up: 6 failures in 10m0s, 5 are allowed", nil, nil
 	case "evil":
 		v.LastExit.Evidence = "panic\x1b]0;owned\x07\n\u202eline two\u009b2J"
 		v.Reason = "\x1b[31mred"
@@ -188,8 +188,9 @@ func (fakeNode) ListVMs(context.Context, *connect.Request[blixardv1.ListVMsReque
 
 func (fakeNode) Apply(_ context.Context, r *connect.Request[blixardv1.ApplyRequest]) (*connect.Response[blixardv1.ApplyResponse], error) {
 	res := &blixardv1.ApplyResponse{Action: "created"}
-	if _, err := named(r.Msg.GetSpec().GetName()); err == nil {
-		res.Action, res.Changes = "changed", []string{"memoryBytes: 134217728 -> 268435456"}
+	if is, err := named(r.Msg.GetSpec().GetName()); err == nil {
+		res.Vm = is.Msg
+		res.Action, res.Changes = "changed", []string{"memory: 128MiB -> 256MiB"}
 	}
 	return connect.NewResponse(res), nil
 }

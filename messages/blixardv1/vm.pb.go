@@ -34,7 +34,7 @@ type VM struct {
 	Health        string                 `protobuf:"bytes,6,opt,name=health,proto3" json:"health,omitempty"`                         // unknown starting healthy degraded unhealthy
 	Incarnation   uint64                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`              // counts the launches; 0: never launched
 	Revision      uint64                 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`                    // counts the durable changes
-	Pid           int32                  `protobuf:"varint,9,opt,name=pid,proto3" json:"pid,omitempty"`                              // of the VMM; 0: none lives
+	Pid           *int32                 `protobuf:"varint,9,opt,name=pid,proto3,oneof" json:"pid,omitempty"`                        // of the VMM; absent: none lives
 	Launcher      string                 `protobuf:"bytes,10,opt,name=launcher,proto3" json:"launcher,omitempty"`                    // process | systemd
 	Unit          string                 `protobuf:"bytes,11,opt,name=unit,proto3" json:"unit,omitempty"`                            // name of the VMM's unit or process
 	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"` // launch of the VMM that lives now
@@ -142,8 +142,8 @@ func (x *VM) GetRevision() uint64 {
 }
 
 func (x *VM) GetPid() int32 {
-	if x != nil {
-		return x.Pid
+	if x != nil && x.Pid != nil {
+		return *x.Pid
 	}
 	return 0
 }
@@ -1095,7 +1095,7 @@ var File_blixard_v1_vm_proto protoreflect.FileDescriptor
 const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"\x13blixard/v1/vm.proto\x12\n" +
-	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\a\n" +
+	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\a\n" +
 	"\x02VM\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x16\n" +
@@ -1104,8 +1104,8 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06health\x18\x06 \x01(\tR\x06health\x12 \n" +
 	"\vincarnation\x18\a \x01(\x04R\vincarnation\x12\x1a\n" +
-	"\brevision\x18\b \x01(\x04R\brevision\x12\x10\n" +
-	"\x03pid\x18\t \x01(\x05R\x03pid\x12\x1a\n" +
+	"\brevision\x18\b \x01(\x04R\brevision\x12\x15\n" +
+	"\x03pid\x18\t \x01(\x05H\x00R\x03pid\x88\x01\x01\x12\x1a\n" +
 	"\blauncher\x18\n" +
 	" \x01(\tR\blauncher\x12\x12\n" +
 	"\x04unit\x18\v \x01(\tR\x04unit\x129\n" +
@@ -1126,7 +1126,8 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"health_why\x18\x17 \x01(\tR\thealthWhy\x129\n" +
 	"\n" +
 	"created_at\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x18\n" +
-	"\acrashes\x18\x19 \x01(\x04R\acrashes\"\x97\x02\n" +
+	"\acrashes\x18\x19 \x01(\x04R\acrashesB\x06\n" +
+	"\x04_pid\"\x97\x02\n" +
 	"\bRestarts\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x1b\n" +
 	"\tin_window\x18\x02 \x01(\x05R\binWindow\x12\x16\n" +
@@ -1276,6 +1277,7 @@ func file_blixard_v1_vm_proto_init() {
 		return
 	}
 	file_blixard_v1_spec_proto_init()
+	file_blixard_v1_vm_proto_msgTypes[0].OneofWrappers = []any{}
 	file_blixard_v1_vm_proto_msgTypes[2].OneofWrappers = []any{}
 	file_blixard_v1_vm_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
