@@ -67,7 +67,7 @@ func (s Spec) checkMemory() *Refusal {
 	}
 	switch {
 	case s.Memory < low || s.Memory > MaxMemory:
-		return invalid("write it with a unit, such as 128MiB", "memory is %s, allowed are %s to %s", s.Memory, low, MaxMemory)
+		return invalid(fmt.Sprintf("set memory to a size from %s to %s, such as 128MiB", low, MaxMemory), "memory is %s, allowed are %s to %s", s.Memory, low, MaxMemory)
 	case s.Memory%MiB != 0:
 		return invalid("round it, such as to "+(s.Memory/MiB*MiB).String(), "memory is %s, only whole MiB are allowed", s.Memory)
 	}
@@ -89,7 +89,7 @@ func (b Boot) check() *Refusal {
 	case kinds > 1:
 		return invalid("keep one of them", "boot names %d of image, kernel and disk, exactly one is allowed", kinds)
 	case b.Image != "" && b.Image != Image:
-		return invalid("boot.image: builtin, or boot.disk: /path/of/"+quoted(b.Image), "boot.image is %q, the only image is \"builtin\"", cut(b.Image))
+		return invalid("image: builtin, or disk: with the path of a disk image that boots itself", "boot.image is %q, the only image is \"builtin\"", cut(b.Image))
 	case b.Cmdline != "" && b.Disk != "":
 		return invalid("set it in the disk's boot loader", "boot.cmdline goes with a kernel or the built-in image, a disk boots itself")
 	case len(b.Cmdline) > MaxCmdline:
@@ -114,9 +114,9 @@ func (s Spec) checkDisks() *Refusal {
 		case (d.Size != 0) == (d.Path != ""):
 			return invalid("size: 1GiB for a new disk, path: /dir/file for one that exists", "%s needs either size or path", f)
 		case d.Path == "" && (d.Size < MiB || d.Size > MaxDiskSize):
-			return invalid("write it with a unit, such as 1GiB", "%s.size is %s, allowed are %s to %s", f, d.Size, MiB, MaxDiskSize)
+			return invalid(fmt.Sprintf("set it to a size from %s to %s, such as 1GiB", MiB, MaxDiskSize), "%s.size is %s, allowed are %s to %s", f, d.Size, MiB, MaxDiskSize)
 		case d.Size%512 != 0:
-			return invalid("write it with a unit, such as 1GiB", "%s.size is %s, only whole sectors of 512 bytes are allowed", f, d.Size)
+			return invalid("round it to whole MiB, such as 1GiB", "%s.size is %s, only whole sectors of 512 bytes are allowed", f, d.Size)
 		}
 		if r := path(f+".path", d.Path); r != nil {
 			return r

@@ -3,6 +3,7 @@ package specfile
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -176,7 +177,7 @@ func (f *reader) object(path string, n ast.Node, known fields) {
 	case *ast.NullNode:
 		return
 	default:
-		f.fail(placeOf(firstToken(n)), "field: value", "%s is a mapping, this is %s", or(path, "a VM"), kind(n))
+		f.fail(placeOf(firstToken(n)), instead(path, n), "%s is a mapping, this is %s", or(path, "a VM"), kind(n))
 		return
 	}
 	seen := make(map[string]bool, len(values))
@@ -201,6 +202,22 @@ func (f *reader) object(path string, n ast.Node, known fields) {
 			return
 		}
 	}
+}
+
+// instead is the mapping that a person meant who wrote the word of its main field alone.
+func instead(path string, n ast.Node) string {
+	word := short(n)
+	switch {
+	case word == "" || strings.ContainsAny(word, " {}[],:#\"'\n"):
+		return "field: value"
+	case path == "restart", path == "autostart":
+		return path + ": {policy: " + word + "}"
+	case path == "boot":
+		return "boot: {image: builtin}"
+	case path == "start", path == "stop":
+		return path + ": {timeout: " + word + "}"
+	}
+	return "field: value"
 }
 
 func (f *reader) unknown(at place, key, path string, known fields) {

@@ -24,7 +24,7 @@ func ParseSize(s string) (vm.Bytes, *vm.Refusal) {
 	}
 	factor, ok := sizeUnits[unit]
 	if !ok {
-		refusal.Why = cut(s) + " has no unit of size; units are B, KiB, MiB, GiB, TiB, kB, MB, GB, TB"
+		refusal.Why = "the unit " + cut(unit) + " is not known, did you mean " + likelyUnit(unit) + "? Units are B, KiB, MiB, GiB, TiB, kB, MB, GB, TB"
 		refusal.Try = number + likelyUnit(unit)
 		return 0, refusal
 	}
