@@ -137,7 +137,7 @@ func fromGuest(guest io.Reader, send func(*blixardv1.ConsoleOutput) error) error
 
 func (d *Door) exec(ctx context.Context, m *blixardv1.ExecVMRequest) (*blixardv1.ExecVMResponse, error) {
 	if len(m.GetArgv()) == 0 || m.GetArgv()[0] == "" {
-		return nil, invalid("it names no command", "blixard vm exec NAME -- uname -a")
+		return nil, invalid("it names no command", "blixard vm exec NAME -- echo hello")
 	}
 	limit := defaultExec
 	if m.GetTimeout() != nil {

@@ -21,8 +21,9 @@ func execCommand(c *cli) *cobra.Command {
 		Use: "exec NAME -- COMMAND...", Short: "Run a command in a guest",
 		Long: `Run a command in a guest, through its agent, and show what it wrote. The exit
 code is the command's own. Control bytes are made visible, unless --raw asks for
-them.`,
-		Example: "  blixard vm exec web -- uname -a\n  blixard vm exec --raw web -- cat /etc/hostname > name",
+them. The guest has to have the command; the built-in guest has no shell, but
+echo, cat, env, exit N, false, kill N, sleep N, true, uptime and yes N.`,
+		Example: "  blixard vm exec web -- echo hello\n  blixard vm exec --raw web -- cat /etc/hostname > name",
 		Args:    between(2, -1), ValidArgsFunction: c.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defer c.waiting("waiting for the command in %s", args[0])()
