@@ -19,8 +19,9 @@ func applyCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "apply -f FILE...", Short: "Create VMs, or change them, until they are as files say",
 		Long: `Apply spec files: a VM that doesn't exist is created, one whose spec differs gets
-the new one, one that is as wanted is left alone. All files are read and checked
-before anything is changed. Nothing is started or deleted.
+the new one, one that is as wanted is left alone. A VM that is up takes its new
+spec at its next start. All files are read and checked before anything is
+changed. Nothing is started or deleted.
 
 With --dry-run the daemon says what it would do, and does nothing.`,
 		Example: "  blixard apply -f web.yaml -f db.yaml\n  blixard apply --dry-run -f vms.yaml\n  generate-vms | blixard apply -f -",
@@ -76,6 +77,13 @@ func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.Apply
 		if err := c.printf("  %s\n", cell(change)); err != nil {
 			return err
 		}
+	}
+	if res.GetAction() == "changed" && res.GetVm().GetPid() != 0 {
+		takes := "takes"
+		if dry {
+			takes = "would take"
+		}
+		return c.printf("  %s effect at its next start: blixard vm restart %s\n", takes, name)
 	}
 	return nil
 }

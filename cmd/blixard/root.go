@@ -30,12 +30,14 @@ func rootCommand(c *cli) *cobra.Command {
 	root := &cobra.Command{
 		Use: "blixard", Short: "Keep virtual machines alive", Long: about,
 		SilenceErrors: true, SilenceUsage: true,
+		Version:           buildVersion(),
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return checkOutput(cmd) },
 	}
 	group(root)
 	root.SetOut(c.out)
 	root.SetErr(c.err)
+	root.SetVersionTemplate(versionLine(ownVersion()))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%v", err) })
 	root.PersistentFlags().StringVar(&c.socket, "socket", "", "the daemon's `PATH` (default $BLIXARD_SOCKET, else /run/blixard/blixard.sock)")
 	root.SetHelpCommandGroupID("else")
@@ -132,6 +134,22 @@ func (c *cli) each(cmd *cobra.Command, names []string, do func(name string) erro
 		return &toldError{worst}
 	}
 	return nil
+}
+
+// worse is the error with the higher exit code of two steps over the names; one
+// that was not told yet is told.
+func (c *cli) worse(cmd *cobra.Command, first, second error) error {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	c.report(cmd, second)
+	if exitCode(second) > exitCode(first) {
+		return &toldError{second}
+	}
+	return first
 }
 
 // toldError was told to the person already.

@@ -11,6 +11,7 @@ import (
 // count the bytes of a colour as width.
 type table struct {
 	heads []string
+	bare  bool // without the line of the heads
 	rows  [][]string
 }
 
@@ -55,7 +56,9 @@ func (t *table) write(paint func(head, text string) string) []byte {
 		}
 		out.WriteByte('\n')
 	}
-	line(t.heads, func(_, text string) string { return text })
+	if !t.bare {
+		line(t.heads, func(_, text string) string { return text })
+	}
 	for _, r := range t.rows {
 		line(r, paint)
 	}

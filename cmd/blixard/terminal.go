@@ -14,19 +14,20 @@ type terminal struct {
 	out, err io.Writer
 	inFD     int  // of in, for raw mode; -1: none
 	outIs    bool // out is a terminal
-	errIs    bool // err is a terminal
+	errIs    bool // err is a terminal whose line can be wiped
 	color    bool
 	now      func() time.Time
 }
 
 func newTerminal() *terminal {
 	out := term.IsTerminal(int(os.Stdout.Fd()))
+	dumb := os.Getenv("TERM") == "dumb"
 	_, noColor := os.LookupEnv("NO_COLOR")
 	return &terminal{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		inFD:  int(os.Stdin.Fd()),
-		outIs: out, errIs: term.IsTerminal(int(os.Stderr.Fd())),
-		color: out && !noColor && os.Getenv("TERM") != "dumb",
+		outIs: out, errIs: term.IsTerminal(int(os.Stderr.Fd())) && !dumb,
+		color: out && !noColor && !dumb,
 		now:   time.Now,
 	}
 }

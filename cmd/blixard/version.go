@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -38,6 +39,14 @@ func buildVersion() string {
 	return "devel-" + revision + dirty
 }
 
+func ownVersion() *blixardv1.VersionResponse {
+	return &blixardv1.VersionResponse{Version: buildVersion(), Api: "blixard.v1", Go: runtime.Version()}
+}
+
+func versionLine(v *blixardv1.VersionResponse) string {
+	return fmt.Sprintf("blixard %s, api %s, %s\n", v.GetVersion(), v.GetApi(), v.GetGo())
+}
+
 func versionCommand(c *cli) *cobra.Command {
 	var client bool
 	cmd := &cobra.Command{
@@ -46,11 +55,11 @@ func versionCommand(c *cli) *cobra.Command {
 		Example: "  blixard version\n  blixard version --client -o json",
 		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			own := &blixardv1.VersionResponse{Version: buildVersion(), Api: "blixard.v1", Go: runtime.Version()}
+			own := ownVersion()
 			if outputOf(cmd) == "json" {
 				return c.printJSON(own)
 			}
-			if err := c.printf("blixard %s, api %s, %s\n", own.GetVersion(), own.GetApi(), own.GetGo()); err != nil || client {
+			if err := c.printf("%s", versionLine(own)); err != nil || client {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"connectrpc.com/connect"
@@ -22,6 +23,10 @@ func vmCommand(c *cli) *cobra.Command {
 // removed is what `vm wait` calls a VM that is gone.
 const removed = "removed"
 
+// glance is how long a VM is waited for when others have used the time up: it
+// may have arrived meanwhile.
+const glance = 100 * time.Millisecond
+
 // aim is the state that an asked change leads to, for --wait.
 type aim struct {
 	phase   string
@@ -31,24 +36,50 @@ type aim struct {
 
 func (a *aim) flags(cmd *cobra.Command, phase string) {
 	a.phase = phase
-	cmd.Flags().BoolVar(&a.wait, "wait", false, "wait until the VM is "+phase)
-	cmd.Flags().DurationVar(&a.timeout, "timeout", 2*time.Minute, "with --wait: how long; then exit code 5")
+	cmd.Flags().BoolVar(&a.wait, "wait", false, "wait until the VM is "+phase+"; several are asked first, then waited for")
+	cmd.Flags().DurationVar(&a.timeout, "timeout", 2*time.Minute, "with --wait: how long for all of them; then exit code 5")
 }
 
-// change carries one asked change out for each name.
+// change carries one asked change out for each name. All are asked before the
+// first is waited for, and the timeout is that of all of them together.
 func (c *cli) change(cmd *cobra.Command, names []string, a aim, do func(name string) (*blixardv1.VM, error)) error {
-	return c.each(cmd, names, func(name string) error {
+	if !a.wait {
+		return c.each(cmd, names, func(name string) error {
+			v, err := do(name)
+			if err != nil {
+				return err
+			}
+			return c.printChanged(cmd, v)
+		})
+	}
+	asked, began := make([]*blixardv1.VM, 0, len(names)), c.now()
+	err := c.each(cmd, names, func(name string) error {
 		v, err := do(name)
+		if err == nil {
+			asked = append(asked, v)
+		}
+		return err
+	})
+	if len(asked) == 0 || errors.Is(err, errUnreachable) {
+		return err
+	}
+	return c.worse(cmd, err, c.arriveAll(cmd, asked, a, began))
+}
+
+func (c *cli) arriveAll(cmd *cobra.Command, asked []*blixardv1.VM, a aim, began time.Time) error {
+	byName, names, limit := map[string]*blixardv1.VM{}, make([]string, 0, len(asked)), a.timeout
+	for _, v := range asked {
+		byName[v.GetName()] = v
+		names = append(names, v.GetName())
+	}
+	return c.each(cmd, names, func(name string) error {
+		a.timeout = max(limit-c.now().Sub(began), min(limit, glance))
+		v, err := c.arrive(cmd.Context(), byName[name], a)
 		if err != nil {
 			return err
 		}
-		if a.wait {
-			if v, err = c.arrive(cmd.Context(), v, a); err != nil {
-				return err
-			}
-			if a.phase == removed && outputOf(cmd) == "text" { // what is gone has no phase of its own
-				return c.printf("%s: %s\n", name, removed)
-			}
+		if a.phase == removed && outputOf(cmd) == "text" { // what is gone has no phase of its own
+			return c.printf("%s: %s\n", name, removed)
 		}
 		return c.printChanged(cmd, v)
 	})

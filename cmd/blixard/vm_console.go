@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/vm"
 )
 
 // leave is Ctrl-], as in telnet and virsh: no guest needs it.
@@ -45,16 +46,18 @@ func (c *cli) console(ctx context.Context, name string) error {
 		return err
 	}
 	defer restore()
-	fmt.Fprintf(c.err, "console of %s, Ctrl-] leaves\r\n", name)
 	typed, shown := make(chan error, 1), make(chan error, 1)
 	go func() { typed <- c.typing(stream) }()
-	go func() { shown <- c.showing(stream) }()
+	go func() { shown <- c.showing(stream, name) }()
 	select {
 	case err = <-shown:
+		err = consoleEnd(err)
 	case err = <-typed:
 		if errors.Is(err, io.EOF) { // standard input ended: the guest may still have an answer
 			_ = stream.CloseRequest()
 			err = <-shown
+		} else if errors.Is(err, errUnheard) {
+			err = consoleEnd(<-shown)
 		}
 	}
 	if ctx.Err() != nil {
@@ -62,10 +65,27 @@ func (c *cli) console(ctx context.Context, name string) error {
 	}
 	cancel()
 	restore()
+	if errors.Is(err, errConsoleEnded) {
+		fmt.Fprintln(c.err)
+		return &vm.Refusal{Code: vm.Unavailable, Why: "the console ended: the VMM is gone", Try: "blixard vm explain " + name}
+	}
 	if err == nil {
 		fmt.Fprintf(c.err, "\nleft the console of %s\n", name)
 	}
 	return lost(err)
+}
+
+var (
+	errConsoleEnded = errors.New("the console ended")
+	errUnheard      = errors.New("what was typed is not heard any more")
+)
+
+// consoleEnd is what it means that the answer ended before the person left.
+func consoleEnd(err error) error {
+	if err == nil {
+		return errConsoleEnded
+	}
+	return err
 }
 
 // raw gives the guest every key; without a terminal there is nothing to do.
@@ -95,7 +115,7 @@ func (c *cli) typing(stream *connect.BidiStreamForClient[blixardv1.ConsoleInput,
 		}
 		if end > 0 {
 			if sent := stream.Send(&blixardv1.ConsoleInput{Data: buf[:end]}); sent != nil {
-				return io.EOF // the answer says why
+				return errUnheard // the answer says why
 			}
 		}
 		if end < n {
@@ -107,14 +127,17 @@ func (c *cli) typing(stream *connect.BidiStreamForClient[blixardv1.ConsoleInput,
 	}
 }
 
-func (c *cli) showing(stream *connect.BidiStreamForClient[blixardv1.ConsoleInput, blixardv1.ConsoleOutput]) error {
-	for {
+func (c *cli) showing(stream *connect.BidiStreamForClient[blixardv1.ConsoleInput, blixardv1.ConsoleOutput], name string) error {
+	for open := false; ; open = true {
 		m, err := stream.Receive()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
+		}
+		if !open {
+			fmt.Fprintf(c.err, "console of %s, Ctrl-] leaves\r\n", name)
 		}
 		if _, err := c.out.Write(m.GetData()); err != nil {
 			return fmt.Errorf("writing to the terminal: %w", err)

@@ -11,10 +11,12 @@ import (
 )
 
 func listCommand(c *cli) *cobra.Command {
+	var bare bool
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List the VMs",
-		Long: `List the VMs of the node, one a line. RESTARTS counts the restarts that
-supervision made; in brackets, the failures of now against the crash budget.`,
+		Long: `List the VMs of the node, one a line. SINCE is the time in the phase. RESTARTS
+counts the restarts that supervision made; in brackets, the failures of now
+against the crash budget.`,
 		Example: "  blixard vm list\n  blixard vm ls -o wide\n  blixard vm list -o json | jq -r '.vms[] | select(.phase==\"failed\") | .name'",
 		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -22,13 +24,14 @@ supervision made; in brackets, the failures of now against the crash budget.`,
 			if err != nil {
 				return err
 			}
-			return c.printVMs(outputOf(cmd), res)
+			return c.printVMs(outputOf(cmd), bare, res)
 		},
 	}
+	cmd.Flags().BoolVar(&bare, "no-headers", false, "leave the line of the column names out")
 	return outputs(cmd, "table", "wide", "json", "yaml", "name")
 }
 
-func (c *cli) printVMs(format string, res *blixardv1.ListVMsResponse) error {
+func (c *cli) printVMs(format string, bare bool, res *blixardv1.ListVMsResponse) error {
 	switch format {
 	case "json":
 		return c.printJSON(res)
@@ -41,14 +44,11 @@ func (c *cli) printVMs(format string, res *blixardv1.ListVMsResponse) error {
 		}
 		return c.printf("%s", names.String())
 	}
-	if len(res.GetVms()) == 0 {
-		if c.outIs {
-			return c.printf("There are no VMs yet. Make one: blixard vm create web --start\n")
-		}
-		return nil
+	if len(res.GetVms()) == 0 && c.outIs {
+		return c.printf("There are no VMs yet. Make one: blixard vm create web --start\n")
 	}
 	wide := format == "wide"
-	t := &table{heads: []string{"NAME", "PHASE", "HEALTH", "AGE", "RESTARTS", "CPUS", "MEMORY"}}
+	t := &table{bare: bare, heads: []string{"NAME", "PHASE", "HEALTH", "SINCE", "RESTARTS", "CPUS", "MEMORY"}}
 	if wide {
 		t.heads = append(t.heads, "INTENT", "INC", "PID", "LAUNCHER", "LAST-EXIT", "REASON")
 	}
