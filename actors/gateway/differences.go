@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/vm"
 )
 
-// differences tells, field by field in the words of the JSON, what b changes in a.
+// differences tells, field by field in the words of a spec file, what b changes in a.
 func differences(a, b proto.Message) []string {
 	before, after := flatten(a), flatten(b)
 	var out []string
@@ -58,7 +61,41 @@ func leaves(to map[string]string, path string, v any) {
 			leaves(to, fmt.Sprintf("%s[%d]", path, i), one)
 		}
 	default:
-		b, _ := json.Marshal(v) // it came from JSON
-		to[path] = string(b)
+		path, text := worded(path, v)
+		to[path] = text
 	}
+}
+
+// worded is a leaf as people write it: sizes and spans with their units.
+func worded(path string, v any) (key, text string) {
+	b, _ := json.Marshal(v) // it came from JSON
+	last := path[strings.LastIndexByte(path, '.')+1:]
+	switch v := v.(type) {
+	case float64:
+		if people, ok := strings.CutSuffix(path, "Bytes"); ok {
+			return people, vm.Bytes(v).String()
+		}
+		if last == "cpuQuota" {
+			return path, string(b) + "%"
+		}
+	case string:
+		switch field, _, _ := strings.Cut(last, "["); field {
+		case "initial", "max", "delays", "window", "resetAfter", "interval", "timeout":
+			if d, err := time.ParseDuration(v); err == nil {
+				return path, span(d)
+			}
+		}
+	}
+	return path, string(b)
+}
+
+// span is a duration without the zeros that time.Duration ends in: 10m, not 10m0s.
+func span(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
 }

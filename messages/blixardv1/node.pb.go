@@ -138,7 +138,7 @@ func (x *ApplyRequest) GetStart() bool {
 type ApplyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`   // created | changed | unchanged; with dry_run: what would be
-	Changes       []string               `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"` // "memoryBytes: 134217728 -> 268435456"
+	Changes       []string               `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"` // "memory: 128MiB -> 256MiB"
 	Vm            *VM                    `protobuf:"bytes,3,opt,name=vm,proto3" json:"vm,omitempty"`           // absent after a dry run that would create
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
