@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -84,7 +85,10 @@ func serveLeaving(t *testing.T) *leavingNode {
 	}
 	n, mux := &leavingNode{}, http.NewServeMux()
 	mux.Handle(blixardv1connect.NewNodeHandler(n))
-	s := &http.Server{Handler: mux}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Handler: mux, Protocols: &protocols}
 	go func() { _ = s.Serve(l) }()
 	t.Cleanup(func() { _ = s.Close() })
 	t.Setenv("BLIXARD_SOCKET", l.Addr().String())
@@ -135,5 +139,45 @@ func TestHalfAMessageIsALostDaemon(t *testing.T) {
 		if got := broken(one.ctx, one.err); got != one.want {
 			t.Errorf("%s: broken is %v, want %v", one.name, got, one.want)
 		}
+	}
+}
+
+// Console ends at once, as it does when the VMM dies.
+func (n *leavingNode) Console(_ context.Context, s *connect.BidiStream[blixardv1.ConsoleInput, blixardv1.ConsoleOutput]) error {
+	if _, err := s.Receive(); err != nil {
+		return err
+	}
+	return s.Send(&blixardv1.ConsoleOutput{Data: []byte("oh")})
+}
+
+func (n *leavingNode) ListVMs(context.Context, *connect.Request[blixardv1.ListVMsRequest]) (*connect.Response[blixardv1.ListVMsResponse], error) {
+	return connect.NewResponse(&blixardv1.ListVMsResponse{}), nil
+}
+
+func TestAConsoleWhoseVMMEndsSaysSo(t *testing.T) {
+	serveLeaving(t)
+	typing, keyboard := io.Pipe() // a person who types nothing
+	defer keyboard.Close()
+	var out, errs strings.Builder
+	code := run([]string{"vm", "console", "web"}, &terminal{in: typing, out: &out, err: &errs, inFD: -1, now: time.Now})
+	if code != exitFailed || out.String() != "oh" || !strings.Contains(errs.String(), "the console ended: the VMM is gone") ||
+		strings.Contains(errs.String(), "left") {
+		t.Errorf("code %d, out %q, err %q", code, out.String(), errs.String())
+	}
+}
+
+func TestAnEmptyListHasItsHeads(t *testing.T) {
+	serveLeaving(t)
+	if _, out, _ := runOnce([]string{"vm", "list"}, "", false); !strings.HasPrefix(out, "NAME ") || strings.Count(out, "\n") != 1 {
+		t.Errorf("a script reads %q", out)
+	}
+	if _, out, _ := runOnce([]string{"vm", "list", "--no-headers"}, "", false); out != "" {
+		t.Errorf("without heads it reads %q", out)
+	}
+}
+
+func TestTheVersionIsAFlagToo(t *testing.T) {
+	if code, out, _ := runOnce([]string{"--version"}, "", false); code != 0 || out != versionLine(ownVersion()) {
+		t.Errorf("code %d, %q", code, out)
 	}
 }
