@@ -14,7 +14,7 @@ import (
 // JSON is the codec of the socket and of every `-o json`: the protobuf JSON
 // mapping, with two differences that scripts are glad of. 64-bit integers are
 // numbers, not strings (no size or counter of ours comes near 2^53), and every
-// field shows, empty ones too. What it writes, any protobuf JSON reader reads.
+// field shows, empty ones too: an optional one that is absent as null. What it writes, any protobuf JSON reader reads.
 type JSON struct{ CodecName string }
 
 // Name is "json", for content types; connect asks a second one for "json; charset=utf-8".
@@ -103,8 +103,10 @@ func (r *rewriter) list(md protoreflect.MessageDescriptor, bare bool) {
 // object copies a message or, where md is nil, a map's entries.
 func (r *rewriter) object(md protoreflect.MessageDescriptor, bare bool) {
 	r.take('{')
+	said := map[string]bool{}
 	for r.more('}') {
 		key := r.text()
+		said[string(key[1:len(key)-1])] = true
 		r.out = append(r.out, key...)
 		r.skip()
 		r.take(':')
@@ -113,6 +115,25 @@ func (r *rewriter) object(md protoreflect.MessageDescriptor, bare bool) {
 			continue
 		}
 		r.field(md.Fields().ByJSONName(string(key[1 : len(key)-1])))
+	}
+	if md != nil {
+		r.absent(md, said)
+	}
+}
+
+// absent adds the optional fields that were left out: protojson shows every
+// empty field but these.
+func (r *rewriter) absent(md protoreflect.MessageDescriptor, said map[string]bool) {
+	for i := range md.Fields().Len() {
+		fd := md.Fields().Get(i)
+		if !fd.HasOptionalKeyword() || said[fd.JSONName()] {
+			continue
+		}
+		r.out = r.out[:len(r.out)-1] // the end, which is copied already
+		if r.out[len(r.out)-1] != '{' {
+			r.out = append(r.out, ',')
+		}
+		r.out = fmt.Appendf(r.out, "%q:null}", fd.JSONName())
 	}
 }
 

@@ -30,7 +30,7 @@ func TestJSONWritesBytesAsNumbersAndReadsThemBack(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"memoryBytes":268435456`, `"diskBytes":-1`, `"incarnation":7`, `"sizeBytes":1073741824`, `"delay":"1.500s"`,
-		`"startedAt":"2026-01-02T03:04:05Z"`, `"lastExit":null`, `"probes":[]`, `"sizeBytes":0`, `"pid":0`,
+		`"startedAt":"2026-01-02T03:04:05Z"`, `"lastExit":null`, `"probes":[]`, `"sizeBytes":0`, `"pid":null`,
 	} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the JSON lacks %s:\n%s", want, b)

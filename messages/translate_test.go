@@ -90,6 +90,7 @@ func TestAVMShowsWhatTheContractNames(t *testing.T) {
 	r := vm.Record{ID: "0123456789abcdef", Spec: vm.Spec{Name: "web"}.Filled(), Reservation: vm.Reservation{CPUs: 1, Memory: 160 * vm.MiB}}
 	r.State = vm.State{
 		Phase: vm.Backoff, Intent: vm.WantRunning, Incarnation: 4, Revision: 31, Deadline: at, Restarts: 3, Crashes: 3,
+		Process: &vm.Process{PID: 77}, // a record may still name what is gone
 		LastExit: &vm.Crash{
 			Number: 3, Decision: vm.Decision{Do: vm.BackOff, After: 1500 * time.Millisecond, Charged: true},
 			Failure: vm.Failure{Cause: vm.CauseVMMCrash, Evidence: "killed by signal 9", At: at, Exit: &vm.Exit{Known: true, Signal: 9}},
@@ -100,11 +101,11 @@ func TestAVMShowsWhatTheContractNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`"name":"web","uid":"0123456789abcdef","intent":"running","phase":"backoff","reason":"","health":"unknown","incarnation":4,"revision":31,"pid":0,"launcher":"","unit":"","startedAt":null`,
+		`"name":"web","uid":"0123456789abcdef","intent":"running","phase":"backoff","reason":"","health":"unknown","incarnation":4,"revision":31,"launcher":"","unit":"","startedAt":null`,
 		`"restarts":{"count":3,"inWindow":0,"budget":5,"window":"600s","remaining":0,"nextRetryAt":"2026-01-02T03:04:05.678Z","delay":"1.500s"}`,
 		`"lastExit":{"cause":"vmm-crash","evidence":"killed by signal 9","signal":9,"at":"2026-01-02T03:04:05.678Z","charged":true`,
 		`"probes":[{"type":"guest-agent","health":"unknown"`, `"reservation":{"cpus":1,"memoryBytes":167772160,"diskBytes":0}`,
-		`"usage":null`, `"spec":{"name":"web","cpus":1,"memoryBytes":134217728`,
+		`"usage":null`, `"pid":null`, `"spec":{"name":"web","cpus":1,"memoryBytes":134217728`,
 	} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the JSON lacks %s:\n%s", want, b)
