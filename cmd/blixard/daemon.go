@@ -76,7 +76,7 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 	}
 	d := &daemon{daemonOptions: o, conf: conf, log: log, run: filepath.Dir(o.socket)}
 	defer d.letGo()
-	if err := d.open(); err != nil {
+	if err := d.open(); err != nil { //nolint:contextcheck // what is opened lives longer than any one call
 		return err
 	}
 	return d.serve(ctx)

@@ -13,7 +13,7 @@ import (
 
 // docsCommand writes the CLI reference from the commands themselves, one page
 // for each group. cobra/doc would bring a man page renderer into the binary.
-func docsCommand(c *cli) *cobra.Command {
+func docsCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use: "docs", Short: "Write the CLI reference", Hidden: true,

@@ -74,7 +74,7 @@ func (c *cli) copyEvents(
 	if err != nil {
 		return false, lost(err)
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // it has ended, or nobody listens any more
 	for stream.Receive() {
 		e := stream.Msg()
 		if err := c.printEvent(cmd, e); err != nil {

@@ -124,19 +124,23 @@ func TestHalfAMessageIsALostDaemon(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, one := range []struct {
-		name string
-		ctx  context.Context
-		err  error
-		want bool
+		name    string
+		leaving bool
+		err     error
+		want    bool
 	}{
-		{"half a message", t.Context(), half, true},
-		{"half a message, but we are leaving", over, half, false},
-		{"refused", t.Context(), refuse(vm.NotFound, "", "there is no VM"), false},
-		{"another unavailability", t.Context(), refuse(vm.Unavailable, "", "the store can't write"), false},
-		{"our own trouble", t.Context(), io.ErrShortWrite, false},
-		{"the end", t.Context(), nil, false},
+		{"half a message", false, half, true},
+		{"half a message, but we are leaving", true, half, false},
+		{"refused", false, refuse(vm.NotFound, "", "there is no VM"), false},
+		{"another unavailability", false, refuse(vm.Unavailable, "", "the store can't write"), false},
+		{"our own trouble", false, io.ErrShortWrite, false},
+		{"the end", false, nil, false},
 	} {
-		if got := broken(one.ctx, one.err); got != one.want {
+		ctx := t.Context()
+		if one.leaving {
+			ctx = over
+		}
+		if got := broken(ctx, one.err); got != one.want {
 			t.Errorf("%s: broken is %v, want %v", one.name, got, one.want)
 		}
 	}

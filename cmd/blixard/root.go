@@ -45,7 +45,7 @@ func rootCommand(c *cli) *cobra.Command {
 		&cobra.Group{ID: "else", Title: "Other:"})
 	add(root, "use", vmCommand(c), applyCommand(c))
 	add(root, "node", daemonCommand(c), nodeCommand(c), eventsCommand(c), sendCommand(c), imageCommand(c))
-	add(root, "else", versionCommand(c), completionCommand(c), docsCommand(c))
+	add(root, "else", versionCommand(c), completionCommand(c), docsCommand())
 	return root
 }
 

@@ -68,7 +68,7 @@ func (l *logCopy) copy(ctx context.Context) (came bool, err error) {
 	if err != nil {
 		return false, lost(err)
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // it has ended, or nobody listens any more
 	first, skip := true, l.shown
 	for stream.Receive() {
 		n, data := stream.Msg().GetIncarnation(), stream.Msg().GetData()

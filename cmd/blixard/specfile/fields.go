@@ -129,7 +129,7 @@ func (f *reader) probe(start *vm.Start) func(string, ast.Node) vm.Check {
 }
 
 // later refuses what a spec may say one day: silence would look like consent.
-func (f *reader) later(path string, n ast.Node) {
+func (f *reader) later(path string, _ ast.Node) {
 	f.fail(f.places[path], "leave it out", "not yet supported: %s", path)
 }
 
