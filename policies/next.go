@@ -168,24 +168,16 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 	case t.Failure != nil:
 		f = *t.Failure
 	case t.Event == vm.KillConfirmed: // faster than the notice of the exit
-		f.Cause, f.Evidence = killedBy(s)
+		f.Cause, f.Evidence = s.Killer, "killed: "+s.Reason
 	}
 	if s.Phase == vm.Stopping && f.Cause == vm.CauseGuestPoweroff {
 		f.Evidence = "the guest powered off, as it was asked to"
 	}
 	if s.Phase == vm.Killing && f.Cause == vm.CauseVMMCrash {
-		f.Cause, f.Evidence = killedBy(s)
+		f.Cause, f.Evidence = s.Killer, "killed: "+s.Reason
 	}
 	f.Incarnation, f.At, f.Ready = s.Incarnation, t.At, !s.ReadyAt.IsZero()
 	return f
-}
-
-// killedBy is the cause of an end that came by our own kill.
-func killedBy(s vm.State) (vm.Cause, string) {
-	if s.Intent == vm.WantRunning {
-		return vm.CauseUs, "killed: " + s.Reason
-	}
-	return vm.CauseOperator, "killed: " + s.Reason
 }
 
 // enter moves to a phase and sets what every visit of it begins with.
@@ -193,9 +185,15 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	s := &r.State
 	if to == vm.Preparing {
 		s.Incarnation++
-		s.BootID, s.Process, s.After = t.BootID, nil, vm.ThenStop
+		s.BootID, s.Process, s.After, s.Killer = t.BootID, nil, vm.ThenStop, ""
 		s.LaunchedAt, s.ReadyAt = time.Time{}, time.Time{}
 		s.Health, s.HealthSince, s.HealthWhy = vm.HealthUnknown, t.At, ""
+	}
+	if to == vm.Killing {
+		s.Killer = vm.CauseUs
+		if t.Event == vm.KillAsked || t.Event == vm.ForceDeleteAsked {
+			s.Killer = vm.CauseOperator
+		}
 	}
 	if to == vm.Starting && len(r.Spec.Health) > 0 {
 		s.Health, s.HealthSince = vm.HealthStarting, t.At

@@ -80,7 +80,7 @@ func TestANewSpecReservesAnew(t *testing.T) {
 }
 
 func TestOurOwnKillIsNoCrashOfTheVMM(t *testing.T) {
-	for intent, want := range map[vm.Event]vm.Cause{vm.KillAsked: vm.CauseOperator, vm.StopAsked: vm.CauseOperator, vm.RestartAsked: vm.CauseUs} {
+	for intent, want := range map[vm.Event]vm.Cause{vm.KillAsked: vm.CauseOperator, vm.StopAsked: vm.CauseUs, vm.RestartAsked: vm.CauseUs} {
 		out := Next(record(vm.Running, vm.WantRunning), Turn{Event: intent, At: noon, By: "uid=0"})
 		if out.Record.State.Phase == vm.Stopping {
 			out = Next(out.Record, Turn{Event: vm.DeadlinePassed, At: noon})

@@ -28,9 +28,10 @@ type State struct {
 	Intent      Intent      `json:"intent"`
 	Phase       Phase       `json:"phase"`
 	PhaseSince  time.Time   `json:"phaseSince"`
-	Deadline    time.Time   `json:"deadline"` // zero where the phase doesn't wait; in Backoff: the next try
-	Reason      string      `json:"reason"`   // a sentence: why this phase
-	After       After       `json:"after"`    // what follows once this incarnation is released
+	Deadline    time.Time   `json:"deadline"`         // zero where the phase doesn't wait; in Backoff: the next try
+	Reason      string      `json:"reason"`           // a sentence: why this phase
+	After       After       `json:"after"`            // what follows once this incarnation is released
+	Killer      Cause       `json:"killer,omitempty"` // since Killing: killed-by-operator or killed-by-us
 	Incarnation Incarnation `json:"incarnation"`
 	BootID      BootID      `json:"bootId"` // boot in which Incarnation was begun
 	Process     *Process    `json:"process,omitempty"`
