@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/blixard/blixard/host/qemu"
 	v1 "github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/test/node"
@@ -144,48 +146,60 @@ func startFigures(ctx context.Context, n *node.Node, spec *v1.VMSpec, mark, what
 	}, p.down(ctx)
 }
 
-// benchTogether starts twenty at once.
+// benchTogether starts twenty at once: of the smallest guest, and of the built-in one.
 func benchTogether(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 	const count = 20
-	spec, err := n.PVH("vm-0")
+	small, err := togetherOf(ctx, n, "PVH guest", qemu.PVHMark[:len(qemu.PVHMark)-2], max(3, s.samples/4), count, n.PVH)
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPair(ctx, n, spec, "BLIXARD-PVH-UP")
-	if err != nil {
-		return nil, err
-	}
-	defer p.close()
-	if err := p.down(ctx); err != nil {
-		return nil, err
-	}
-	for i := 1; i < count; i++ {
-		spec, err := n.PVH(fmt.Sprintf("vm-%d", i))
+	whole, err := togetherOf(ctx, n, "built-in guest", readyMark, 3, count, func(name string) (*v1.VMSpec, error) {
+		spec := node.Builtin("big-"+name, "")
+		spec.Start = &v1.Start{Timeout: durationpb.New(2 * time.Minute)} // twenty boots share the cores
+		return spec, nil
+	})
+	return append(small, whole...), err
+}
+
+func togetherOf(ctx context.Context, n *node.Node, what, mark string, samples, count int, specOf func(name string) (*v1.VMSpec, error)) ([]figure, error) {
+	names := make([]string, count)
+	var p *pair
+	for i := range count {
+		spec, err := specOf(fmt.Sprintf("vm-%d", i))
 		if err != nil {
 			return nil, err
 		}
-		if _, err := n.Create(ctx, spec, false); err != nil {
+		names[i] = spec.GetName()
+		if i == 0 {
+			if p, err = newPair(ctx, n, spec, mark); err != nil {
+				return nil, err
+			}
+			defer p.close()
+			if err := p.down(ctx); err != nil {
+				return nil, err
+			}
+		} else if _, err := n.Create(ctx, spec, false); err != nil {
 			return nil, err
 		}
 	}
-	eye, err := watchMarks(filepath.Join(n.State, "vms"), "BLIXARD-PVH-UP")
+	eye, err := watchMarks(filepath.Join(n.State, "vms"), mark)
 	if err != nil {
 		return nil, err
 	}
 	defer eye.close()
 	var ours, floor sample
-	for range max(3, s.samples/4) {
+	for range samples {
 		one, err := p.together(ctx, count)
 		if err != nil {
 			return nil, err
 		}
 		floor.add(one)
-		if one, err = startAll(ctx, n, eye, count); err != nil {
+		if one, err = startAll(ctx, n, eye, names); err != nil {
 			return nil, err
 		}
 		ours.add(one)
 	}
-	return []figure{beside(fmt.Sprintf("%d at once, all marks seen, PVH guest", count), ours, floor, "by hand", 1.05)}, nil
+	return []figure{beside(fmt.Sprintf("%d at once, all marks seen, %s", count, what), ours, floor, "by hand", 1.05)}, nil
 }
 
 // together starts the command that many times at once, by hand.
@@ -210,10 +224,10 @@ func (p *pair) together(ctx context.Context, count int) (time.Duration, error) {
 }
 
 // startAll starts that many VMs at once, waits for their marks, and stops them.
-func startAll(ctx context.Context, n *node.Node, eye *marks, count int) (time.Duration, error) {
-	began := time.Now()
+func startAll(ctx context.Context, n *node.Node, eye *marks, names []string) (time.Duration, error) {
+	began, count := time.Now(), len(names)
 	if err := each(count, count, func(i int) error {
-		_, err := n.StartOf(ctx, fmt.Sprintf("vm-%d", i))
+		_, err := n.StartOf(ctx, names[i])
 		return err
 	}); err != nil {
 		return 0, err
@@ -223,11 +237,10 @@ func startAll(ctx context.Context, n *node.Node, eye *marks, count int) (time.Du
 		return 0, err
 	}
 	return at.Sub(began), each(count, count, func(i int) error {
-		name := fmt.Sprintf("vm-%d", i)
-		if _, err := n.StopOf(ctx, name, true); err != nil {
+		if _, err := n.StopOf(ctx, names[i], true); err != nil {
 			return err
 		}
-		_, err := n.Wait(ctx, name, node.Goal{Phase: "stopped", Within: time.Minute})
+		_, err := n.Wait(ctx, names[i], node.Goal{Phase: "stopped", Within: time.Minute})
 		return err
 	})
 }
