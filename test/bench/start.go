@@ -153,7 +153,7 @@ func benchTogether(ctx context.Context, n *node.Node, s sizes) ([]figure, error)
 	if err != nil {
 		return nil, err
 	}
-	whole, err := togetherOf(ctx, n, "built-in guest", readyMark, 3, count, func(name string) (*v1.VMSpec, error) {
+	whole, err := togetherOf(ctx, n, "built-in guest", readyMark, 5, count, func(name string) (*v1.VMSpec, error) {
 		spec := node.Builtin("big-"+name, "")
 		spec.Start = &v1.Start{Timeout: durationpb.New(2 * time.Minute)} // twenty boots share the cores
 		return spec, nil
