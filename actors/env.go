@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -42,3 +43,11 @@ func (e *env) tell(to *actor.PID, m any) { e.sys.Root.Send(to, m) }
 
 // stop asks an actor to end; the parent hears of it by Terminated.
 func (e *env) stop(p *actor.PID) { e.sys.Root.Stop(p) }
+
+// unwritten refuses what could not be made durable: nothing of it was done (P3).
+func unwritten(name vm.Name, done string, err error) *vm.Refusal {
+	return &vm.Refusal{
+		Code: vm.Unavailable, Why: fmt.Sprintf("%s was not %s: the store can't write: %v", name, done, err),
+		Try: "look at the disk's space and health: blixard node doctor",
+	}
+}

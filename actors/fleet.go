@@ -117,10 +117,7 @@ func (f *fleet) create(c actor.Context, m create) {
 		At: now, VM: rec.ID, Name: name, Kind: "Created", To: vm.Stopped, Revision: 1, Why: "created", By: m.By.String(),
 	}})
 	if err != nil {
-		m.reply <- messages.Answer{Refusal: &vm.Refusal{
-			Code: vm.Unavailable, Why: fmt.Sprintf("%s was not created: the store can't write: %v", name, err),
-			Try: "look at the disk's space and health: blixard node doctor",
-		}}
+		m.reply <- messages.Answer{Refusal: unwritten(name, "created", err)}
 		return
 	}
 	one := f.join(c, rec)

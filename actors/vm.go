@@ -178,10 +178,7 @@ func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
 	})
 	v.env.views.mark(v.rec.Spec.Name, func(o *view) { o.doubt = err != nil })
 	if err != nil {
-		return &vm.Refusal{
-			Code: vm.Unavailable, Why: fmt.Sprintf("%s was not changed: the store can't write: %v", v.rec.Spec.Name, err),
-			Try: "look at the disk's space and health: blixard node doctor",
-		}
+		return unwritten(v.rec.Spec.Name, "changed", err)
 	}
 	before := v.rec
 	v.rec = out.Record
