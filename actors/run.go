@@ -198,7 +198,7 @@ func (r *runActor) attach() {
 	r.attempts++
 	self, env, owner := r.self, r.env, r.ctx
 	r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any {
-		s, err := env.ports.Driver.Attach(ctx, r.paths, func(n host.Notice) { env.tell(self, noticed{n}) })
+		s, err := env.ports.Driver.Attach(ctx, r.rec.Spec, r.paths, func(n host.Notice) { env.tell(self, noticed{n}) })
 		if err == nil {
 			context.AfterFunc(owner, s.Close)
 		}

@@ -4,6 +4,7 @@
 //	run-<n> ──▶ Folders   make and remove what a VM owns on disk
 //	        ──▶ Driver    what to launch (pure), and a Session with the VMM
 //	        ──▶ Launcher  processes: launch, find, kill, and the notice of their end
+//	        ──▶ Links     the host's ends of its NICs
 //	        ──▶ Agent     the guest agent
 //	        ──▶ Console   the serial console's stream
 //
@@ -36,14 +37,12 @@ type Launcher interface {
 	// It is final for the incarnation: a Launch of the same vm.Ref that is still
 	// under way, or comes later, fails as Gone and leaves no process (P1, P7).
 	Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error
+	// Verdict is what is remembered of the end of an incarnation that no longer
+	// lives: Gone where nothing is. Repeating it is safe: a Kill or a Launch of a
+	// later incarnation forgets it, nothing else does.
+	Verdict(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Exit, error)
 	// List returns every live VMM that carries our tags.
-	List(ctx context.Context) ([]Found, error)
-}
-
-// Found is a live VMM with the identity in its tags.
-type Found struct {
-	Ref     vm.Ref
-	Process vm.Process
+	List(ctx context.Context) ([]vm.FoundVMM, error)
 }
 
 // Command is one VMM to launch.
@@ -53,6 +52,8 @@ type Command struct {
 	Env     []string // KEY=VALUE; the launcher adds the identity tags
 	Dir     string   // working directory: the run folder
 	Sockets []Socket // made before the launch; the child inherits them listening
+	Taps    []Tap    // opened before the launch; the child inherits them
+	Stdout  string   // file that takes the VMM's standard output; empty: the same as Stderr
 	Stderr  string   // file that takes the VMM's standard error
 	UID     int      // unprivileged user and group that the VMM runs as; 0 only where the daemon itself isn't root
 	GID     int
@@ -67,6 +68,39 @@ type Socket struct {
 	Path string
 }
 
+// Tap is the host's end of a NIC, which the VMM inherits opened. Where Argv
+// says {fd:NAME}, the launcher puts the descriptor's number.
+type Tap struct {
+	Name string // net0, net1, …
+	Link string // see LinkName
+}
+
+// Links makes and removes the host's ends of the NICs.
+type Links interface {
+	// Ensure makes the taps of the incarnation as the spec wants them (owner,
+	// group, alias, MTU, in their bridge, up), repairs what is wrong and tells
+	// what it repaired, one sentence each. Repeating it is safe: what is right is
+	// kept. A link of that name that isn't provably ours is Broken (P8), a bridge
+	// that isn't there Transient.
+	Ensure(ctx context.Context, ref vm.Ref, nics []vm.Network, uid, gid int) (repaired []string, err error)
+	// Release removes the taps of the VM. Repeating it is safe: nothing there is success.
+	Release(ctx context.Context, ref vm.Ref, nics []vm.Network) error
+	// Watch tells of every tap of the incarnation that is taken away, and of
+	// every other damage after it was repaired, from a goroutine of its own.
+	Watch(ref vm.Ref, nics []vm.Network, tell func(LinkNotice)) (cancel func())
+	// List returns every link that carries the alias of this node.
+	List(ctx context.Context) ([]vm.FoundLink, error)
+	// Remove removes one link that List found, if it still is that one. Repeating it is safe.
+	Remove(ctx context.Context, l vm.FoundLink) error
+}
+
+// LinkNotice is damage to a tap under a running guest.
+type LinkNotice struct {
+	Link string
+	Lost bool   // it is gone: the VMM's descriptor is dead; else it was repaired
+	Why  string // a sentence
+}
+
 // Driver knows one kind of VMM.
 type Driver interface {
 	// Command computes what to launch. It only reads files.
@@ -74,7 +108,7 @@ type Driver interface {
 	// Attach opens the control session of a launched VMM and returns when the
 	// VMM has answered. notice is called from the session's own goroutine, in
 	// order; it must not block. Repeating it is safe: one session at a time.
-	Attach(ctx context.Context, f Paths, notice func(Notice)) (Session, error)
+	Attach(ctx context.Context, spec vm.Spec, f Paths, notice func(Notice)) (Session, error)
 }
 
 // Session is an open control session with one VMM (QMP).
@@ -188,6 +222,20 @@ type Folders interface {
 	Discard(ctx context.Context, ref vm.Ref) error
 }
 
+// Machine tells of the machine that the node runs on.
+type Machine interface {
+	// Pressure is read anew at each call; an error means that the kernel doesn't tell.
+	Pressure() (Pressure, error)
+	// Cores is how many processors the daemon may use.
+	Cores() int
+}
+
+// Pressure is the share of the last ten seconds, in percent, in which work
+// stood still for want of something (the kernel's "some", PSI).
+type Pressure struct {
+	CPU, Memory, IO float64
+}
+
 // Clock tells the time and rings.
 type Clock interface {
 	Now() time.Time
@@ -202,6 +250,8 @@ type Ports struct {
 	Agent    Agent
 	Console  Console
 	Folders  Folders
+	Links    Links
+	Machine  Machine
 	Clock    Clock
 	BootID   vm.BootID
 	Spread   func() float64 // a random number in [0,1) for jitter

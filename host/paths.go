@@ -25,5 +25,9 @@ func NewPaths(state, run string, ref vm.Ref) Paths {
 	}
 }
 
+// LinkName is the tap of a VM's NIC: at most 14 bytes, as the kernel cuts a
+// name at 15, and no two VMs of a node have one slot.
+func LinkName(slot uint32, nic int) string { return fmt.Sprintf("blx%dn%d", slot, nic) }
+
 // Disk is the place of a disk that was made for the VM, by its name in the spec.
 func (p Paths) Disk(name string) string { return filepath.Join(p.Disks, name+".raw") }

@@ -16,10 +16,10 @@ func SpecToProto(s vm.Spec) *blixardv1.VMSpec {
 		Name: Text(string(s.Name)), Cpus: int32(s.CPUs), MemoryBytes: int64(s.Memory),
 		Boot: &blixardv1.Boot{
 			Image: Text(s.Boot.Image), Kernel: Text(s.Boot.Kernel), Initrd: Text(s.Boot.Initrd),
-			Cmdline: Text(s.Boot.Cmdline), Disk: Text(s.Boot.Disk),
+			Cmdline: Text(s.Boot.Cmdline), Disk: Text(s.Boot.Disk), Runner: Text(s.Boot.Runner), Flake: Text(s.Boot.Flake),
 		},
 		Restart:   restartToProto(s.Restart),
-		Autostart: &blixardv1.Autostart{Policy: s.Autostart.Policy, Priority: int32(s.Autostart.Priority)},
+		Autostart: autostartToProto(s.Autostart),
 		Start:     &blixardv1.Start{Timeout: durationpb.New(s.Start.Timeout)},
 		Stop:      &blixardv1.Stop{Method: s.Stop.Method, Timeout: durationpb.New(s.Stop.Timeout)},
 		Resources: &blixardv1.Resources{
@@ -32,7 +32,7 @@ func SpecToProto(s vm.Spec) *blixardv1.VMSpec {
 		})
 	}
 	for _, n := range s.Networks {
-		out.Networks = append(out.Networks, &blixardv1.Network{Mode: n.Mode, Mac: n.MAC})
+		out.Networks = append(out.Networks, &blixardv1.Network{Mode: string(n.Mode), Mac: n.MAC, Bridge: Text(n.Bridge), Mtu: int32(n.MTU)})
 	}
 	for _, c := range s.Health {
 		out.Health = append(out.Health, &blixardv1.Check{
@@ -41,6 +41,24 @@ func SpecToProto(s vm.Spec) *blixardv1.VMSpec {
 		})
 	}
 	return out
+}
+
+func autostartToProto(a vm.Autostart) *blixardv1.Autostart {
+	out := &blixardv1.Autostart{Policy: string(a.Policy), Priority: int32(a.Priority)}
+	for _, d := range a.DependsOn {
+		out.DependsOn = append(out.DependsOn, &blixardv1.Dependency{Vm: Text(string(d.VM)), Is: Text(d.Is), Timeout: durationpb.New(d.Timeout)})
+	}
+	return out
+}
+
+func (d *durations) autostart(p *blixardv1.Autostart) vm.Autostart {
+	a := vm.Autostart{Policy: vm.AutostartPolicy(p.GetPolicy()), Priority: int(p.GetPriority())}
+	for i, one := range p.GetDependsOn() {
+		a.DependsOn = append(a.DependsOn, vm.Dependency{
+			VM: vm.Name(one.GetVm()), Is: one.GetIs(), Timeout: d.read(fmt.Sprintf("autostart.dependsOn[%d].timeout", i), one.GetTimeout()),
+		})
+	}
+	return a
 }
 
 func restartToProto(r vm.Restart) *blixardv1.Restart {
@@ -69,10 +87,10 @@ func SpecFromProto(p *blixardv1.VMSpec) (vm.Spec, error) {
 		Name: vm.Name(p.GetName()), CPUs: int(p.GetCpus()), Memory: vm.Bytes(p.GetMemoryBytes()),
 		Boot: vm.Boot{
 			Image: p.GetBoot().GetImage(), Kernel: p.GetBoot().GetKernel(), Initrd: p.GetBoot().GetInitrd(),
-			Cmdline: p.GetBoot().GetCmdline(), Disk: p.GetBoot().GetDisk(),
+			Cmdline: p.GetBoot().GetCmdline(), Disk: p.GetBoot().GetDisk(), Runner: p.GetBoot().GetRunner(), Flake: p.GetBoot().GetFlake(),
 		},
 		Restart:   d.restart(p.GetRestart()),
-		Autostart: vm.Autostart{Policy: p.GetAutostart().GetPolicy(), Priority: int(p.GetAutostart().GetPriority())},
+		Autostart: d.autostart(p.GetAutostart()),
 		Start:     vm.Start{Timeout: d.read("start.timeout", p.GetStart().GetTimeout())},
 		Stop:      vm.Stop{Method: p.GetStop().GetMethod(), Timeout: d.read("stop.timeout", p.GetStop().GetTimeout())},
 		Resources: vm.Resources{
@@ -86,7 +104,9 @@ func SpecFromProto(p *blixardv1.VMSpec) (vm.Spec, error) {
 		})
 	}
 	for _, one := range p.GetNetworks() {
-		s.Networks = append(s.Networks, vm.Network{Mode: one.GetMode(), MAC: one.GetMac()})
+		s.Networks = append(s.Networks, vm.Network{
+			Mode: vm.NetworkMode(one.GetMode()), Bridge: one.GetBridge(), MTU: int(one.GetMtu()), MAC: one.GetMac(),
+		})
 	}
 	for i, one := range p.GetHealth() {
 		field := fmt.Sprintf("health[%d].", i)

@@ -50,6 +50,16 @@ const (
 
 	Woke // the VM's actor started and found this record: our own crash, or an orderly start
 
+	// The node's boots and ends. What wakes up in a new boot of the node finds
+	// nothing of its incarnation left; which of the four it is, policies.Woken says.
+
+	Rebooted   // its incarnation was begun in another boot; the turn carries the Failure
+	Enlisted   // it is to come up, when its turn comes
+	HeldBack   // it is wanted up, and its autostart policy holds it
+	Dismissed  // it is wanted up, and its autostart policy leaves that to a person
+	CalledUp   // its turn in the bootstrap has come
+	NodeEnding // the node goes down: it is to end, and to come back at the next boot
+
 	eventsEnd
 )
 
@@ -63,6 +73,8 @@ var eventNames = [...]string{
 	ReleasedToStop: "ReleasedToStop", ReleasedToRestart: "ReleasedToRestart", ReleasedToBackoff: "ReleasedToBackoff",
 	ReleasedToHold: "ReleasedToHold", ReleasedToRemove: "ReleasedToRemove",
 	Discarded: "Discarded", DeadlinePassed: "DeadlinePassed", Woke: "Woke",
+	Rebooted: "Rebooted", Enlisted: "Enlisted", HeldBack: "HeldBack", Dismissed: "Dismissed", CalledUp: "CalledUp",
+	NodeEnding: "NodeEnding",
 }
 
 // Events returns every event, in order.

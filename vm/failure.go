@@ -23,6 +23,7 @@ const (
 	CauseOperator       Cause = "killed-by-operator"
 	CauseUs             Cause = "killed-by-us"
 	CauseHostReboot     Cause = "host-reboot"
+	CauseLinkLost       Cause = "link-lost" // a tap was taken away under the running guest
 	CauseUnknown        Cause = "unknown"
 )
 
@@ -31,7 +32,7 @@ func Causes() []Cause {
 	return []Cause{
 		CauseGuestPoweroff, CauseGuestReset, CauseGuestPanic, CauseVMMCrash, CauseOOMCgroup, CauseOOMHost,
 		CauseIOError, CauseHealthFailed, CauseStartTransient, CauseStartPermanent, CauseOperator, CauseUs,
-		CauseHostReboot, CauseUnknown,
+		CauseHostReboot, CauseLinkLost, CauseUnknown,
 	}
 }
 
@@ -56,6 +57,12 @@ type Exit struct {
 	Code   int       `json:"code"`             // exit status, where no signal ended it
 	Signal int       `json:"signal,omitempty"` // the signal's number, or 0
 	At     time.Time `json:"at"`
+
+	// What a service manager tells beside; the process launcher knows none of it.
+
+	Result     string        `json:"result,omitempty"`     // systemd's word: exit-code, signal, core-dump, oom-kill, …
+	MemoryPeak Bytes         `json:"memoryPeak,omitempty"` // 0: not known
+	CPU        time.Duration `json:"cpu,omitempty"`        // processor time used; 0: not known
 }
 
 // Process is the proof of which process is ours: a pid alone proves nothing.
@@ -76,6 +83,7 @@ const (
 	BackOff    Do = "backoff"
 	GiveUp     Do = "give-up"
 	StayDown   Do = "stay-down" // its policy doesn't restart this kind of end
+	Enqueue    Do = "enqueue"   // it waits for its turn after a boot of the node
 )
 
 // Decision is the answer of policies.Supervise, with its reason and numbers.

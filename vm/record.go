@@ -35,16 +35,19 @@ type State struct {
 	Incarnation Incarnation `json:"incarnation"`
 	BootID      BootID      `json:"bootId"` // boot in which Incarnation was begun
 	Process     *Process    `json:"process,omitempty"`
-	LaunchedAt  time.Time   `json:"launchedAt"` // zero: this incarnation was not launched yet
-	ReadyAt     time.Time   `json:"readyAt"`    // zero: the guest of this incarnation has not answered yet
+	LaunchedAt  time.Time   `json:"launchedAt"`          // zero: this incarnation was not launched yet
+	ReadyAt     time.Time   `json:"readyAt"`             // zero: the guest of this incarnation has not answered yet
+	AskedDown   bool        `json:"askedDown,omitempty"` // since it was last asked up: nothing but a person brings it up (P5)
+	Queued      bool        `json:"queued,omitempty"`    // in Backoff: waits for its turn after a boot of the node
 	Health      Health      `json:"health"`
 	HealthSince time.Time   `json:"healthSince"`
 	HealthWhy   string      `json:"healthWhy,omitempty"`
-	Ledger      []time.Time `json:"ledger,omitempty"` // charged failures since the last reset, oldest first, at most MaxLedger
-	Tries       int         `json:"tries"`            // consecutive charged failures: the exponent of the delay
-	Spared      int         `json:"spared,omitempty"` // consecutive failures that were not charged: they slow the restarts and never end them
-	Restarts    uint64      `json:"restarts"`         // incarnations that supervision began
-	Crashes     uint64      `json:"crashes"`          // number of the last crash record
+	LastHealth  Health      `json:"lastHealth,omitempty"` // when an incarnation was last up: bootstrap asks for it
+	Ledger      []time.Time `json:"ledger,omitempty"`     // charged failures since the last reset, oldest first, at most MaxLedger
+	Tries       int         `json:"tries"`                // consecutive charged failures: the exponent of the delay
+	Spared      int         `json:"spared,omitempty"`     // consecutive failures that were not charged: they slow the restarts and never end them
+	Restarts    uint64      `json:"restarts"`             // incarnations that supervision began
+	Crashes     uint64      `json:"crashes"`              // number of the last crash record
 	LastExit    *Crash      `json:"lastExit,omitempty"`
 	CreatedAt   time.Time   `json:"createdAt"`
 }

@@ -29,13 +29,15 @@ type Spec struct {
 	Resources Resources `json:"resources"`
 }
 
-// Boot says what the VM starts: exactly one of Image, Kernel or Disk.
+// Boot says what the VM starts: exactly one of Image, Kernel, Disk, Runner or Flake.
 type Boot struct {
 	Image   string `json:"image,omitempty"`   // "builtin"
 	Kernel  string `json:"kernel,omitempty"`  // absolute path of a bzImage, or of an ELF that is entered by PVH
 	Initrd  string `json:"initrd,omitempty"`  // absolute path, with Kernel
 	Cmdline string `json:"cmdline,omitempty"` // with Kernel: the whole line; with Image: words added to its own
 	Disk    string `json:"disk,omitempty"`    // absolute path of a disk that boots itself (q35)
+	Runner  string `json:"runner,omitempty"`  // absolute path of a built microvm.nix runner: bin/microvm-run, …
+	Flake   string `json:"flake,omitempty"`   // flake reference of such a runner, built into the VM's folder before a start
 }
 
 // Disk is one block device: Size makes one in the VM's folder, Path names one that exists.
@@ -46,10 +48,21 @@ type Disk struct {
 	ReadOnly bool   `json:"readOnly,omitempty"`
 }
 
-// Network is one NIC. Mode "user" needs no privilege.
+// NetworkMode is how a NIC reaches the world.
+type NetworkMode string
+
+// The modes.
+const (
+	NetworkUser   NetworkMode = "user"   // through the VMM, without any privilege: outwards only
+	NetworkBridge NetworkMode = "bridge" // by a tap in a bridge of the host
+)
+
+// Network is one NIC.
 type Network struct {
-	Mode string `json:"mode"`          // "user"
-	MAC  string `json:"mac,omitempty"` // empty: derived from the VM's uid and the NIC's place
+	Mode   NetworkMode `json:"mode"`
+	Bridge string      `json:"bridge,omitempty"` // with NetworkBridge: the bridge's name
+	MTU    int         `json:"mtu,omitempty"`    // 0: the bridge's
+	MAC    string      `json:"mac,omitempty"`    // empty: derived from the VM's uid and the NIC's place
 }
 
 // RestartPolicy says which ends of an incarnation are followed by another one.
@@ -85,11 +98,37 @@ type Budget struct {
 	Window   time.Duration `json:"window"`
 }
 
-// Autostart says whether the VM comes back when the node has booted.
+// AutostartPolicy says whether a VM comes back when the node has booted.
+type AutostartPolicy string
+
+// The policies. None brings back what a person asked down (P5).
+const (
+	AutostartInherit   AutostartPolicy = "inherit"    // the node's: restart-all is last-state, restart-healthy is healthy, manual is never
+	AutostartAlways    AutostartPolicy = "always"     // also where the guest powered itself off, or it was never started
+	AutostartHealthy   AutostartPolicy = "healthy"    // where it was wanted up and well
+	AutostartLastState AutostartPolicy = "last-state" // where it was wanted up
+	AutostartNever     AutostartPolicy = "never"      // only by a person
+)
+
+// Autostart says whether, when and after whom the VM comes back when the node has booted.
 type Autostart struct {
-	Policy   string `json:"policy"` // inherit | always | healthy | last-state | never
-	Priority int    `json:"priority"`
+	Policy    AutostartPolicy `json:"policy"`
+	Priority  int             `json:"priority"` // the highest first
+	DependsOn []Dependency    `json:"dependsOn,omitempty"`
 }
+
+// Dependency is another VM that has to be up first.
+type Dependency struct {
+	VM      Name          `json:"vm"`
+	Is      string        `json:"is"`      // running | healthy
+	Timeout time.Duration `json:"timeout"` // then it is not waited for any longer
+}
+
+// What a dependency can wait for.
+const (
+	IsRunning = "running"
+	IsHealthy = "healthy"
+)
 
 // CheckType is the kind of a probe.
 type CheckType string

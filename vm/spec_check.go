@@ -21,6 +21,7 @@ const (
 	MaxDisks    = 16
 	MaxDiskSize = 64 << 10 * GiB
 	MaxNetworks = 8
+	MaxDepends  = 16
 	MaxChecks   = 8
 	MaxDelays   = 64
 	MaxPattern  = 512  // bytes; RE2 runs in linear time, this bounds its program
@@ -28,6 +29,9 @@ const (
 	MaxPath     = 1023 // bytes
 	MaxQuota    = MaxCPUs * 100
 	MaxPriority = 1000
+	MaxLink     = 15 // bytes of an interface's name in Linux
+	MinMTU      = 576
+	MaxMTU      = 65521
 
 	minWait = 10 * time.Millisecond
 	maxWait = 24 * time.Hour
@@ -48,8 +52,7 @@ func (s Spec) Check() error {
 		s.checkDisks(),
 		s.checkNetworks(),
 		s.Restart.check(),
-		oneOf("autostart.policy", s.Autostart.Policy, "inherit", "always", "healthy", "last-state", "never"),
-		between("autostart.priority", s.Autostart.Priority, -MaxPriority, MaxPriority),
+		s.checkAutostart(),
 		s.checkHealth(),
 		between("start.timeout", s.Start.Timeout, minWait, maxWait),
 		oneOf("stop.method", s.Stop.Method, "auto", "agent", "acpi", "kill"),
@@ -76,7 +79,7 @@ func (s Spec) checkMemory() *Refusal {
 
 func (b Boot) check() *Refusal {
 	kinds := 0
-	for _, k := range []string{b.Image, b.Kernel, b.Disk} {
+	for _, k := range []string{b.Image, b.Kernel, b.Disk, b.Runner, b.Flake} {
 		if k != "" {
 			kinds++
 		}
@@ -85,18 +88,20 @@ func (b Boot) check() *Refusal {
 	case b.Initrd != "" && b.Kernel == "":
 		return invalid("name the kernel too, or leave initrd out", "boot.initrd goes with boot.kernel only")
 	case kinds == 0:
-		return invalid("boot.image: builtin", "boot names no image, kernel or disk")
+		return invalid("boot.image: builtin", "boot names no image, kernel, disk, runner or flake")
 	case kinds > 1:
-		return invalid("keep one of them", "boot names %d of image, kernel and disk, exactly one is allowed", kinds)
+		return invalid("keep one of them", "boot names %d of image, kernel, disk, runner and flake, exactly one is allowed", kinds)
 	case b.Image != "" && b.Image != Image:
 		return invalid("image: builtin, or disk: with the path of a disk image that boots itself", "boot.image is %q, the only image is \"builtin\"", cut(b.Image))
-	case b.Cmdline != "" && b.Disk != "":
-		return invalid("set it in the disk's boot loader", "boot.cmdline goes with a kernel or the built-in image, a disk boots itself")
+	case b.Cmdline != "" && b.Image == "" && b.Kernel == "":
+		return invalid("set it where the guest is built", "boot.cmdline goes with a kernel or the built-in image, a disk or a runner boots itself")
+	case len(b.Flake) > MaxPath || strings.HasPrefix(b.Flake, "-"):
+		return invalid("flake: /path/to/flake#name", "boot.flake is %q, allowed is a flake reference of at most %d bytes", cut(b.Flake), MaxPath)
 	case len(b.Cmdline) > MaxCmdline:
 		return invalid("shorten it", "boot.cmdline has %d bytes, at most %d are allowed", len(b.Cmdline), MaxCmdline)
 	}
 	return firstRefusal(plain("boot.cmdline", b.Cmdline), path("boot.kernel", b.Kernel), path("boot.initrd", b.Initrd),
-		path("boot.disk", b.Disk))
+		path("boot.disk", b.Disk), path("boot.runner", b.Runner), plain("boot.flake", b.Flake))
 }
 
 func (s Spec) checkDisks() *Refusal {
@@ -133,7 +138,7 @@ func (s Spec) checkNetworks() *Refusal {
 	macs := make(map[string]bool, len(s.Networks))
 	for i, n := range s.Networks {
 		f := fmt.Sprintf("networks[%d]", i)
-		if r := oneOf(f+".mode", n.Mode, "user"); r != nil {
+		if r := n.check(f); r != nil {
 			return r
 		}
 		if n.MAC == "" {
@@ -148,6 +153,48 @@ func (s Spec) checkNetworks() *Refusal {
 			return invalid("leave it out: one is derived from the VM's uid", "%s.mac %s is taken by another network", f, low)
 		}
 		macs[low] = true
+	}
+	return nil
+}
+
+// linkPattern keeps out what means something else in a path below /sys or to the kernel.
+var linkPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
+func (n Network) check(f string) *Refusal {
+	switch {
+	case n.Mode == NetworkUser && (n.Bridge != "" || n.MTU != 0):
+		return invalid("leave mode out", "%s has a bridge or an mtu, which mode user doesn't know", f)
+	case n.Mode == NetworkBridge && (len(n.Bridge) > MaxLink || !linkPattern.MatchString(n.Bridge)):
+		return invalid("bridge: br0", "%s.bridge is %q, allowed is the name of a bridge, at most %d of letters, digits, _, . and -", f, cut(n.Bridge), MaxLink)
+	case n.MTU != 0 && (n.MTU < MinMTU || n.MTU > MaxMTU):
+		return invalid("leave it out: the bridge's is taken", "%s.mtu is %d, allowed are %d to %d", f, n.MTU, MinMTU, MaxMTU)
+	}
+	return oneOf(f+".mode", n.Mode, NetworkUser, NetworkBridge)
+}
+
+func (s Spec) checkAutostart() *Refusal {
+	a := s.Autostart
+	if r := firstRefusal(
+		oneOf("autostart.policy", a.Policy, AutostartInherit, AutostartAlways, AutostartHealthy, AutostartLastState, AutostartNever),
+		between("autostart.priority", a.Priority, -MaxPriority, MaxPriority),
+		between("the number of autostart.dependsOn", len(a.DependsOn), 0, MaxDepends),
+	); r != nil {
+		return r
+	}
+	for i, d := range a.DependsOn {
+		f := fmt.Sprintf("autostart.dependsOn[%d]", i)
+		if _, err := ParseName(string(d.VM)); err != nil {
+			return invalid("vm: db", "%s.vm is %q, which is no name of a VM", f, cut(string(d.VM)))
+		}
+		switch {
+		case d.VM == s.Name:
+			return invalid("leave it out", "%s: %s can't wait for itself", f, s.Name)
+		case slices.ContainsFunc(a.DependsOn[:i], func(o Dependency) bool { return o.VM == d.VM }):
+			return invalid("keep one of them", "%s names %s a second time", f, d.VM)
+		}
+		if r := firstRefusal(oneOf(f+".is", d.Is, IsRunning, IsHealthy), between(f+".timeout", d.Timeout, minWait, maxWait)); r != nil {
+			return r
+		}
 	}
 	return nil
 }

@@ -41,13 +41,13 @@ const (
 func (s Spec) Filled() Spec {
 	fill(&s.CPUs, defaultCPUs)
 	fill(&s.Memory, defaultMemory)
-	if s.Boot.Kernel == "" && s.Boot.Disk == "" && s.Boot.Initrd == "" {
+	if s.Boot == (Boot{Image: s.Boot.Image, Cmdline: s.Boot.Cmdline}) {
 		fill(&s.Boot.Image, Image)
 	}
 	s.Disks = filledDisks(s.Disks)
 	s.Networks = filledNetworks(s.Networks)
 	s.Restart = s.Restart.filled()
-	fill(&s.Autostart.Policy, "inherit")
+	s.Autostart = s.Autostart.filled()
 	s.Health = filledChecks(s.Health, s.Boot.Image)
 	fill(&s.Start.Timeout, defaultStart)
 	fill(&s.Stop.Method, "auto")
@@ -73,6 +73,16 @@ func (r Restart) filled() Restart {
 	return r
 }
 
+func (a Autostart) filled() Autostart {
+	fill(&a.Policy, AutostartInherit)
+	a.DependsOn = slices.Clone(a.DependsOn)
+	for i := range a.DependsOn {
+		fill(&a.DependsOn[i].Is, IsRunning)
+		fill(&a.DependsOn[i].Timeout, defaultStart)
+	}
+	return a
+}
+
 func filledDisks(in []Disk) []Disk {
 	out := slices.Clone(in)
 	for i := range out {
@@ -84,7 +94,10 @@ func filledDisks(in []Disk) []Disk {
 func filledNetworks(in []Network) []Network {
 	out := slices.Clone(in)
 	for i := range out {
-		fill(&out[i].Mode, "user")
+		if out[i].Bridge != "" {
+			fill(&out[i].Mode, NetworkBridge)
+		}
+		fill(&out[i].Mode, NetworkUser)
 		if out[i].MAC == "auto" {
 			out[i].MAC = ""
 		}

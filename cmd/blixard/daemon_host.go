@@ -102,12 +102,12 @@ func (v *vmms) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, er
 }
 
 // Attach opens the control session.
-func (v *vmms) Attach(ctx context.Context, f host.Paths, notice func(host.Notice)) (host.Session, error) {
+func (v *vmms) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
 	d, err := v.driver()
 	if err != nil {
 		return nil, err
 	}
-	return d.Attach(ctx, f, notice)
+	return d.Attach(ctx, spec, f, notice)
 }
 
 func (v *vmms) agent() host.Agent { return qemu.Agent{} }

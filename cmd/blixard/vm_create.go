@@ -133,7 +133,7 @@ func (w wish) spec(name string) (vm.Spec, error) {
 			Image: w.image, Kernel: absolute(w.kernel), Initrd: absolute(w.initrd), Cmdline: w.cmdline, Disk: absolute(w.disk),
 		},
 		Restart:   vm.Restart{Policy: vm.RestartPolicy(w.restart), ResetAfter: w.resets},
-		Autostart: vm.Autostart{Policy: w.autostart},
+		Autostart: vm.Autostart{Policy: vm.AutostartPolicy(w.autostart)},
 		Start:     vm.Start{Timeout: w.startTimeout},
 		Stop:      vm.Stop{Timeout: w.stopTimeout},
 	}
@@ -210,11 +210,11 @@ func networkFlag(text string) (vm.Network, error) {
 	err := pairs("--network", text, "mode, mac", func(key, value string) (bool, *vm.Refusal) {
 		switch {
 		case key == "mode":
-			n.Mode = value
+			n.Mode = vm.NetworkMode(value)
 		case key == "mac":
 			n.MAC = value
 		case value == "" && n.Mode == "":
-			n.Mode = key
+			n.Mode = vm.NetworkMode(key)
 		default:
 			return false, nil
 		}

@@ -110,13 +110,18 @@ func (l launcher) Kill(ctx context.Context, ref vm.Ref, _ *vm.Process) error {
 	return nil
 }
 
-func (l launcher) List(context.Context) ([]host.Found, error) {
+func (l launcher) List(context.Context) ([]vm.FoundVMM, error) {
 	w := l.d.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var out []host.Found
+	var out []vm.FoundVMM
 	for _, p := range w.live {
-		out = append(out, host.Found{Ref: p.ref, Process: p.process})
+		out = append(out, vm.FoundVMM{Ref: p.ref, Process: p.process})
 	}
 	return out, nil
+}
+
+// Verdict is gone with the process: nobody keeps it here.
+func (l launcher) Verdict(_ context.Context, ref vm.Ref, _ *vm.Process) (vm.Exit, error) {
+	return vm.Exit{}, host.Fail(host.Gone, "verdict of "+string(ref.Name), errNone)
 }

@@ -17,7 +17,7 @@ func (driver) Command(ref vm.Ref, _ vm.Spec, _ host.Paths) (host.Command, error)
 }
 
 // Attach finds the live VMM by the run folder of its VM.
-func (v driver) Attach(ctx context.Context, f host.Paths, notice func(host.Notice)) (host.Session, error) {
+func (v driver) Attach(ctx context.Context, _ vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
 	if err := v.d.call(ctx, "attach "+f.Run, v.d.faults().Attach); err != nil {
 		return nil, err
 	}

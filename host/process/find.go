@@ -111,7 +111,7 @@ func (l *Launcher) scan(ctx context.Context) error {
 }
 
 // List scans afresh: the relist is the truth, notices only come sooner.
-func (l *Launcher) List(ctx context.Context) ([]host.Found, error) {
+func (l *Launcher) List(ctx context.Context) ([]vm.FoundVMM, error) {
 	select {
 	case <-l.scanGate:
 	case <-ctx.Done():
@@ -129,10 +129,10 @@ func (l *Launcher) List(ctx context.Context) ([]host.Found, error) {
 		all = append(all, v)
 	}
 	l.mu.Unlock()
-	var out []host.Found
+	var out []vm.FoundVMM
 	for _, v := range all {
 		if v.lives() {
-			out = append(out, host.Found{Ref: v.ref, Process: v.process})
+			out = append(out, vm.FoundVMM{Ref: v.ref, Process: v.process})
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Process.PID < out[j].Process.PID })
@@ -223,4 +223,17 @@ func (v *vmm) kill(ctx context.Context, doing string) error {
 	case <-ctx.Done():
 		return host.Fail(host.Transient, doing, fmt.Errorf("process %d has SIGKILL and still lives: %w", v.process.PID, ctx.Err()))
 	}
+}
+
+// Verdict is the wait status of a VMM whose end we saw, or that nobody has
+// reaped yet; the kernel remembers no other.
+func (l *Launcher) Verdict(_ context.Context, ref vm.Ref, _ *vm.Process) (vm.Exit, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.ended) - 1; i >= 0; i-- {
+		if v := l.ended[i]; v.ref.VM == ref.VM && v.ref.Incarnation == ref.Incarnation {
+			return v.exit, nil
+		}
+	}
+	return vm.Exit{}, host.Fail(host.Gone, "read the verdict of "+unitName(ref), errNone)
 }

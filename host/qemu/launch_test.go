@@ -134,7 +134,7 @@ func (g *guest) launch(c host.Command) {
 func (g *guest) attach() (host.Session, chan host.Notice) {
 	g.t.Helper()
 	notices := make(chan host.Notice, 1024)
-	s, err := g.driver.Attach(deadline(g.t), g.paths, func(n host.Notice) {
+	s, err := g.driver.Attach(deadline(g.t), vm.Spec{}, g.paths, func(n host.Notice) {
 		select {
 		case notices <- n:
 		default:

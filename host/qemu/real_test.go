@@ -92,7 +92,7 @@ func TestKilledVMMIsLost(t *testing.T) {
 		t.Errorf("state of a dead VMM: %v, want Gone", err)
 	}
 	g.waitEnd()
-	if _, err := g.driver.Attach(deadline(t), g.paths, func(host.Notice) {}); host.KindOf(err) != host.Gone {
+	if _, err := g.driver.Attach(deadline(t), vm.Spec{}, g.paths, func(host.Notice) {}); host.KindOf(err) != host.Gone {
 		t.Errorf("attach to a dead VMM: %v, want Gone", err)
 	}
 }
@@ -103,7 +103,7 @@ func TestSecondSessionWaits(t *testing.T) {
 	g.attach()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := g.driver.Attach(ctx, g.paths, func(host.Notice) {}); host.KindOf(err) != host.Transient {
+	if _, err := g.driver.Attach(ctx, vm.Spec{}, g.paths, func(host.Notice) {}); host.KindOf(err) != host.Transient {
 		t.Errorf("second session: %v, want Transient", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
 )
 
 // maxWaiting bounds the notices that wait for a slow receiver. More can only be
@@ -46,7 +47,7 @@ type session struct {
 
 // Attach opens the control session; see host.Driver. The socket has been
 // listening since before QEMU's start, so the greeting comes when QEMU is up.
-func (d *Driver) Attach(ctx context.Context, f host.Paths, notice func(host.Notice)) (host.Session, error) {
+func (d *Driver) Attach(ctx context.Context, _ vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
 	conn, err := dial(ctx, f.QMP)
 	if err != nil {
 		return nil, err

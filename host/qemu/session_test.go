@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
 )
 
 const greeting = `{"QMP": {"version": {}, "capabilities": ["oob"]}}` + "\n"
@@ -52,7 +53,7 @@ func fakeQEMU(t *testing.T, notice func(host.Notice), play func(in *bufio.Scanne
 		}
 		play(in, conn)
 	}()
-	return New(Config{}).Attach(deadline(t), host.Paths{QMP: path}, notice)
+	return New(Config{}).Attach(deadline(t), vm.Spec{}, host.Paths{QMP: path}, notice)
 }
 
 // nextID reads one command and returns its id, or 0 if it is another command or the wire has ended.
@@ -188,11 +189,11 @@ func TestAttachEndsWithItsContext(t *testing.T) {
 	go far()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	_, err := New(Config{}).Attach(ctx, host.Paths{QMP: path}, func(n host.Notice) { t.Errorf("heard %v before the session stood", n) })
+	_, err := New(Config{}).Attach(ctx, vm.Spec{}, host.Paths{QMP: path}, func(n host.Notice) { t.Errorf("heard %v before the session stood", n) })
 	if host.KindOf(err) != host.Transient || err == nil {
 		t.Errorf("attach to a silent VMM: %v, want Transient", err)
 	}
-	_, err = New(Config{}).Attach(deadline(t), host.Paths{QMP: path + "x"}, nil)
+	_, err = New(Config{}).Attach(deadline(t), vm.Spec{}, host.Paths{QMP: path + "x"}, nil)
 	if host.KindOf(err) != host.Gone {
 		t.Errorf("attach to nothing: %v, want Gone", err)
 	}

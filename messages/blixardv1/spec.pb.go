@@ -156,7 +156,7 @@ func (x *VMSpec) GetResources() *Resources {
 	return nil
 }
 
-// Boot says what the VM starts: exactly one of image, kernel or disk.
+// Boot says what the VM starts: exactly one of image, kernel, disk, runner or flake.
 type Boot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Image         string                 `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`     // "builtin"
@@ -164,6 +164,8 @@ type Boot struct {
 	Initrd        string                 `protobuf:"bytes,3,opt,name=initrd,proto3" json:"initrd,omitempty"`   // absolute path, with kernel
 	Cmdline       string                 `protobuf:"bytes,4,opt,name=cmdline,proto3" json:"cmdline,omitempty"` // with kernel: the whole line; with image: words added to its own
 	Disk          string                 `protobuf:"bytes,5,opt,name=disk,proto3" json:"disk,omitempty"`       // absolute path of a disk that boots itself
+	Runner        string                 `protobuf:"bytes,6,opt,name=runner,proto3" json:"runner,omitempty"`   // absolute path of a built microvm.nix runner
+	Flake         string                 `protobuf:"bytes,7,opt,name=flake,proto3" json:"flake,omitempty"`     // flake reference of such a runner, built before a start
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,6 +231,20 @@ func (x *Boot) GetCmdline() string {
 func (x *Boot) GetDisk() string {
 	if x != nil {
 		return x.Disk
+	}
+	return ""
+}
+
+func (x *Boot) GetRunner() string {
+	if x != nil {
+		return x.Runner
+	}
+	return ""
+}
+
+func (x *Boot) GetFlake() string {
+	if x != nil {
+		return x.Flake
 	}
 	return ""
 }
@@ -305,8 +321,10 @@ func (x *Disk) GetReadOnly() bool {
 // Network is one NIC.
 type Network struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Mode          string                 `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"` // "user"
-	Mac           string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`   // empty: derived from the VM's uid
+	Mode          string                 `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`     // user | bridge
+	Mac           string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`       // empty: derived from the VM's uid
+	Bridge        string                 `protobuf:"bytes,3,opt,name=bridge,proto3" json:"bridge,omitempty"` // with mode bridge: its name
+	Mtu           int32                  `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`      // 0: the bridge's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -353,6 +371,20 @@ func (x *Network) GetMac() string {
 		return x.Mac
 	}
 	return ""
+}
+
+func (x *Network) GetBridge() string {
+	if x != nil {
+		return x.Bridge
+	}
+	return ""
+}
+
+func (x *Network) GetMtu() int32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
 }
 
 // Restart is the supervision of one VM.
@@ -557,8 +589,9 @@ func (x *Budget) GetWindow() *durationpb.Duration {
 // Autostart says whether the VM comes back when the node has booted.
 type Autostart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Policy        string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"` // inherit | always | healthy | last-state | never
-	Priority      int32                  `protobuf:"varint,2,opt,name=priority,proto3" json:"priority,omitempty"`
+	Policy        string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`      // inherit | always | healthy | last-state | never
+	Priority      int32                  `protobuf:"varint,2,opt,name=priority,proto3" json:"priority,omitempty"` // the highest first
+	DependsOn     []*Dependency          `protobuf:"bytes,3,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -607,6 +640,74 @@ func (x *Autostart) GetPriority() int32 {
 	return 0
 }
 
+func (x *Autostart) GetDependsOn() []*Dependency {
+	if x != nil {
+		return x.DependsOn
+	}
+	return nil
+}
+
+// Dependency is another VM that has to be up first.
+type Dependency struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vm            string                 `protobuf:"bytes,1,opt,name=vm,proto3" json:"vm,omitempty"`
+	Is            string                 `protobuf:"bytes,2,opt,name=is,proto3" json:"is,omitempty"`           // running | healthy
+	Timeout       *durationpb.Duration   `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"` // then it is not waited for any longer
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dependency) Reset() {
+	*x = Dependency{}
+	mi := &file_blixard_v1_spec_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dependency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dependency) ProtoMessage() {}
+
+func (x *Dependency) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_spec_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
+func (*Dependency) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Dependency) GetVm() string {
+	if x != nil {
+		return x.Vm
+	}
+	return ""
+}
+
+func (x *Dependency) GetIs() string {
+	if x != nil {
+		return x.Is
+	}
+	return ""
+}
+
+func (x *Dependency) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
 // Check is one probe.
 type Check struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -623,7 +724,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[8]
+	mi := &file_blixard_v1_spec_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +736,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[8]
+	mi := &file_blixard_v1_spec_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +749,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{8}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Check) GetType() string {
@@ -710,7 +811,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[9]
+	mi := &file_blixard_v1_spec_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +823,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[9]
+	mi := &file_blixard_v1_spec_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +836,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{9}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Start) GetTimeout() *durationpb.Duration {
@@ -756,7 +857,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[10]
+	mi := &file_blixard_v1_spec_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +869,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[10]
+	mi := &file_blixard_v1_spec_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +882,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{10}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Stop) GetMethod() string {
@@ -810,7 +911,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[11]
+	mi := &file_blixard_v1_spec_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +923,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[11]
+	mi := &file_blixard_v1_spec_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +936,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{11}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Resources) GetCpuWeight() int32 {
@@ -878,22 +979,26 @@ const file_blixard_v1_spec_proto_rawDesc = "" +
 	"\x05start\x18\n" +
 	" \x01(\v2\x11.blixard.v1.StartR\x05start\x12$\n" +
 	"\x04stop\x18\v \x01(\v2\x10.blixard.v1.StopR\x04stop\x123\n" +
-	"\tresources\x18\f \x01(\v2\x15.blixard.v1.ResourcesR\tresources\"z\n" +
+	"\tresources\x18\f \x01(\v2\x15.blixard.v1.ResourcesR\tresources\"\xa8\x01\n" +
 	"\x04Boot\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x16\n" +
 	"\x06kernel\x18\x02 \x01(\tR\x06kernel\x12\x16\n" +
 	"\x06initrd\x18\x03 \x01(\tR\x06initrd\x12\x18\n" +
 	"\acmdline\x18\x04 \x01(\tR\acmdline\x12\x12\n" +
-	"\x04disk\x18\x05 \x01(\tR\x04disk\"j\n" +
+	"\x04disk\x18\x05 \x01(\tR\x04disk\x12\x16\n" +
+	"\x06runner\x18\x06 \x01(\tR\x06runner\x12\x14\n" +
+	"\x05flake\x18\a \x01(\tR\x05flake\"j\n" +
 	"\x04Disk\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x12\n" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x12\x1b\n" +
-	"\tread_only\x18\x04 \x01(\bR\breadOnly\"/\n" +
+	"\tread_only\x18\x04 \x01(\bR\breadOnly\"Y\n" +
 	"\aNetwork\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x10\n" +
-	"\x03mac\x18\x02 \x01(\tR\x03mac\"\xe5\x01\n" +
+	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x16\n" +
+	"\x06bridge\x18\x03 \x01(\tR\x06bridge\x12\x10\n" +
+	"\x03mtu\x18\x04 \x01(\x05R\x03mtu\"\xe5\x01\n" +
 	"\aRestart\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12'\n" +
 	"\x05delay\x18\x02 \x01(\v2\x11.blixard.v1.DelayR\x05delay\x121\n" +
@@ -908,10 +1013,17 @@ const file_blixard_v1_spec_proto_rawDesc = "" +
 	"\x06jitter\x18\x04 \x01(\x01R\x06jitter\"W\n" +
 	"\x06Budget\x12\x1a\n" +
 	"\battempts\x18\x01 \x01(\x05R\battempts\x121\n" +
-	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\"?\n" +
+	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\"v\n" +
 	"\tAutostart\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1a\n" +
-	"\bpriority\x18\x02 \x01(\x05R\bpriority\"\xf9\x01\n" +
+	"\bpriority\x18\x02 \x01(\x05R\bpriority\x125\n" +
+	"\n" +
+	"depends_on\x18\x03 \x03(\v2\x16.blixard.v1.DependencyR\tdependsOn\"a\n" +
+	"\n" +
+	"Dependency\x12\x0e\n" +
+	"\x02vm\x18\x01 \x01(\tR\x02vm\x12\x0e\n" +
+	"\x02is\x18\x02 \x01(\tR\x02is\x123\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xf9\x01\n" +
 	"\x05Check\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\x123\n" +
@@ -943,7 +1055,7 @@ func file_blixard_v1_spec_proto_rawDescGZIP() []byte {
 	return file_blixard_v1_spec_proto_rawDescData
 }
 
-var file_blixard_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_blixard_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_blixard_v1_spec_proto_goTypes = []any{
 	(*VMSpec)(nil),              // 0: blixard.v1.VMSpec
 	(*Boot)(nil),                // 1: blixard.v1.Boot
@@ -953,11 +1065,12 @@ var file_blixard_v1_spec_proto_goTypes = []any{
 	(*Delay)(nil),               // 5: blixard.v1.Delay
 	(*Budget)(nil),              // 6: blixard.v1.Budget
 	(*Autostart)(nil),           // 7: blixard.v1.Autostart
-	(*Check)(nil),               // 8: blixard.v1.Check
-	(*Start)(nil),               // 9: blixard.v1.Start
-	(*Stop)(nil),                // 10: blixard.v1.Stop
-	(*Resources)(nil),           // 11: blixard.v1.Resources
-	(*durationpb.Duration)(nil), // 12: google.protobuf.Duration
+	(*Dependency)(nil),          // 8: blixard.v1.Dependency
+	(*Check)(nil),               // 9: blixard.v1.Check
+	(*Start)(nil),               // 10: blixard.v1.Start
+	(*Stop)(nil),                // 11: blixard.v1.Stop
+	(*Resources)(nil),           // 12: blixard.v1.Resources
+	(*durationpb.Duration)(nil), // 13: google.protobuf.Duration
 }
 var file_blixard_v1_spec_proto_depIdxs = []int32{
 	1,  // 0: blixard.v1.VMSpec.boot:type_name -> blixard.v1.Boot
@@ -965,26 +1078,28 @@ var file_blixard_v1_spec_proto_depIdxs = []int32{
 	3,  // 2: blixard.v1.VMSpec.networks:type_name -> blixard.v1.Network
 	4,  // 3: blixard.v1.VMSpec.restart:type_name -> blixard.v1.Restart
 	7,  // 4: blixard.v1.VMSpec.autostart:type_name -> blixard.v1.Autostart
-	8,  // 5: blixard.v1.VMSpec.health:type_name -> blixard.v1.Check
-	9,  // 6: blixard.v1.VMSpec.start:type_name -> blixard.v1.Start
-	10, // 7: blixard.v1.VMSpec.stop:type_name -> blixard.v1.Stop
-	11, // 8: blixard.v1.VMSpec.resources:type_name -> blixard.v1.Resources
+	9,  // 5: blixard.v1.VMSpec.health:type_name -> blixard.v1.Check
+	10, // 6: blixard.v1.VMSpec.start:type_name -> blixard.v1.Start
+	11, // 7: blixard.v1.VMSpec.stop:type_name -> blixard.v1.Stop
+	12, // 8: blixard.v1.VMSpec.resources:type_name -> blixard.v1.Resources
 	5,  // 9: blixard.v1.Restart.delay:type_name -> blixard.v1.Delay
-	12, // 10: blixard.v1.Restart.delays:type_name -> google.protobuf.Duration
+	13, // 10: blixard.v1.Restart.delays:type_name -> google.protobuf.Duration
 	6,  // 11: blixard.v1.Restart.budget:type_name -> blixard.v1.Budget
-	12, // 12: blixard.v1.Restart.reset_after:type_name -> google.protobuf.Duration
-	12, // 13: blixard.v1.Delay.initial:type_name -> google.protobuf.Duration
-	12, // 14: blixard.v1.Delay.max:type_name -> google.protobuf.Duration
-	12, // 15: blixard.v1.Budget.window:type_name -> google.protobuf.Duration
-	12, // 16: blixard.v1.Check.interval:type_name -> google.protobuf.Duration
-	12, // 17: blixard.v1.Check.timeout:type_name -> google.protobuf.Duration
-	12, // 18: blixard.v1.Start.timeout:type_name -> google.protobuf.Duration
-	12, // 19: blixard.v1.Stop.timeout:type_name -> google.protobuf.Duration
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	13, // 12: blixard.v1.Restart.reset_after:type_name -> google.protobuf.Duration
+	13, // 13: blixard.v1.Delay.initial:type_name -> google.protobuf.Duration
+	13, // 14: blixard.v1.Delay.max:type_name -> google.protobuf.Duration
+	13, // 15: blixard.v1.Budget.window:type_name -> google.protobuf.Duration
+	8,  // 16: blixard.v1.Autostart.depends_on:type_name -> blixard.v1.Dependency
+	13, // 17: blixard.v1.Dependency.timeout:type_name -> google.protobuf.Duration
+	13, // 18: blixard.v1.Check.interval:type_name -> google.protobuf.Duration
+	13, // 19: blixard.v1.Check.timeout:type_name -> google.protobuf.Duration
+	13, // 20: blixard.v1.Start.timeout:type_name -> google.protobuf.Duration
+	13, // 21: blixard.v1.Stop.timeout:type_name -> google.protobuf.Duration
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_spec_proto_init() }
@@ -998,7 +1113,7 @@ func file_blixard_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_blixard_v1_spec_proto_rawDesc), len(file_blixard_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

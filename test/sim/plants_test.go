@@ -114,8 +114,8 @@ func (deafLauncher) Watch(vm.Process, func(vm.Exit)) func() { return func() {} }
 
 type deafDriver struct{ host.Driver }
 
-func (d deafDriver) Attach(ctx context.Context, f host.Paths, _ func(host.Notice)) (host.Session, error) {
-	return d.Driver.Attach(ctx, f, func(host.Notice) {})
+func (d deafDriver) Attach(ctx context.Context, spec vm.Spec, f host.Paths, _ func(host.Notice)) (host.Session, error) {
+	return d.Driver.Attach(ctx, spec, f, func(host.Notice) {})
 }
 
 // startAll is autostart at each start of the daemon, whatever was asked before.
@@ -129,8 +129,8 @@ func startAll(s *stage) {
 
 type killingDriver struct{ host.Driver }
 
-func (d killingDriver) Attach(ctx context.Context, f host.Paths, notice func(host.Notice)) (host.Session, error) {
-	s, err := d.Driver.Attach(ctx, f, notice)
+func (d killingDriver) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
+	s, err := d.Driver.Attach(ctx, spec, f, notice)
 	return killingSession{s}, err
 }
 

@@ -1,0 +1,31 @@
+package vm
+
+// What a look at the machine found of ours. The reconciler compares it with the
+// records.
+
+// FoundVMM is a live VMM with the identity in its tags.
+type FoundVMM struct {
+	Ref     Ref
+	Process Process
+}
+
+// FoundLink is a link of the host that carries our alias.
+type FoundLink struct {
+	Name   string
+	Index  int
+	VM     ID          // by its alias
+	Number Incarnation // by its alias
+}
+
+// FoundFolder is a VM's durable folder, or what is left of one.
+type FoundFolder struct {
+	Path   string
+	Name   Name   // by its own name
+	ID     ID     // by its manifest; empty: none that can be read
+	Slot   uint32 // by its manifest
+	Spec   *Spec  // by its manifest
+	Bytes  Bytes  // what its disks hold on the host
+	Why    string // why its manifest can't be read
+	Folder bool   // the durable folder exists
+	Run    bool   // a run folder exists
+}
