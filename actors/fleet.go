@@ -67,6 +67,8 @@ func (f *fleet) Receive(c actor.Context) {
 		close(f.joined)
 	case create:
 		f.create(c, m)
+	case ping:
+		f.env.tell(m.from, pong{})
 	case forget:
 		if one := f.members[m.name]; one != nil {
 			one.forgot = true

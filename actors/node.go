@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"go.uber.org/zap"
@@ -26,6 +27,10 @@ type Config struct {
 	Fatal  func(why string)
 	Status func() gateway.Status // what the tree itself can't know; must not block
 	Doctor func(ctx context.Context) []gateway.Finding
+	// Alive is called every AliveEvery (0: never) as long as root and fleet
+	// answer their messages, from the root's mailbox: it must not block for long.
+	Alive      func()
+	AliveEvery time.Duration
 }
 
 // Node is the running tree. It implements gateway.Node.
@@ -52,7 +57,7 @@ func Start(cfg Config) (*Node, error) {
 	n := &Node{env: e, ended: make(chan struct{}), broken: broken, status: cfg.Status, doctor: cfg.Doctor}
 	fleet, joined := make(chan *actor.PID, 1), make(chan struct{})
 	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor {
-		return &root{env: e, records: records, broken: broken, fleet: fleet, joined: joined}
+		return &root{env: e, records: records, broken: broken, fleet: fleet, joined: joined, pulse: pulse{every: cfg.AliveEvery, beat: cfg.Alive}}
 	})
 	n.fleet = <-fleet
 	<-joined // a list that was answered before would miss VMs
