@@ -30,6 +30,62 @@ type Node interface {
 	Tree() []Actor
 	Status() Status
 	Doctor(ctx context.Context) []Finding
+	// Plan is what the reconciler would do about what it found at its last look,
+	// or, with fresh, at one made now. It does nothing.
+	Plan(ctx context.Context, fresh bool) (Plan, error)
+	// ApplyPlan does what waits for a person, all or those with the ids named,
+	// and says of each what became of it.
+	ApplyPlan(ctx context.Context, ids []string, by messages.Caller) (Plan, error)
+	// Restore moves back what was put into quarantine under that name.
+	Restore(ctx context.Context, name string, by messages.Caller) error
+	// Repair ends safe mode: the damaged store is moved aside, and a new one is
+	// written from what runs and from the manifests. Refused where the node is well.
+	Repair(ctx context.Context, by messages.Caller) (Repaired, error)
+	// Shutdown stops every VM gracefully in reverse order within the time; their
+	// intent stays, so that they come back at the next boot of the node (P5).
+	Shutdown(ctx context.Context, within time.Duration, by messages.Caller) error
+}
+
+// Plan is what is wrong on the host, and what is done about it.
+type Plan struct {
+	At      time.Time // of the look that it follows from; zero: none was made yet
+	Actions []Action
+}
+
+// Action is one line of a plan.
+type Action struct {
+	ID    string // names it for ApplyPlan; stays the same as long as what it is about does
+	Do    string // kill | remove-link | remove-run | quarantine | report | …
+	What  string // what it is about: "process 4711 of web-1/3", a path, a link
+	VM    vm.Name
+	Why   string    // the reason, a sentence
+	State string    // due: at the next look | waiting: until NotBefore | person: for `node plan --apply` | done | failed | told: nothing is done
+	After time.Time // waiting: not before this
+	Error string    // failed: why
+}
+
+// Repaired is what a repair did.
+type Repaired struct {
+	Aside string // where the damaged store is now
+	VMs   int
+	Lines []string // what a person has to know, a sentence each
+}
+
+// Bootstrap is how far the node's boot has come.
+type Bootstrap struct {
+	State     string // none: the node did not boot anew | running | done
+	BootID    vm.BootID
+	Policy    string // restart-all | restart-healthy | manual
+	StartedAt time.Time
+	EndedAt   time.Time // zero while it runs
+	EndsAbout time.Time // an estimate; zero: not known yet
+	Limit     int       // how many may start at once now
+	Pressure  string    // why nothing more is started now, or empty
+	Waiting   []vm.Name // in their order
+	Starting  []vm.Name
+	Ready     int
+	Failed    int      // did not come up; supervision goes on with them
+	Held      []string // "db: was given up: crash 6 in 10m0s", a line each
 }
 
 // Journal is the part of the store that the gateway reads.
@@ -66,6 +122,10 @@ type Status struct {
 	StateDir        string
 	Goroutines, FDs int
 	Broken          []string // records that can't be read, VMs that are parked
+	SafeMode        string   // why the node starts and deletes nothing; empty: it doesn't
+	LowSpace        string   // why nothing that grows is admitted; empty: it is
+	Bootstrap       Bootstrap
+	Waiting         int // actions of the plan that wait for a person
 }
 
 // Finding is one line of `node doctor`.

@@ -293,3 +293,15 @@ func h2c(both bool) *http.Protocols {
 func peer(uid int, groups ...int) *messages.Peer {
 	return &messages.Peer{Caller: messages.Caller{UID: uid, GID: uid, PID: 4711}, Groups: groups}
 }
+
+func (w *world) Plan(context.Context, bool) (Plan, error) { return Plan{}, nil }
+
+func (w *world) ApplyPlan(context.Context, []string, messages.Caller) (Plan, error) {
+	return Plan{}, nil
+}
+
+func (w *world) Restore(context.Context, string, messages.Caller) error { return nil }
+
+func (w *world) Repair(context.Context, messages.Caller) (Repaired, error) { return Repaired{}, nil }
+
+func (w *world) Shutdown(context.Context, time.Duration, messages.Caller) error { return nil }
