@@ -118,7 +118,7 @@ func (c *cutter) images() []image {
 func TestPowerCutAnywhereKeepsEveryAcknowledgedTurnWhole(t *testing.T) {
 	h := &history{}
 	c := &cutter{fs: vfs.NewCrashableMem(), h: h, rng: rand.New(rand.NewPCG(*crashSeed, 0))}
-	p := openMem(t, errorfs.Wrap(c.fs, c))
+	p := openMem(t, injecting(c.fs, c))
 	runTurns(t, p, h)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func runTurns(t *testing.T, p *Pebble, h *history) {
 
 func cutWhileRecovering(t *testing.T, h *history, first image) int {
 	c := &cutter{fs: first.fs, h: &history{}, rng: rand.New(rand.NewPCG(*crashSeed, 1))}
-	checkImage(t, h, first, errorfs.Wrap(first.fs, c))
+	checkImage(t, h, first, injecting(first.fs, c))
 	images := c.images()
 	for _, img := range images {
 		img.begun, img.acked, img.story = first.begun, first.acked, first.story+", then "+img.story

@@ -49,7 +49,7 @@ func (f *switchedFault) MaybeError(op errorfs.Op) error {
 func TestDiskErrorIsToldFirstAndThenEndsTheProcess(t *testing.T) {
 	fs, fault := vfs.NewCrashableMem(), &switchedFault{err: syscall.ENOSPC}
 	ended := make(chan string, 10)
-	p, err := Open(memDir, Options{FS: errorfs.Wrap(fs, fault), Fatal: func(m string) { ended <- m }})
+	p, err := Open(memDir, Options{FS: injecting(fs, fault), Fatal: func(m string) { ended <- m }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // child opens the store, says so, and holds it until its standard input ends.
 func child(dir string) {
 	full := &switchedFault{err: syscall.ENOSPC}
-	p, err := Open(dir, Options{FS: errorfs.Wrap(vfs.Default, full)})
+	p, err := Open(dir, Options{FS: injecting(vfs.Default, full)})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(3)
@@ -161,7 +161,7 @@ func TestUnusableFoldersAreRefusedWithTheirReason(t *testing.T) {
 			}
 			return nil
 		})
-		_, err = Open(memDir, Options{FS: errorfs.Wrap(vfs.NewMem(), failing)})
+		_, err = Open(memDir, Options{FS: injecting(vfs.NewMem(), failing)})
 		wantRefusal(t, err, say)
 	}
 	unreadable := errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -170,7 +170,7 @@ func TestUnusableFoldersAreRefusedWithTheirReason(t *testing.T) {
 		}
 		return nil
 	})
-	_, err = Open(memDir, Options{FS: errorfs.Wrap(vfs.NewMem(), unreadable)})
+	_, err = Open(memDir, Options{FS: injecting(vfs.NewMem(), unreadable)})
 	wantRefusal(t, err, "uid")
 }
 
@@ -199,7 +199,7 @@ func TestDiskFullAnywhereInOpenIsARefusal(t *testing.T) {
 				}
 				return nil
 			})
-			s, err := Open(memDir, Options{FS: errorfs.Wrap(fs, full), Fatal: func(string) {}})
+			s, err := Open(memDir, Options{FS: injecting(fs, full), Fatal: func(string) {}})
 			if err == nil {
 				left.Store(1 << 30) // or a background job of Pebble's meets the full disk and keeps Close waiting
 				_ = s.Close()

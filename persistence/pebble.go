@@ -141,7 +141,7 @@ func (p *Pebble) openHere() (err error) {
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
 	p.db, err = pebble.Open(p.dir, &pebble.Options{
-		FS: orderedFS{p.o.FS}, Lock: p.lock, Cache: cache, MemTableSize: memtableBytes, MaxOpenFiles: openFiles,
+		FS: orderedFS{writtenLogFS{p.o.FS}}, Lock: p.lock, Cache: cache, MemTableSize: memtableBytes, MaxOpenFiles: openFiles,
 		FormatMajorVersion: formatVersion, Logger: p.said, EventListener: p.said.listener(),
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/blixard/blixard/vm"
 )
@@ -80,6 +81,19 @@ func openMem(t testing.TB, fs vfs.FS) *Pebble {
 	}
 	t.Cleanup(func() { _ = p.Close() })
 	return p
+}
+
+// injecting wraps a disk. The files of errorfs's own ReuseForWrite are out of
+// the injector's sight, and a log that Pebble uses again is such a file.
+func injecting(fs vfs.FS, inj errorfs.Injector) vfs.FS { return injectingFS{errorfs.Wrap(fs, inj)} }
+
+type injectingFS struct{ vfs.FS }
+
+func (i injectingFS) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := i.Rename(old, name); err != nil {
+		return nil, err
+	}
+	return i.OpenReadWrite(name, category)
 }
 
 func mustCommit(t testing.TB, s Store, turn Turn) uint64 {
