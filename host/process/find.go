@@ -88,26 +88,44 @@ func (l *Launcher) scanOnce(ctx context.Context) error {
 }
 
 // scan takes every VMM of ours into the tables. A process that can't be read
-// has ended or is another user's.
+// has ended or is another user's; those whose environment isn't there yet are
+// waited for, all together.
 func (l *Launcher) scan(ctx context.Context) error {
 	pids, err := l.config.Proc.PIDs()
 	if err != nil {
 		return fmt.Errorf("list processes: %w", err)
 	}
-	for _, pid := range pids {
-		if err := ctx.Err(); err != nil {
+	began := time.Now()
+	for len(pids) > 0 {
+		elapsed := time.Since(began) // before the reading: each is read once after its patience has passed
+		if pids, err = l.sift(ctx, pids, elapsed); err != nil {
 			return err
 		}
-		if _, err := l.readRef(pid); err != nil { // cheap, and nearly all end here
-			continue
+		if len(pids) > 0 {
+			<-time.After(reread)
 		}
-		v, err := l.prove(pid)
+	}
+	return nil
+}
+
+// sift takes the VMMs among the processes and returns those to look at again.
+func (l *Launcher) sift(ctx context.Context, pids []int, elapsed time.Duration) (again []int, err error) {
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		_, patience, err := l.glance(pid) // cheap, and nearly all end here
+		if err != nil && patience > elapsed {
+			again = append(again, pid)
+		}
 		if err != nil {
 			continue
 		}
-		l.take(v)
+		if v, err := l.prove(pid); err == nil {
+			l.take(v)
+		}
 	}
-	return nil
+	return again, nil
 }
 
 // List scans afresh: the relist is the truth, notices only come sooner.

@@ -92,6 +92,75 @@ func forgedProc(t *testing.T, l *Launcher, ref vm.Ref, pid, session int, startTi
 	return procfs.FS{Root: root}
 }
 
+// inExec makes the forged process one whose environment is empty at the first
+// look and there at the next.
+func inExec(t *testing.T, root string, pid int) {
+	t.Helper()
+	environ := filepath.Join(root, strconv.Itoa(pid), "environ")
+	later, first := environ+".later", environ+".first"
+	if err := errors.Join(os.Rename(environ, later), unix.Mkfifo(first, 0o600), os.Rename(first, environ)); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		pipe, err := os.OpenFile(environ, os.O_WRONLY, 0) // waits until somebody looks
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := errors.Join(os.Rename(later, environ), pipe.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+}
+
+func TestAVMMInTheMidstOfItsExecIsOurs(t *testing.T) {
+	w := newWorld(t)
+	p := w.launch(w.sh(1, 1, sleeps))
+	defer func() { w.config.Proc = procfs.Default }()
+	hint := vm.Process{PID: p.PID, StartTime: 500, BootID: w.config.BootID}
+	for story, find := range map[string]func() error{
+		"by a scan": func() error {
+			_, err := w.l.Find(t.Context(), w.ref(2, 1), nil)
+			return err
+		},
+		"by its record": func() error {
+			_, err := w.l.Find(t.Context(), w.ref(2, 1), &hint)
+			return err
+		},
+		"by a list": func() error {
+			found, err := w.l.List(t.Context())
+			if err == nil && len(found) != 1 {
+				err = errors.New("not listed")
+			}
+			return err
+		},
+	} {
+		w.config.Proc = forgedProc(t, w.l, w.ref(2, 1), p.PID, p.PID, "500")
+		inExec(t, w.config.Proc.Root, p.PID)
+		w.restart()
+		if err := find(); err != nil {
+			t.Errorf("P1: %s it was taken for a stranger: %v", story, err)
+		}
+	}
+}
+
+func TestAnEnvironmentThatNeverComesIsNotWaitedForForLong(t *testing.T) {
+	w := newWorld(t)
+	p := w.launch(w.sh(1, 1, sleeps))
+	defer func() { w.config.Proc = procfs.Default }()
+	w.config.Proc = forgedProc(t, w.l, w.ref(2, 1), p.PID, p.PID, "500")
+	if err := os.Truncate(filepath.Join(w.config.Proc.Root, strconv.Itoa(p.PID), "environ"), 0); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	began := time.Now()
+	_, err := w.l.Find(t.Context(), w.ref(2, 1), nil)
+	wantKind(t, "a process without an environment", err, host.Gone)
+	if took := time.Since(began); took < execWait {
+		t.Errorf("P1: a process in the midst of its exec was given up after %v", took)
+	}
+}
+
 func TestAReusedPIDIsAnotherProcess(t *testing.T) {
 	w := newWorld(t)
 	p := w.launch(w.sh(1, 1, sleeps))

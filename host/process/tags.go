@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -35,12 +37,54 @@ func (l *Launcher) tagged(ref vm.Ref, env []string) []string {
 
 var errNotOurs = errors.New("it is not a VMM of this node")
 
-// readRef reads the tags; a part of them is as good as none (P8).
+// How long a process whose environment is empty may take to have one. An exec
+// closes the daemon's lock, and the pipe by which a launch knows of it, before
+// it lays the environment out: for some microseconds, or as long as a loaded
+// machine lets it wait, a VMM of ours looks like a stranger (P1).
+const (
+	execWait  = time.Second
+	emptyWait = 20 * time.Millisecond // the kernel knows where it begins and not yet where it ends; or it really is empty
+	reread    = time.Millisecond
+)
+
+// readRef waits for the tags of a process that is in the midst of an exec.
 func (l *Launcher) readRef(pid int) (vm.Ref, error) {
-	tags, err := l.config.Proc.Environ(pid, prefix)
-	if err != nil {
-		return vm.Ref{}, err
+	for began := time.Now(); ; <-time.After(reread) {
+		elapsed := time.Since(began)
+		ref, patience, err := l.glance(pid)
+		if elapsed >= patience {
+			return ref, err
+		}
 	}
+}
+
+// glance reads the tags of a process once, and says how long it is worth to ask
+// again.
+func (l *Launcher) glance(pid int) (vm.Ref, time.Duration, error) {
+	tags, err := l.config.Proc.Environ(pid, prefix)
+	if errors.Is(err, procfs.ErrNoEnviron) {
+		return vm.Ref{}, l.patience(pid), err
+	}
+	if err != nil {
+		return vm.Ref{}, 0, err
+	}
+	ref, err := l.parseTags(tags)
+	return ref, 0, err
+}
+
+func (l *Launcher) patience(pid int) time.Duration {
+	stat, err := l.config.Proc.Stat(pid)
+	switch {
+	case err != nil || stat.Kernel || stat.Ended():
+		return 0
+	case stat.Unsettled():
+		return execWait
+	}
+	return emptyWait
+}
+
+// parseTags understands the tags; a part of them is as good as none (P8).
+func (l *Launcher) parseTags(tags map[string]string) (vm.Ref, error) {
 	if tags["NODE"] != l.config.Node || tags["BOOT"] != string(l.config.BootID) || tags["VM"] == "" {
 		return vm.Ref{}, errNotOurs
 	}

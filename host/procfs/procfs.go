@@ -33,11 +33,22 @@ type Stat struct {
 	Parent    int
 	Session   int
 	StartTime uint64 // in clock ticks since boot: with the pid and the boot, a name that is never used twice
+	Kernel    bool   // a thread of the kernel
+	Environ   Range  // where its environment lies; zero: see Unsettled, or we may not know it
 	Exit      int    // wait status of one that has ended; 0 where we may not know it
 }
 
+// Range of addresses in a process's memory.
+type Range struct{ Start, End uint64 }
+
 // Ended says whether the process is only an entry that waits to be reaped.
 func (s Stat) Ended() bool { return s.State == 'Z' || s.State == 'X' || s.State == 'x' }
+
+// Unsettled says that the process has no environment yet: its exec has dropped
+// the old memory, closed what is to be closed on exec, and has not laid out the
+// new memory, or it has begun to end. Either passes within moments. A process
+// that was given no environment at all is settled.
+func (s Stat) Unsettled() bool { return s.Environ.End == 0 && !s.Kernel && !s.Ended() }
 
 // Stat reads /proc/PID/stat. The error of a process that is gone is fs.ErrNotExist.
 func (f FS) Stat(pid int) (Stat, error) {
@@ -59,23 +70,33 @@ func ParseStat(b []byte) (Stat, error) {
 	if open < 1 || end < open {
 		return Stat{}, fmt.Errorf("stat without a name: %.40q", b)
 	}
-	const startTime, exit = 19, 49 // fields 22 and 52 of proc(5); those after the name begin with the third
+	const flags, startTime, envStart, envEnd, exit = 6, 19, 47, 48, 49 // fields 9, 22, 50, 51, 52 of proc(5); those after the name begin with the third
+	const kernelThread = 0x200000                                      // PF_KTHREAD of the kernel's sched.h
 	fields := bytes.Fields(b[end+1:])
 	if len(fields) <= exit || len(fields[0]) != 1 {
 		return Stat{}, fmt.Errorf("stat with %d fields after the name", len(fields))
 	}
 	s := Stat{Comm: string(b[open+1 : end]), State: fields[0][0]}
-	var errs [5]error
+	var errs [8]error
+	var flag uint64
 	s.PID, errs[0] = strconv.Atoi(string(bytes.TrimSpace(b[:open])))
 	s.Parent, errs[1] = strconv.Atoi(string(fields[1]))
 	s.Session, errs[2] = strconv.Atoi(string(fields[3]))
 	s.StartTime, errs[3] = strconv.ParseUint(string(fields[startTime]), 10, 64)
 	s.Exit, errs[4] = strconv.Atoi(string(fields[exit]))
+	flag, errs[5] = strconv.ParseUint(string(fields[flags]), 10, 64)
+	s.Kernel = flag&kernelThread != 0
+	s.Environ.Start, errs[6] = strconv.ParseUint(string(fields[envStart]), 10, 64)
+	s.Environ.End, errs[7] = strconv.ParseUint(string(fields[envEnd]), 10, 64)
 	if err := errors.Join(errs[:]...); err != nil {
 		return Stat{}, fmt.Errorf("stat: %w", err)
 	}
 	return s, nil
 }
+
+// ErrNoEnviron is of a process whose environment is empty now: it was given
+// none, it is a thread of the kernel, or Stat.Unsettled.
+var ErrNoEnviron = errors.New("it has no environment")
 
 // Environ returns the variables of /proc/PID/environ that begin with prefix,
 // without it. The first of two with one name wins, as getenv has it.
@@ -83,6 +104,9 @@ func (f FS) Environ(pid int, prefix string) (map[string]string, error) {
 	b, err := f.read(pid, "environ", maxEnviron)
 	if err != nil {
 		return nil, err
+	}
+	if len(b) == 0 {
+		return nil, ErrNoEnviron
 	}
 	out := map[string]string{}
 	for entry := range bytes.SplitSeq(b, []byte{0}) {

@@ -2,6 +2,7 @@ package procfs
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -32,13 +33,34 @@ func TestRecordedProcesses(t *testing.T) {
 	}
 }
 
+func TestWhoWillHaveAnEnvironment(t *testing.T) {
+	line := "7 (x) %c 1 7 7 0 -1 %d" + strings.Repeat(" 0", 12) + " 500" + strings.Repeat(" 0", 27) + " %d %d 0"
+	for story, c := range map[string]struct {
+		state           byte
+		flags, from, to uint64
+		unsettled       bool
+	}{
+		"an exec is under way":          {'R', 4194304, 0, 0, true},
+		"it runs":                       {'S', 4194304, 5000, 5100, false},
+		"it runs, without a variable":   {'S', 4194304, 5000, 5000, false},
+		"it waits to be reaped":         {'Z', 4194304, 0, 0, false},
+		"a thread of the kernel":        {'I', 0x208040, 0, 0, false},
+		"an exec that waits for a disk": {'D', 4194304, 0, 0, true},
+	} {
+		s, err := ParseStat(fmt.Appendf(nil, line, c.state, c.flags, c.from, c.to))
+		if err != nil || s.Unsettled() != c.unsettled {
+			t.Errorf("%s: %+v, %v", story, s, err)
+		}
+	}
+}
+
 func TestEnvironTakesTheFirstAsGetenvDoes(t *testing.T) {
 	got, err := recorded.Environ(4711, "BLIXARD_")
 	want := map[string]string{"VM": "00112233445566aa", "NAME": "web-1"}
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
-	if got, err = recorded.Environ(4712, "BLIXARD_"); err != nil || len(got) != 0 {
+	if got, err = recorded.Environ(4712, "BLIXARD_"); !errors.Is(err, ErrNoEnviron) || len(got) != 0 {
 		t.Errorf("an empty environment: %v, %v", got, err)
 	}
 }
