@@ -26,7 +26,7 @@ func VMToProto(r vm.Record) *blixardv1.VM {
 		},
 		Spec: SpecToProto(r.Spec), PhaseSince: Stamp(s.PhaseSince), Deadline: Stamp(s.Deadline), ReadyAt: Stamp(s.ReadyAt),
 		HealthSince: Stamp(s.HealthSince), HealthWhy: Text(s.HealthWhy), CreatedAt: Stamp(s.CreatedAt), Crashes: s.Crashes,
-		Probes: probes(r),
+		Probes: probes(r), Queued: s.Queued && s.Phase == vm.Backoff,
 	}
 	if p := s.Process; p != nil {
 		out.Launcher, out.Unit, out.StartedAt = p.Launcher, Text(p.Unit), Stamp(s.LaunchedAt)
@@ -68,7 +68,19 @@ func lastExit(c vm.Crash) *blixardv1.LastExit {
 		Incarnation: uint64(c.Failure.Incarnation), Crash: c.Number, Decision: decision(c.Decision),
 	}
 	out.ExitCode, out.Signal = exit(c.Failure.Exit)
+	out.Result, out.MemoryPeakBytes, out.CpuTime = accounts(c.Failure.Exit)
 	return out
+}
+
+// accounts is what a service manager told of the VMM's end, where one did.
+func accounts(e *vm.Exit) (result string, memoryPeak int64, cpu *durationpb.Duration) {
+	if e == nil {
+		return "", 0, nil
+	}
+	if e.CPU != 0 {
+		cpu = durationpb.New(e.CPU)
+	}
+	return Text(e.Result), int64(e.MemoryPeak), cpu
 }
 
 // exit keeps "exited with 0" and "nobody knows" apart.
@@ -98,6 +110,7 @@ func CrashToProto(c vm.Crash) *blixardv1.Crash {
 		Uptime: durationpb.New(c.Uptime), Decision: decision(c.Decision),
 	}
 	out.ExitCode, out.Signal = exit(c.Failure.Exit)
+	out.Result, out.MemoryPeakBytes, out.CpuTime = accounts(c.Failure.Exit)
 	return out
 }
 

@@ -42,6 +42,12 @@ var methods = map[string]method{
 	// The message inside is admitted by its own row.
 	"Send": {role: messages.Viewer, kind: long},
 
+	// These concern the node as a whole, and may take as long as its guests do.
+	"ApplyPlan":          {role: messages.Admin, kind: long},
+	"RestoreQuarantined": {role: messages.Admin, kind: long},
+	"NodeRepair":         {role: messages.Admin, kind: long},
+	"ShutdownNode":       {role: messages.Admin, kind: long},
+
 	"GetVM":       {role: messages.Viewer},
 	"ListVMs":     {role: messages.Viewer},
 	"ExplainVM":   {role: messages.Viewer},
@@ -53,5 +59,6 @@ var methods = map[string]method{
 	"WaitVM":      {role: messages.Viewer, kind: long},
 	"WatchEvents": {role: messages.Viewer, kind: long},
 	"Logs":        {role: messages.Viewer, kind: long},
+	"NodePlan":    {role: messages.Viewer, kind: long}, // fresh: looks at the whole host
 	"NodeDoctor":  {role: messages.Viewer, kind: long}, // may boot a probe guest
 }

@@ -70,6 +70,8 @@ func (d *Door) status() *blixardv1.NodeStatusResponse {
 		Version: s.Version, StartedAt: messages.Stamp(s.StartedAt), BootId: string(s.BootID), Launcher: s.Launcher, Accel: s.Accel,
 		StateDir: s.StateDir, Goroutines: int32(s.Goroutines), Fds: int32(s.FDs), LastEvent: d.Journal.LastEvent(),
 		Phases: map[string]int32{}, Health: map[string]int32{}, Reserved: &blixardv1.Reservation{},
+		Bootstrap: bootstrapToProto(s.Bootstrap), SafeMode: messages.Text(s.SafeMode), LowSpace: messages.Text(s.LowSpace),
+		WaitingForPerson: int32(s.Waiting),
 	}
 	for _, why := range s.Broken {
 		out.Broken = append(out.Broken, messages.Text(why))
@@ -83,6 +85,31 @@ func (d *Door) status() *blixardv1.NodeStatusResponse {
 		out.Reserved.DiskBytes += int64(r.Reservation.Disk)
 	}
 	return out
+}
+
+func bootstrapToProto(b Bootstrap) *blixardv1.Bootstrap {
+	out := &blixardv1.Bootstrap{
+		State: or(b.State, "none"), BootId: string(b.BootID), Policy: b.Policy, StartedAt: messages.Stamp(b.StartedAt),
+		EndedAt: messages.Stamp(b.EndedAt), EndsAbout: messages.Stamp(b.EndsAbout), Limit: int32(b.Limit),
+		Pressure: messages.Text(b.Pressure), Ready: int32(b.Ready), Failed: int32(b.Failed),
+	}
+	for _, name := range b.Waiting {
+		out.Waiting = append(out.Waiting, messages.Text(string(name)))
+	}
+	for _, name := range b.Starting {
+		out.Starting = append(out.Starting, messages.Text(string(name)))
+	}
+	for _, line := range b.Held {
+		out.Held = append(out.Held, messages.Text(line))
+	}
+	return out
+}
+
+func or(s, instead string) string {
+	if s == "" {
+		return instead
+	}
+	return s
 }
 
 // GetVM shows one VM.

@@ -1650,23 +1650,27 @@ func (*NodeStatusRequest) Descriptor() ([]byte, []int) {
 }
 
 type NodeStatusResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	BootId        string                 `protobuf:"bytes,3,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
-	Launcher      string                 `protobuf:"bytes,4,opt,name=launcher,proto3" json:"launcher,omitempty"`
-	Accel         string                 `protobuf:"bytes,5,opt,name=accel,proto3" json:"accel,omitempty"`
-	StateDir      string                 `protobuf:"bytes,6,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
-	Goroutines    int32                  `protobuf:"varint,7,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
-	Fds           int32                  `protobuf:"varint,8,opt,name=fds,proto3" json:"fds,omitempty"`
-	Vms           int32                  `protobuf:"varint,9,opt,name=vms,proto3" json:"vms,omitempty"`
-	Phases        map[string]int32       `protobuf:"bytes,10,rep,name=phases,proto3" json:"phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // VMs in each phase
-	Health        map[string]int32       `protobuf:"bytes,11,rep,name=health,proto3" json:"health,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // VMs of each health
-	Broken        []string               `protobuf:"bytes,12,rep,name=broken,proto3" json:"broken,omitempty"`                                                                            // records that can't be read, VMs that are parked
-	LastEvent     uint64                 `protobuf:"varint,13,opt,name=last_event,json=lastEvent,proto3" json:"last_event,omitempty"`
-	Reserved      *Reservation           `protobuf:"bytes,14,opt,name=reserved,proto3" json:"reserved,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Version          string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	StartedAt        *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	BootId           string                 `protobuf:"bytes,3,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	Launcher         string                 `protobuf:"bytes,4,opt,name=launcher,proto3" json:"launcher,omitempty"`
+	Accel            string                 `protobuf:"bytes,5,opt,name=accel,proto3" json:"accel,omitempty"`
+	StateDir         string                 `protobuf:"bytes,6,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
+	Goroutines       int32                  `protobuf:"varint,7,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
+	Fds              int32                  `protobuf:"varint,8,opt,name=fds,proto3" json:"fds,omitempty"`
+	Vms              int32                  `protobuf:"varint,9,opt,name=vms,proto3" json:"vms,omitempty"`
+	Phases           map[string]int32       `protobuf:"bytes,10,rep,name=phases,proto3" json:"phases,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // VMs in each phase
+	Health           map[string]int32       `protobuf:"bytes,11,rep,name=health,proto3" json:"health,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // VMs of each health
+	Broken           []string               `protobuf:"bytes,12,rep,name=broken,proto3" json:"broken,omitempty"`                                                                            // records that can't be read, VMs that are parked
+	LastEvent        uint64                 `protobuf:"varint,13,opt,name=last_event,json=lastEvent,proto3" json:"last_event,omitempty"`
+	Reserved         *Reservation           `protobuf:"bytes,14,opt,name=reserved,proto3" json:"reserved,omitempty"`
+	Bootstrap        *Bootstrap             `protobuf:"bytes,15,opt,name=bootstrap,proto3" json:"bootstrap,omitempty"`
+	SafeMode         string                 `protobuf:"bytes,16,opt,name=safe_mode,json=safeMode,proto3" json:"safe_mode,omitempty"`                            // why the node starts and deletes nothing; empty: it doesn't
+	LowSpace         string                 `protobuf:"bytes,17,opt,name=low_space,json=lowSpace,proto3" json:"low_space,omitempty"`                            // why nothing that grows is admitted; empty: it is
+	WaitingForPerson int32                  `protobuf:"varint,18,opt,name=waiting_for_person,json=waitingForPerson,proto3" json:"waiting_for_person,omitempty"` // actions of the plan that ApplyPlan would do
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *NodeStatusResponse) Reset() {
@@ -1797,6 +1801,689 @@ func (x *NodeStatusResponse) GetReserved() *Reservation {
 	return nil
 }
 
+func (x *NodeStatusResponse) GetBootstrap() *Bootstrap {
+	if x != nil {
+		return x.Bootstrap
+	}
+	return nil
+}
+
+func (x *NodeStatusResponse) GetSafeMode() string {
+	if x != nil {
+		return x.SafeMode
+	}
+	return ""
+}
+
+func (x *NodeStatusResponse) GetLowSpace() string {
+	if x != nil {
+		return x.LowSpace
+	}
+	return ""
+}
+
+func (x *NodeStatusResponse) GetWaitingForPerson() int32 {
+	if x != nil {
+		return x.WaitingForPerson
+	}
+	return 0
+}
+
+// Bootstrap is how far the node's boot has come.
+type Bootstrap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"` // none: the node did not boot anew | running | done
+	BootId        string                 `protobuf:"bytes,2,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	Policy        string                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"` // restart-all | restart-healthy | manual
+	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`       // absent: it runs
+	EndsAbout     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ends_about,json=endsAbout,proto3" json:"ends_about,omitempty"` // an estimate; absent: not known yet
+	Limit         int32                  `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`                         // how many may start at once now
+	Pressure      string                 `protobuf:"bytes,8,opt,name=pressure,proto3" json:"pressure,omitempty"`                    // why nothing more is started now, or empty
+	Waiting       []string               `protobuf:"bytes,9,rep,name=waiting,proto3" json:"waiting,omitempty"`                      // VMs, in their order
+	Starting      []string               `protobuf:"bytes,10,rep,name=starting,proto3" json:"starting,omitempty"`
+	Ready         int32                  `protobuf:"varint,11,opt,name=ready,proto3" json:"ready,omitempty"`
+	Failed        int32                  `protobuf:"varint,12,opt,name=failed,proto3" json:"failed,omitempty"` // did not come up; supervision goes on with them
+	Held          []string               `protobuf:"bytes,13,rep,name=held,proto3" json:"held,omitempty"`      // "db: was given up: crash 6 in 10m0s", a line each
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bootstrap) Reset() {
+	*x = Bootstrap{}
+	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bootstrap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bootstrap) ProtoMessage() {}
+
+func (x *Bootstrap) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
+func (*Bootstrap) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Bootstrap) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Bootstrap) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
+func (x *Bootstrap) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *Bootstrap) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *Bootstrap) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *Bootstrap) GetEndsAbout() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndsAbout
+	}
+	return nil
+}
+
+func (x *Bootstrap) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Bootstrap) GetPressure() string {
+	if x != nil {
+		return x.Pressure
+	}
+	return ""
+}
+
+func (x *Bootstrap) GetWaiting() []string {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *Bootstrap) GetStarting() []string {
+	if x != nil {
+		return x.Starting
+	}
+	return nil
+}
+
+func (x *Bootstrap) GetReady() int32 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *Bootstrap) GetFailed() int32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *Bootstrap) GetHeld() []string {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+type NodePlanRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fresh         bool                   `protobuf:"varint,1,opt,name=fresh,proto3" json:"fresh,omitempty"` // look at the host now, instead of telling of the last look
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodePlanRequest) Reset() {
+	*x = NodePlanRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodePlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodePlanRequest) ProtoMessage() {}
+
+func (x *NodePlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodePlanRequest.ProtoReflect.Descriptor instead.
+func (*NodePlanRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *NodePlanRequest) GetFresh() bool {
+	if x != nil {
+		return x.Fresh
+	}
+	return false
+}
+
+type ApplyPlanRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ids           []string               `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"` // none: all that waits for a person
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyPlanRequest) Reset() {
+	*x = ApplyPlanRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyPlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyPlanRequest) ProtoMessage() {}
+
+func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyPlanRequest.ProtoReflect.Descriptor instead.
+func (*ApplyPlanRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ApplyPlanRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// Plan is what is wrong on the host, and what is done about it.
+type Plan struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"` // of the look that it follows from; absent: none was made yet
+	Actions       []*Action              `protobuf:"bytes,2,rep,name=actions,proto3" json:"actions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plan) Reset() {
+	*x = Plan{}
+	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plan) ProtoMessage() {}
+
+func (x *Plan) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plan.ProtoReflect.Descriptor instead.
+func (*Plan) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Plan) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Plan) GetActions() []*Action {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+// Action is one line of a plan.
+type Action struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // names it for ApplyPlan; stays as long as what it is about does
+	Do            string                 `protobuf:"bytes,2,opt,name=do,proto3" json:"do,omitempty"`     // kill | remove-link | remove-run | quarantine | report | …
+	What          string                 `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"` // what it is about: a process, a path, a link
+	Vm            string                 `protobuf:"bytes,4,opt,name=vm,proto3" json:"vm,omitempty"`
+	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`     // a sentence
+	State         string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"` // due: at the next look | waiting: until after | person: for ApplyPlan | done | failed | told: nothing is done
+	After         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=after,proto3" json:"after,omitempty"` // waiting: not before this
+	Error         string                 `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"` // failed: why
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Action) Reset() {
+	*x = Action{}
+	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Action) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Action) ProtoMessage() {}
+
+func (x *Action) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Action.ProtoReflect.Descriptor instead.
+func (*Action) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Action) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Action) GetDo() string {
+	if x != nil {
+		return x.Do
+	}
+	return ""
+}
+
+func (x *Action) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Action) GetVm() string {
+	if x != nil {
+		return x.Vm
+	}
+	return ""
+}
+
+func (x *Action) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Action) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Action) GetAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Action) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+type RestoreQuarantinedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of the thing in quarantine, as the plan or the journal tells it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreQuarantinedRequest) Reset() {
+	*x = RestoreQuarantinedRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreQuarantinedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreQuarantinedRequest) ProtoMessage() {}
+
+func (x *RestoreQuarantinedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreQuarantinedRequest.ProtoReflect.Descriptor instead.
+func (*RestoreQuarantinedRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RestoreQuarantinedRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RestoreQuarantinedResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreQuarantinedResponse) Reset() {
+	*x = RestoreQuarantinedResponse{}
+	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreQuarantinedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreQuarantinedResponse) ProtoMessage() {}
+
+func (x *RestoreQuarantinedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreQuarantinedResponse.ProtoReflect.Descriptor instead.
+func (*RestoreQuarantinedResponse) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{37}
+}
+
+type NodeRepairRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeRepairRequest) Reset() {
+	*x = NodeRepairRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeRepairRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeRepairRequest) ProtoMessage() {}
+
+func (x *NodeRepairRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeRepairRequest.ProtoReflect.Descriptor instead.
+func (*NodeRepairRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{38}
+}
+
+type NodeRepairResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Aside         string                 `protobuf:"bytes,1,opt,name=aside,proto3" json:"aside,omitempty"` // where the damaged store is now
+	Vms           int32                  `protobuf:"varint,2,opt,name=vms,proto3" json:"vms,omitempty"`    // in the new one
+	Lines         []string               `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"` // what a person has to know, a sentence each
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeRepairResponse) Reset() {
+	*x = NodeRepairResponse{}
+	mi := &file_blixard_v1_node_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeRepairResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeRepairResponse) ProtoMessage() {}
+
+func (x *NodeRepairResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeRepairResponse.ProtoReflect.Descriptor instead.
+func (*NodeRepairResponse) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *NodeRepairResponse) GetAside() string {
+	if x != nil {
+		return x.Aside
+	}
+	return ""
+}
+
+func (x *NodeRepairResponse) GetVms() int32 {
+	if x != nil {
+		return x.Vms
+	}
+	return 0
+}
+
+func (x *NodeRepairResponse) GetLines() []string {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+type ShutdownNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Within        *durationpb.Duration   `protobuf:"bytes,1,opt,name=within,proto3" json:"within,omitempty"` // absent: 2 min; at most 1 h; then what is left is killed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShutdownNodeRequest) Reset() {
+	*x = ShutdownNodeRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShutdownNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShutdownNodeRequest) ProtoMessage() {}
+
+func (x *ShutdownNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShutdownNodeRequest.ProtoReflect.Descriptor instead.
+func (*ShutdownNodeRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ShutdownNodeRequest) GetWithin() *durationpb.Duration {
+	if x != nil {
+		return x.Within
+	}
+	return nil
+}
+
+type ShutdownNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stopped       []string               `protobuf:"bytes,1,rep,name=stopped,proto3" json:"stopped,omitempty"` // VMs that were up, and are down now
+	Left          []string               `protobuf:"bytes,2,rep,name=left,proto3" json:"left,omitempty"`       // VMs that are not down yet
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShutdownNodeResponse) Reset() {
+	*x = ShutdownNodeResponse{}
+	mi := &file_blixard_v1_node_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShutdownNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShutdownNodeResponse) ProtoMessage() {}
+
+func (x *ShutdownNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShutdownNodeResponse.ProtoReflect.Descriptor instead.
+func (*ShutdownNodeResponse) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ShutdownNodeResponse) GetStopped() []string {
+	if x != nil {
+		return x.Stopped
+	}
+	return nil
+}
+
+func (x *ShutdownNodeResponse) GetLeft() []string {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
 type NodeTreeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1805,7 +2492,7 @@ type NodeTreeRequest struct {
 
 func (x *NodeTreeRequest) Reset() {
 	*x = NodeTreeRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	mi := &file_blixard_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +2504,7 @@ func (x *NodeTreeRequest) String() string {
 func (*NodeTreeRequest) ProtoMessage() {}
 
 func (x *NodeTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	mi := &file_blixard_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +2517,7 @@ func (x *NodeTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeTreeRequest.ProtoReflect.Descriptor instead.
 func (*NodeTreeRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 type NodeTreeResponse struct {
@@ -1842,7 +2529,7 @@ type NodeTreeResponse struct {
 
 func (x *NodeTreeResponse) Reset() {
 	*x = NodeTreeResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	mi := &file_blixard_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2541,7 @@ func (x *NodeTreeResponse) String() string {
 func (*NodeTreeResponse) ProtoMessage() {}
 
 func (x *NodeTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	mi := &file_blixard_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2554,7 @@ func (x *NodeTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeTreeResponse.ProtoReflect.Descriptor instead.
 func (*NodeTreeResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *NodeTreeResponse) GetActors() []*Actor {
@@ -1890,7 +2577,7 @@ type Actor struct {
 
 func (x *Actor) Reset() {
 	*x = Actor{}
-	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	mi := &file_blixard_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +2589,7 @@ func (x *Actor) String() string {
 func (*Actor) ProtoMessage() {}
 
 func (x *Actor) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	mi := &file_blixard_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +2602,7 @@ func (x *Actor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Actor.ProtoReflect.Descriptor instead.
 func (*Actor) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Actor) GetPath() string {
@@ -1954,7 +2641,7 @@ type NodeDoctorRequest struct {
 
 func (x *NodeDoctorRequest) Reset() {
 	*x = NodeDoctorRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	mi := &file_blixard_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2653,7 @@ func (x *NodeDoctorRequest) String() string {
 func (*NodeDoctorRequest) ProtoMessage() {}
 
 func (x *NodeDoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	mi := &file_blixard_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2666,7 @@ func (x *NodeDoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDoctorRequest.ProtoReflect.Descriptor instead.
 func (*NodeDoctorRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 type NodeDoctorResponse struct {
@@ -1991,7 +2678,7 @@ type NodeDoctorResponse struct {
 
 func (x *NodeDoctorResponse) Reset() {
 	*x = NodeDoctorResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	mi := &file_blixard_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2690,7 @@ func (x *NodeDoctorResponse) String() string {
 func (*NodeDoctorResponse) ProtoMessage() {}
 
 func (x *NodeDoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	mi := &file_blixard_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2703,7 @@ func (x *NodeDoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDoctorResponse.ProtoReflect.Descriptor instead.
 func (*NodeDoctorResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *NodeDoctorResponse) GetFindings() []*Finding {
@@ -2039,7 +2726,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	mi := &file_blixard_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2738,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	mi := &file_blixard_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2751,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Finding) GetCheck() string {
@@ -2103,7 +2790,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	mi := &file_blixard_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2802,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	mi := &file_blixard_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2815,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 type VersionResponse struct {
@@ -2142,7 +2829,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	mi := &file_blixard_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2841,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	mi := &file_blixard_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2854,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -2296,7 +2983,7 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\fSendResponse\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04json\x18\x02 \x01(\tR\x04json\"\x13\n" +
-	"\x11NodeStatusRequest\"\xff\x04\n" +
+	"\x11NodeStatusRequest\"\x9c\x06\n" +
 	"\x12NodeStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -2316,13 +3003,63 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x06broken\x18\f \x03(\tR\x06broken\x12\x1d\n" +
 	"\n" +
 	"last_event\x18\r \x01(\x04R\tlastEvent\x123\n" +
-	"\breserved\x18\x0e \x01(\v2\x17.blixard.v1.ReservationR\breserved\x1a9\n" +
+	"\breserved\x18\x0e \x01(\v2\x17.blixard.v1.ReservationR\breserved\x123\n" +
+	"\tbootstrap\x18\x0f \x01(\v2\x15.blixard.v1.BootstrapR\tbootstrap\x12\x1b\n" +
+	"\tsafe_mode\x18\x10 \x01(\tR\bsafeMode\x12\x1b\n" +
+	"\tlow_space\x18\x11 \x01(\tR\blowSpace\x12,\n" +
+	"\x12waiting_for_person\x18\x12 \x01(\x05R\x10waitingForPerson\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\x1a9\n" +
 	"\vHealthEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\x11\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\xa9\x03\n" +
+	"\tBootstrap\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x17\n" +
+	"\aboot_id\x18\x02 \x01(\tR\x06bootId\x12\x16\n" +
+	"\x06policy\x18\x03 \x01(\tR\x06policy\x129\n" +
+	"\n" +
+	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
+	"\bended_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x129\n" +
+	"\n" +
+	"ends_about\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tendsAbout\x12\x14\n" +
+	"\x05limit\x18\a \x01(\x05R\x05limit\x12\x1a\n" +
+	"\bpressure\x18\b \x01(\tR\bpressure\x12\x18\n" +
+	"\awaiting\x18\t \x03(\tR\awaiting\x12\x1a\n" +
+	"\bstarting\x18\n" +
+	" \x03(\tR\bstarting\x12\x14\n" +
+	"\x05ready\x18\v \x01(\x05R\x05ready\x12\x16\n" +
+	"\x06failed\x18\f \x01(\x05R\x06failed\x12\x12\n" +
+	"\x04held\x18\r \x03(\tR\x04held\"'\n" +
+	"\x0fNodePlanRequest\x12\x14\n" +
+	"\x05fresh\x18\x01 \x01(\bR\x05fresh\"$\n" +
+	"\x10ApplyPlanRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\"`\n" +
+	"\x04Plan\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12,\n" +
+	"\aactions\x18\x02 \x03(\v2\x12.blixard.v1.ActionR\aactions\"\xbc\x01\n" +
+	"\x06Action\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
+	"\x02do\x18\x02 \x01(\tR\x02do\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\x12\x0e\n" +
+	"\x02vm\x18\x04 \x01(\tR\x02vm\x12\x10\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12\x14\n" +
+	"\x05state\x18\x06 \x01(\tR\x05state\x120\n" +
+	"\x05after\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05after\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error\"/\n" +
+	"\x19RestoreQuarantinedRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x1c\n" +
+	"\x1aRestoreQuarantinedResponse\"\x13\n" +
+	"\x11NodeRepairRequest\"R\n" +
+	"\x12NodeRepairResponse\x12\x14\n" +
+	"\x05aside\x18\x01 \x01(\tR\x05aside\x12\x10\n" +
+	"\x03vms\x18\x02 \x01(\x05R\x03vms\x12\x14\n" +
+	"\x05lines\x18\x03 \x03(\tR\x05lines\"H\n" +
+	"\x13ShutdownNodeRequest\x121\n" +
+	"\x06within\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06within\"D\n" +
+	"\x14ShutdownNodeResponse\x12\x18\n" +
+	"\astopped\x18\x01 \x03(\tR\astopped\x12\x12\n" +
+	"\x04left\x18\x02 \x03(\tR\x04left\"\x11\n" +
 	"\x0fNodeTreeRequest\"=\n" +
 	"\x10NodeTreeResponse\x12)\n" +
 	"\x06actors\x18\x01 \x03(\v2\x11.blixard.v1.ActorR\x06actors\"w\n" +
@@ -2343,7 +3080,7 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x0fVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12\x0e\n" +
-	"\x02go\x18\x03 \x01(\tR\x02go2\xa0\f\n" +
+	"\x02go\x18\x03 \x01(\tR\x02go2\xa2\x0f\n" +
 	"\x04Node\x127\n" +
 	"\bCreateVM\x12\x1b.blixard.v1.CreateVMRequest\x1a\x0e.blixard.v1.VM\x12<\n" +
 	"\x05Apply\x12\x18.blixard.v1.ApplyRequest\x1a\x19.blixard.v1.ApplyResponse\x125\n" +
@@ -2366,7 +3103,13 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x06ExecVM\x12\x19.blixard.v1.ExecVMRequest\x1a\x1a.blixard.v1.ExecVMResponse\x129\n" +
 	"\x04Send\x12\x17.blixard.v1.SendRequest\x1a\x18.blixard.v1.SendResponse\x12P\n" +
 	"\n" +
-	"NodeStatus\x12\x1d.blixard.v1.NodeStatusRequest\x1a\x1e.blixard.v1.NodeStatusResponse\"\x03\x90\x02\x01\x12J\n" +
+	"NodeStatus\x12\x1d.blixard.v1.NodeStatusRequest\x1a\x1e.blixard.v1.NodeStatusResponse\"\x03\x90\x02\x01\x12>\n" +
+	"\bNodePlan\x12\x1b.blixard.v1.NodePlanRequest\x1a\x10.blixard.v1.Plan\"\x03\x90\x02\x01\x12;\n" +
+	"\tApplyPlan\x12\x1c.blixard.v1.ApplyPlanRequest\x1a\x10.blixard.v1.Plan\x12c\n" +
+	"\x12RestoreQuarantined\x12%.blixard.v1.RestoreQuarantinedRequest\x1a&.blixard.v1.RestoreQuarantinedResponse\x12K\n" +
+	"\n" +
+	"NodeRepair\x12\x1d.blixard.v1.NodeRepairRequest\x1a\x1e.blixard.v1.NodeRepairResponse\x12Q\n" +
+	"\fShutdownNode\x12\x1f.blixard.v1.ShutdownNodeRequest\x1a .blixard.v1.ShutdownNodeResponse\x12J\n" +
 	"\bNodeTree\x12\x1b.blixard.v1.NodeTreeRequest\x1a\x1c.blixard.v1.NodeTreeResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\n" +
 	"NodeDoctor\x12\x1d.blixard.v1.NodeDoctorRequest\x1a\x1e.blixard.v1.NodeDoctorResponse\"\x03\x90\x02\x01\x12G\n" +
@@ -2384,130 +3127,159 @@ func file_blixard_v1_node_proto_rawDescGZIP() []byte {
 	return file_blixard_v1_node_proto_rawDescData
 }
 
-var file_blixard_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_blixard_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_blixard_v1_node_proto_goTypes = []any{
-	(*CreateVMRequest)(nil),       // 0: blixard.v1.CreateVMRequest
-	(*ApplyRequest)(nil),          // 1: blixard.v1.ApplyRequest
-	(*ApplyResponse)(nil),         // 2: blixard.v1.ApplyResponse
-	(*StartVMRequest)(nil),        // 3: blixard.v1.StartVMRequest
-	(*StopVMRequest)(nil),         // 4: blixard.v1.StopVMRequest
-	(*RestartVMRequest)(nil),      // 5: blixard.v1.RestartVMRequest
-	(*PauseVMRequest)(nil),        // 6: blixard.v1.PauseVMRequest
-	(*ResumeVMRequest)(nil),       // 7: blixard.v1.ResumeVMRequest
-	(*DeleteVMRequest)(nil),       // 8: blixard.v1.DeleteVMRequest
-	(*ResetVMRequest)(nil),        // 9: blixard.v1.ResetVMRequest
-	(*GetVMRequest)(nil),          // 10: blixard.v1.GetVMRequest
-	(*ListVMsRequest)(nil),        // 11: blixard.v1.ListVMsRequest
-	(*ListVMsResponse)(nil),       // 12: blixard.v1.ListVMsResponse
-	(*ExplainVMRequest)(nil),      // 13: blixard.v1.ExplainVMRequest
-	(*Explanation)(nil),           // 14: blixard.v1.Explanation
-	(*WaitVMRequest)(nil),         // 15: blixard.v1.WaitVMRequest
-	(*ListCrashesRequest)(nil),    // 16: blixard.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),   // 17: blixard.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),       // 18: blixard.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),      // 19: blixard.v1.GetCrashResponse
-	(*WatchEventsRequest)(nil),    // 20: blixard.v1.WatchEventsRequest
-	(*LogsRequest)(nil),           // 21: blixard.v1.LogsRequest
-	(*LogsChunk)(nil),             // 22: blixard.v1.LogsChunk
-	(*ConsoleInput)(nil),          // 23: blixard.v1.ConsoleInput
-	(*ConsoleOutput)(nil),         // 24: blixard.v1.ConsoleOutput
-	(*ExecVMRequest)(nil),         // 25: blixard.v1.ExecVMRequest
-	(*ExecVMResponse)(nil),        // 26: blixard.v1.ExecVMResponse
-	(*SendRequest)(nil),           // 27: blixard.v1.SendRequest
-	(*SendResponse)(nil),          // 28: blixard.v1.SendResponse
-	(*NodeStatusRequest)(nil),     // 29: blixard.v1.NodeStatusRequest
-	(*NodeStatusResponse)(nil),    // 30: blixard.v1.NodeStatusResponse
-	(*NodeTreeRequest)(nil),       // 31: blixard.v1.NodeTreeRequest
-	(*NodeTreeResponse)(nil),      // 32: blixard.v1.NodeTreeResponse
-	(*Actor)(nil),                 // 33: blixard.v1.Actor
-	(*NodeDoctorRequest)(nil),     // 34: blixard.v1.NodeDoctorRequest
-	(*NodeDoctorResponse)(nil),    // 35: blixard.v1.NodeDoctorResponse
-	(*Finding)(nil),               // 36: blixard.v1.Finding
-	(*VersionRequest)(nil),        // 37: blixard.v1.VersionRequest
-	(*VersionResponse)(nil),       // 38: blixard.v1.VersionResponse
-	nil,                           // 39: blixard.v1.NodeStatusResponse.PhasesEntry
-	nil,                           // 40: blixard.v1.NodeStatusResponse.HealthEntry
-	(*VMSpec)(nil),                // 41: blixard.v1.VMSpec
-	(*VM)(nil),                    // 42: blixard.v1.VM
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 44: google.protobuf.Duration
-	(*Crash)(nil),                 // 45: blixard.v1.Crash
-	(*Reservation)(nil),           // 46: blixard.v1.Reservation
-	(*Event)(nil),                 // 47: blixard.v1.Event
+	(*CreateVMRequest)(nil),            // 0: blixard.v1.CreateVMRequest
+	(*ApplyRequest)(nil),               // 1: blixard.v1.ApplyRequest
+	(*ApplyResponse)(nil),              // 2: blixard.v1.ApplyResponse
+	(*StartVMRequest)(nil),             // 3: blixard.v1.StartVMRequest
+	(*StopVMRequest)(nil),              // 4: blixard.v1.StopVMRequest
+	(*RestartVMRequest)(nil),           // 5: blixard.v1.RestartVMRequest
+	(*PauseVMRequest)(nil),             // 6: blixard.v1.PauseVMRequest
+	(*ResumeVMRequest)(nil),            // 7: blixard.v1.ResumeVMRequest
+	(*DeleteVMRequest)(nil),            // 8: blixard.v1.DeleteVMRequest
+	(*ResetVMRequest)(nil),             // 9: blixard.v1.ResetVMRequest
+	(*GetVMRequest)(nil),               // 10: blixard.v1.GetVMRequest
+	(*ListVMsRequest)(nil),             // 11: blixard.v1.ListVMsRequest
+	(*ListVMsResponse)(nil),            // 12: blixard.v1.ListVMsResponse
+	(*ExplainVMRequest)(nil),           // 13: blixard.v1.ExplainVMRequest
+	(*Explanation)(nil),                // 14: blixard.v1.Explanation
+	(*WaitVMRequest)(nil),              // 15: blixard.v1.WaitVMRequest
+	(*ListCrashesRequest)(nil),         // 16: blixard.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),        // 17: blixard.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),            // 18: blixard.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),           // 19: blixard.v1.GetCrashResponse
+	(*WatchEventsRequest)(nil),         // 20: blixard.v1.WatchEventsRequest
+	(*LogsRequest)(nil),                // 21: blixard.v1.LogsRequest
+	(*LogsChunk)(nil),                  // 22: blixard.v1.LogsChunk
+	(*ConsoleInput)(nil),               // 23: blixard.v1.ConsoleInput
+	(*ConsoleOutput)(nil),              // 24: blixard.v1.ConsoleOutput
+	(*ExecVMRequest)(nil),              // 25: blixard.v1.ExecVMRequest
+	(*ExecVMResponse)(nil),             // 26: blixard.v1.ExecVMResponse
+	(*SendRequest)(nil),                // 27: blixard.v1.SendRequest
+	(*SendResponse)(nil),               // 28: blixard.v1.SendResponse
+	(*NodeStatusRequest)(nil),          // 29: blixard.v1.NodeStatusRequest
+	(*NodeStatusResponse)(nil),         // 30: blixard.v1.NodeStatusResponse
+	(*Bootstrap)(nil),                  // 31: blixard.v1.Bootstrap
+	(*NodePlanRequest)(nil),            // 32: blixard.v1.NodePlanRequest
+	(*ApplyPlanRequest)(nil),           // 33: blixard.v1.ApplyPlanRequest
+	(*Plan)(nil),                       // 34: blixard.v1.Plan
+	(*Action)(nil),                     // 35: blixard.v1.Action
+	(*RestoreQuarantinedRequest)(nil),  // 36: blixard.v1.RestoreQuarantinedRequest
+	(*RestoreQuarantinedResponse)(nil), // 37: blixard.v1.RestoreQuarantinedResponse
+	(*NodeRepairRequest)(nil),          // 38: blixard.v1.NodeRepairRequest
+	(*NodeRepairResponse)(nil),         // 39: blixard.v1.NodeRepairResponse
+	(*ShutdownNodeRequest)(nil),        // 40: blixard.v1.ShutdownNodeRequest
+	(*ShutdownNodeResponse)(nil),       // 41: blixard.v1.ShutdownNodeResponse
+	(*NodeTreeRequest)(nil),            // 42: blixard.v1.NodeTreeRequest
+	(*NodeTreeResponse)(nil),           // 43: blixard.v1.NodeTreeResponse
+	(*Actor)(nil),                      // 44: blixard.v1.Actor
+	(*NodeDoctorRequest)(nil),          // 45: blixard.v1.NodeDoctorRequest
+	(*NodeDoctorResponse)(nil),         // 46: blixard.v1.NodeDoctorResponse
+	(*Finding)(nil),                    // 47: blixard.v1.Finding
+	(*VersionRequest)(nil),             // 48: blixard.v1.VersionRequest
+	(*VersionResponse)(nil),            // 49: blixard.v1.VersionResponse
+	nil,                                // 50: blixard.v1.NodeStatusResponse.PhasesEntry
+	nil,                                // 51: blixard.v1.NodeStatusResponse.HealthEntry
+	(*VMSpec)(nil),                     // 52: blixard.v1.VMSpec
+	(*VM)(nil),                         // 53: blixard.v1.VM
+	(*timestamppb.Timestamp)(nil),      // 54: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 55: google.protobuf.Duration
+	(*Crash)(nil),                      // 56: blixard.v1.Crash
+	(*Reservation)(nil),                // 57: blixard.v1.Reservation
+	(*Event)(nil),                      // 58: blixard.v1.Event
 }
 var file_blixard_v1_node_proto_depIdxs = []int32{
-	41, // 0: blixard.v1.CreateVMRequest.spec:type_name -> blixard.v1.VMSpec
-	41, // 1: blixard.v1.ApplyRequest.spec:type_name -> blixard.v1.VMSpec
-	42, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
-	42, // 3: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
-	42, // 4: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
-	43, // 5: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
-	43, // 6: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
-	44, // 7: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
-	45, // 8: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
-	45, // 9: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
-	43, // 10: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	44, // 11: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
-	43, // 12: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	39, // 13: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
-	40, // 14: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
-	46, // 15: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
-	33, // 16: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
-	43, // 17: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
-	36, // 18: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
-	0,  // 19: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
-	1,  // 20: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
-	3,  // 21: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
-	4,  // 22: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
-	5,  // 23: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
-	6,  // 24: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
-	7,  // 25: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
-	8,  // 26: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
-	9,  // 27: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
-	10, // 28: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
-	11, // 29: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
-	13, // 30: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
-	15, // 31: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
-	16, // 32: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
-	18, // 33: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
-	20, // 34: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
-	21, // 35: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
-	23, // 36: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
-	25, // 37: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
-	27, // 38: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
-	29, // 39: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
-	31, // 40: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
-	34, // 41: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
-	37, // 42: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
-	42, // 43: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
-	2,  // 44: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
-	42, // 45: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
-	42, // 46: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
-	42, // 47: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
-	42, // 48: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
-	42, // 49: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
-	42, // 50: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
-	42, // 51: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
-	42, // 52: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
-	12, // 53: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
-	14, // 54: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
-	42, // 55: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
-	17, // 56: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
-	19, // 57: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
-	47, // 58: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
-	22, // 59: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
-	24, // 60: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
-	26, // 61: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
-	28, // 62: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
-	30, // 63: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
-	32, // 64: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
-	35, // 65: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
-	38, // 66: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
-	43, // [43:67] is the sub-list for method output_type
-	19, // [19:43] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	52, // 0: blixard.v1.CreateVMRequest.spec:type_name -> blixard.v1.VMSpec
+	52, // 1: blixard.v1.ApplyRequest.spec:type_name -> blixard.v1.VMSpec
+	53, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
+	53, // 3: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
+	53, // 4: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
+	54, // 5: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
+	54, // 6: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
+	55, // 7: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
+	56, // 8: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
+	56, // 9: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
+	54, // 10: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	55, // 11: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
+	54, // 12: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	50, // 13: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
+	51, // 14: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
+	57, // 15: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
+	31, // 16: blixard.v1.NodeStatusResponse.bootstrap:type_name -> blixard.v1.Bootstrap
+	54, // 17: blixard.v1.Bootstrap.started_at:type_name -> google.protobuf.Timestamp
+	54, // 18: blixard.v1.Bootstrap.ended_at:type_name -> google.protobuf.Timestamp
+	54, // 19: blixard.v1.Bootstrap.ends_about:type_name -> google.protobuf.Timestamp
+	54, // 20: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
+	35, // 21: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
+	54, // 22: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
+	55, // 23: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
+	44, // 24: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
+	54, // 25: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
+	47, // 26: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
+	0,  // 27: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
+	1,  // 28: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
+	3,  // 29: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
+	4,  // 30: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
+	5,  // 31: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
+	6,  // 32: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
+	7,  // 33: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
+	8,  // 34: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
+	9,  // 35: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
+	10, // 36: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
+	11, // 37: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
+	13, // 38: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
+	15, // 39: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
+	16, // 40: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
+	18, // 41: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
+	20, // 42: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
+	21, // 43: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
+	23, // 44: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
+	25, // 45: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
+	27, // 46: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
+	29, // 47: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
+	32, // 48: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
+	33, // 49: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
+	36, // 50: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
+	38, // 51: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
+	40, // 52: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
+	42, // 53: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
+	45, // 54: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
+	48, // 55: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
+	53, // 56: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
+	2,  // 57: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
+	53, // 58: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
+	53, // 59: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
+	53, // 60: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
+	53, // 61: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
+	53, // 62: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
+	53, // 63: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
+	53, // 64: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
+	53, // 65: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
+	12, // 66: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
+	14, // 67: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
+	53, // 68: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
+	17, // 69: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
+	19, // 70: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
+	58, // 71: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
+	22, // 72: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
+	24, // 73: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
+	26, // 74: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
+	28, // 75: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
+	30, // 76: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
+	34, // 77: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
+	34, // 78: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
+	37, // 79: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
+	39, // 80: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
+	41, // 81: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
+	43, // 82: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
+	46, // 83: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
+	49, // 84: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
+	56, // [56:85] is the sub-list for method output_type
+	27, // [27:56] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_node_proto_init() }
@@ -2524,7 +3296,7 @@ func file_blixard_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_blixard_v1_node_proto_rawDesc), len(file_blixard_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

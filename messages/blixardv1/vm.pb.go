@@ -51,6 +51,7 @@ type VM struct {
 	HealthWhy     string                 `protobuf:"bytes,23,opt,name=health_why,json=healthWhy,proto3" json:"health_why,omitempty"`
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	Crashes       uint64                 `protobuf:"varint,25,opt,name=crashes,proto3" json:"crashes,omitempty"` // deaths on record
+	Queued        bool                   `protobuf:"varint,26,opt,name=queued,proto3" json:"queued,omitempty"`   // in phase backoff: it waits for its turn after the node's boot
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -260,6 +261,13 @@ func (x *VM) GetCrashes() uint64 {
 	return 0
 }
 
+func (x *VM) GetQueued() bool {
+	if x != nil {
+		return x.Queued
+	}
+	return false
+}
+
 // Restarts is where the crash budget stands.
 type Restarts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -355,18 +363,21 @@ func (x *Restarts) GetDelay() *durationpb.Duration {
 
 // LastExit is how the last incarnation ended.
 type LastExit struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cause         string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
-	Evidence      string                 `protobuf:"bytes,2,opt,name=evidence,proto3" json:"evidence,omitempty"`                        // may hold a guest's text
-	ExitCode      *int32                 `protobuf:"varint,3,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"` // absent: not known, or no process ended
-	Signal        int32                  `protobuf:"varint,4,opt,name=signal,proto3" json:"signal,omitempty"`                           // number; 0: none
-	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
-	Charged       bool                   `protobuf:"varint,6,opt,name=charged,proto3" json:"charged,omitempty"` // counted against the budget
-	Incarnation   uint64                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Crash         uint64                 `protobuf:"varint,8,opt,name=crash,proto3" json:"crash,omitempty"` // number of its crash record
-	Decision      *Decision              `protobuf:"bytes,9,opt,name=decision,proto3" json:"decision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Cause           string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	Evidence        string                 `protobuf:"bytes,2,opt,name=evidence,proto3" json:"evidence,omitempty"`                        // may hold a guest's text
+	ExitCode        *int32                 `protobuf:"varint,3,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"` // absent: not known, or no process ended
+	Signal          int32                  `protobuf:"varint,4,opt,name=signal,proto3" json:"signal,omitempty"`                           // number; 0: none
+	At              *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	Charged         bool                   `protobuf:"varint,6,opt,name=charged,proto3" json:"charged,omitempty"` // counted against the budget
+	Incarnation     uint64                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Crash           uint64                 `protobuf:"varint,8,opt,name=crash,proto3" json:"crash,omitempty"` // number of its crash record
+	Decision        *Decision              `protobuf:"bytes,9,opt,name=decision,proto3" json:"decision,omitempty"`
+	Result          string                 `protobuf:"bytes,10,opt,name=result,proto3" json:"result,omitempty"`                                             // systemd's word: exit-code, signal, core-dump, oom-kill, …; empty: not known
+	MemoryPeakBytes int64                  `protobuf:"varint,11,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"` // of the VMM; 0: not known
+	CpuTime         *durationpb.Duration   `protobuf:"bytes,12,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`                            // of the VMM; absent: not known
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *LastExit) Reset() {
@@ -462,10 +473,31 @@ func (x *LastExit) GetDecision() *Decision {
 	return nil
 }
 
+func (x *LastExit) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *LastExit) GetMemoryPeakBytes() int64 {
+	if x != nil {
+		return x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *LastExit) GetCpuTime() *durationpb.Duration {
+	if x != nil {
+		return x.CpuTime
+	}
+	return nil
+}
+
 // Decision is what supervision decided, with its reason.
 type Decision struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Do            string                 `protobuf:"bytes,1,opt,name=do,proto3" json:"do,omitempty"` // restart | backoff | give-up | stay-down
+	Do            string                 `protobuf:"bytes,1,opt,name=do,proto3" json:"do,omitempty"` // restart | backoff | give-up | stay-down | enqueue: waits for its turn after the node's boot
 	After         *durationpb.Duration   `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
 	Charged       bool                   `protobuf:"varint,3,opt,name=charged,proto3" json:"charged,omitempty"`
 	Rule          string                 `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"` // short name of the rule that decided
@@ -764,19 +796,22 @@ func (x *Usage) GetCpuSeconds() float64 {
 
 // Crash is the durable record of one death.
 type Crash struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // counts the deaths of one VM, from 1
-	Incarnation   uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Cause         string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
-	Evidence      string                 `protobuf:"bytes,4,opt,name=evidence,proto3" json:"evidence,omitempty"` // one line; may hold a guest's text
-	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
-	Ready         bool                   `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"` // the guest had answered
-	ExitCode      *int32                 `protobuf:"varint,7,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
-	Signal        int32                  `protobuf:"varint,8,opt,name=signal,proto3" json:"signal,omitempty"`
-	Uptime        *durationpb.Duration   `protobuf:"bytes,9,opt,name=uptime,proto3" json:"uptime,omitempty"` // from launch to death
-	Decision      *Decision              `protobuf:"bytes,10,opt,name=decision,proto3" json:"decision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Number          uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // counts the deaths of one VM, from 1
+	Incarnation     uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Cause           string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	Evidence        string                 `protobuf:"bytes,4,opt,name=evidence,proto3" json:"evidence,omitempty"` // one line; may hold a guest's text
+	At              *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	Ready           bool                   `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"` // the guest had answered
+	ExitCode        *int32                 `protobuf:"varint,7,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
+	Signal          int32                  `protobuf:"varint,8,opt,name=signal,proto3" json:"signal,omitempty"`
+	Uptime          *durationpb.Duration   `protobuf:"bytes,9,opt,name=uptime,proto3" json:"uptime,omitempty"` // from launch to death
+	Decision        *Decision              `protobuf:"bytes,10,opt,name=decision,proto3" json:"decision,omitempty"`
+	Result          string                 `protobuf:"bytes,11,opt,name=result,proto3" json:"result,omitempty"` // as in LastExit
+	MemoryPeakBytes int64                  `protobuf:"varint,12,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
+	CpuTime         *durationpb.Duration   `protobuf:"bytes,13,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Crash) Reset() {
@@ -875,6 +910,27 @@ func (x *Crash) GetUptime() *durationpb.Duration {
 func (x *Crash) GetDecision() *Decision {
 	if x != nil {
 		return x.Decision
+	}
+	return nil
+}
+
+func (x *Crash) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *Crash) GetMemoryPeakBytes() int64 {
+	if x != nil {
+		return x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *Crash) GetCpuTime() *durationpb.Duration {
+	if x != nil {
+		return x.CpuTime
 	}
 	return nil
 }
@@ -1095,7 +1151,7 @@ var File_blixard_v1_vm_proto protoreflect.FileDescriptor
 const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"\x13blixard/v1/vm.proto\x12\n" +
-	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\a\n" +
+	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\a\n" +
 	"\x02VM\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x16\n" +
@@ -1126,7 +1182,8 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"health_why\x18\x17 \x01(\tR\thealthWhy\x129\n" +
 	"\n" +
 	"created_at\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x18\n" +
-	"\acrashes\x18\x19 \x01(\x04R\acrashesB\x06\n" +
+	"\acrashes\x18\x19 \x01(\x04R\acrashes\x12\x16\n" +
+	"\x06queued\x18\x1a \x01(\bR\x06queuedB\x06\n" +
 	"\x04_pid\"\x97\x02\n" +
 	"\bRestarts\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x1b\n" +
@@ -1135,7 +1192,7 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x06window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x1c\n" +
 	"\tremaining\x18\x05 \x01(\x05R\tremaining\x12>\n" +
 	"\rnext_retry_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vnextRetryAt\x12/\n" +
-	"\x05delay\x18\a \x01(\v2\x19.google.protobuf.DurationR\x05delay\"\xb4\x02\n" +
+	"\x05delay\x18\a \x01(\v2\x19.google.protobuf.DurationR\x05delay\"\xae\x03\n" +
 	"\bLastExit\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x1a\n" +
 	"\bevidence\x18\x02 \x01(\tR\bevidence\x12 \n" +
@@ -1145,7 +1202,11 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\acharged\x18\x06 \x01(\bR\acharged\x12 \n" +
 	"\vincarnation\x18\a \x01(\x04R\vincarnation\x12\x14\n" +
 	"\x05crash\x18\b \x01(\x04R\x05crash\x120\n" +
-	"\bdecision\x18\t \x01(\v2\x14.blixard.v1.DecisionR\bdecisionB\f\n" +
+	"\bdecision\x18\t \x01(\v2\x14.blixard.v1.DecisionR\bdecision\x12\x16\n" +
+	"\x06result\x18\n" +
+	" \x01(\tR\x06result\x12*\n" +
+	"\x11memory_peak_bytes\x18\v \x01(\x03R\x0fmemoryPeakBytes\x124\n" +
+	"\bcpu_time\x18\f \x01(\v2\x19.google.protobuf.DurationR\acpuTimeB\f\n" +
 	"\n" +
 	"_exit_code\"\x8b\x01\n" +
 	"\bDecision\x12\x0e\n" +
@@ -1173,7 +1234,7 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"disk_bytes\x18\x02 \x01(\x03R\tdiskBytes\x12\x1f\n" +
 	"\vcpu_seconds\x18\x03 \x01(\x01R\n" +
-	"cpuSeconds\"\xe2\x02\n" +
+	"cpuSeconds\"\xdc\x03\n" +
 	"\x05Crash\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x14\n" +
@@ -1185,7 +1246,10 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x06signal\x18\b \x01(\x05R\x06signal\x121\n" +
 	"\x06uptime\x18\t \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x120\n" +
 	"\bdecision\x18\n" +
-	" \x01(\v2\x14.blixard.v1.DecisionR\bdecisionB\f\n" +
+	" \x01(\v2\x14.blixard.v1.DecisionR\bdecision\x12\x16\n" +
+	"\x06result\x18\v \x01(\tR\x06result\x12*\n" +
+	"\x11memory_peak_bytes\x18\f \x01(\x03R\x0fmemoryPeakBytes\x124\n" +
+	"\bcpu_time\x18\r \x01(\v2\x19.google.protobuf.DurationR\acpuTimeB\f\n" +
 	"\n" +
 	"_exit_code\"\xec\x02\n" +
 	"\x05Event\x12\x1a\n" +
@@ -1255,20 +1319,22 @@ var file_blixard_v1_vm_proto_depIdxs = []int32{
 	12, // 14: blixard.v1.Restarts.delay:type_name -> google.protobuf.Duration
 	10, // 15: blixard.v1.LastExit.at:type_name -> google.protobuf.Timestamp
 	3,  // 16: blixard.v1.LastExit.decision:type_name -> blixard.v1.Decision
-	12, // 17: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
-	10, // 18: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
-	12, // 19: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
-	12, // 20: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
-	10, // 21: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
-	12, // 22: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
-	3,  // 23: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
-	10, // 24: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
-	12, // 25: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	12, // 17: blixard.v1.LastExit.cpu_time:type_name -> google.protobuf.Duration
+	12, // 18: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
+	10, // 19: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
+	12, // 20: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
+	12, // 21: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
+	10, // 22: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
+	12, // 23: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
+	3,  // 24: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
+	12, // 25: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
+	10, // 26: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
+	12, // 27: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_vm_proto_init() }

@@ -75,6 +75,16 @@ const (
 	NodeSendProcedure = "/blixard.v1.Node/Send"
 	// NodeNodeStatusProcedure is the fully-qualified name of the Node's NodeStatus RPC.
 	NodeNodeStatusProcedure = "/blixard.v1.Node/NodeStatus"
+	// NodeNodePlanProcedure is the fully-qualified name of the Node's NodePlan RPC.
+	NodeNodePlanProcedure = "/blixard.v1.Node/NodePlan"
+	// NodeApplyPlanProcedure is the fully-qualified name of the Node's ApplyPlan RPC.
+	NodeApplyPlanProcedure = "/blixard.v1.Node/ApplyPlan"
+	// NodeRestoreQuarantinedProcedure is the fully-qualified name of the Node's RestoreQuarantined RPC.
+	NodeRestoreQuarantinedProcedure = "/blixard.v1.Node/RestoreQuarantined"
+	// NodeNodeRepairProcedure is the fully-qualified name of the Node's NodeRepair RPC.
+	NodeNodeRepairProcedure = "/blixard.v1.Node/NodeRepair"
+	// NodeShutdownNodeProcedure is the fully-qualified name of the Node's ShutdownNode RPC.
+	NodeShutdownNodeProcedure = "/blixard.v1.Node/ShutdownNode"
 	// NodeNodeTreeProcedure is the fully-qualified name of the Node's NodeTree RPC.
 	NodeNodeTreeProcedure = "/blixard.v1.Node/NodeTree"
 	// NodeNodeDoctorProcedure is the fully-qualified name of the Node's NodeDoctor RPC.
@@ -117,6 +127,17 @@ type NodeClient interface {
 	// Send gives one message to one actor: path "vm/web", type "StopVM", json "{}".
 	Send(context.Context, *connect.Request[blixardv1.SendRequest]) (*connect.Response[blixardv1.SendResponse], error)
 	NodeStatus(context.Context, *connect.Request[blixardv1.NodeStatusRequest]) (*connect.Response[blixardv1.NodeStatusResponse], error)
+	// NodePlan is what is wrong on the host and what is done about it; it does nothing.
+	NodePlan(context.Context, *connect.Request[blixardv1.NodePlanRequest]) (*connect.Response[blixardv1.Plan], error)
+	// ApplyPlan does what waits for a person, and says of each action what became of it.
+	ApplyPlan(context.Context, *connect.Request[blixardv1.ApplyPlanRequest]) (*connect.Response[blixardv1.Plan], error)
+	// RestoreQuarantined moves back what was put into quarantine.
+	RestoreQuarantined(context.Context, *connect.Request[blixardv1.RestoreQuarantinedRequest]) (*connect.Response[blixardv1.RestoreQuarantinedResponse], error)
+	// NodeRepair ends safe mode: the damaged store is moved aside and a new one written.
+	NodeRepair(context.Context, *connect.Request[blixardv1.NodeRepairRequest]) (*connect.Response[blixardv1.NodeRepairResponse], error)
+	// ShutdownNode stops every VM before the machine goes down, and answers when
+	// they are down. Their intent stays: they come back at the next boot.
+	ShutdownNode(context.Context, *connect.Request[blixardv1.ShutdownNodeRequest]) (*connect.Response[blixardv1.ShutdownNodeResponse], error)
 	NodeTree(context.Context, *connect.Request[blixardv1.NodeTreeRequest]) (*connect.Response[blixardv1.NodeTreeResponse], error)
 	NodeDoctor(context.Context, *connect.Request[blixardv1.NodeDoctorRequest]) (*connect.Response[blixardv1.NodeDoctorResponse], error)
 	Version(context.Context, *connect.Request[blixardv1.VersionRequest]) (*connect.Response[blixardv1.VersionResponse], error)
@@ -266,6 +287,37 @@ func NewNodeClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		nodePlan: connect.NewClient[blixardv1.NodePlanRequest, blixardv1.Plan](
+			httpClient,
+			baseURL+NodeNodePlanProcedure,
+			connect.WithSchema(nodeMethods.ByName("NodePlan")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		applyPlan: connect.NewClient[blixardv1.ApplyPlanRequest, blixardv1.Plan](
+			httpClient,
+			baseURL+NodeApplyPlanProcedure,
+			connect.WithSchema(nodeMethods.ByName("ApplyPlan")),
+			connect.WithClientOptions(opts...),
+		),
+		restoreQuarantined: connect.NewClient[blixardv1.RestoreQuarantinedRequest, blixardv1.RestoreQuarantinedResponse](
+			httpClient,
+			baseURL+NodeRestoreQuarantinedProcedure,
+			connect.WithSchema(nodeMethods.ByName("RestoreQuarantined")),
+			connect.WithClientOptions(opts...),
+		),
+		nodeRepair: connect.NewClient[blixardv1.NodeRepairRequest, blixardv1.NodeRepairResponse](
+			httpClient,
+			baseURL+NodeNodeRepairProcedure,
+			connect.WithSchema(nodeMethods.ByName("NodeRepair")),
+			connect.WithClientOptions(opts...),
+		),
+		shutdownNode: connect.NewClient[blixardv1.ShutdownNodeRequest, blixardv1.ShutdownNodeResponse](
+			httpClient,
+			baseURL+NodeShutdownNodeProcedure,
+			connect.WithSchema(nodeMethods.ByName("ShutdownNode")),
+			connect.WithClientOptions(opts...),
+		),
 		nodeTree: connect.NewClient[blixardv1.NodeTreeRequest, blixardv1.NodeTreeResponse](
 			httpClient,
 			baseURL+NodeNodeTreeProcedure,
@@ -292,30 +344,35 @@ func NewNodeClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 
 // nodeClient implements NodeClient.
 type nodeClient struct {
-	createVM    *connect.Client[blixardv1.CreateVMRequest, blixardv1.VM]
-	apply       *connect.Client[blixardv1.ApplyRequest, blixardv1.ApplyResponse]
-	startVM     *connect.Client[blixardv1.StartVMRequest, blixardv1.VM]
-	stopVM      *connect.Client[blixardv1.StopVMRequest, blixardv1.VM]
-	restartVM   *connect.Client[blixardv1.RestartVMRequest, blixardv1.VM]
-	pauseVM     *connect.Client[blixardv1.PauseVMRequest, blixardv1.VM]
-	resumeVM    *connect.Client[blixardv1.ResumeVMRequest, blixardv1.VM]
-	deleteVM    *connect.Client[blixardv1.DeleteVMRequest, blixardv1.VM]
-	resetVM     *connect.Client[blixardv1.ResetVMRequest, blixardv1.VM]
-	getVM       *connect.Client[blixardv1.GetVMRequest, blixardv1.VM]
-	listVMs     *connect.Client[blixardv1.ListVMsRequest, blixardv1.ListVMsResponse]
-	explainVM   *connect.Client[blixardv1.ExplainVMRequest, blixardv1.Explanation]
-	waitVM      *connect.Client[blixardv1.WaitVMRequest, blixardv1.VM]
-	listCrashes *connect.Client[blixardv1.ListCrashesRequest, blixardv1.ListCrashesResponse]
-	getCrash    *connect.Client[blixardv1.GetCrashRequest, blixardv1.GetCrashResponse]
-	watchEvents *connect.Client[blixardv1.WatchEventsRequest, blixardv1.Event]
-	logs        *connect.Client[blixardv1.LogsRequest, blixardv1.LogsChunk]
-	console     *connect.Client[blixardv1.ConsoleInput, blixardv1.ConsoleOutput]
-	execVM      *connect.Client[blixardv1.ExecVMRequest, blixardv1.ExecVMResponse]
-	send        *connect.Client[blixardv1.SendRequest, blixardv1.SendResponse]
-	nodeStatus  *connect.Client[blixardv1.NodeStatusRequest, blixardv1.NodeStatusResponse]
-	nodeTree    *connect.Client[blixardv1.NodeTreeRequest, blixardv1.NodeTreeResponse]
-	nodeDoctor  *connect.Client[blixardv1.NodeDoctorRequest, blixardv1.NodeDoctorResponse]
-	version     *connect.Client[blixardv1.VersionRequest, blixardv1.VersionResponse]
+	createVM           *connect.Client[blixardv1.CreateVMRequest, blixardv1.VM]
+	apply              *connect.Client[blixardv1.ApplyRequest, blixardv1.ApplyResponse]
+	startVM            *connect.Client[blixardv1.StartVMRequest, blixardv1.VM]
+	stopVM             *connect.Client[blixardv1.StopVMRequest, blixardv1.VM]
+	restartVM          *connect.Client[blixardv1.RestartVMRequest, blixardv1.VM]
+	pauseVM            *connect.Client[blixardv1.PauseVMRequest, blixardv1.VM]
+	resumeVM           *connect.Client[blixardv1.ResumeVMRequest, blixardv1.VM]
+	deleteVM           *connect.Client[blixardv1.DeleteVMRequest, blixardv1.VM]
+	resetVM            *connect.Client[blixardv1.ResetVMRequest, blixardv1.VM]
+	getVM              *connect.Client[blixardv1.GetVMRequest, blixardv1.VM]
+	listVMs            *connect.Client[blixardv1.ListVMsRequest, blixardv1.ListVMsResponse]
+	explainVM          *connect.Client[blixardv1.ExplainVMRequest, blixardv1.Explanation]
+	waitVM             *connect.Client[blixardv1.WaitVMRequest, blixardv1.VM]
+	listCrashes        *connect.Client[blixardv1.ListCrashesRequest, blixardv1.ListCrashesResponse]
+	getCrash           *connect.Client[blixardv1.GetCrashRequest, blixardv1.GetCrashResponse]
+	watchEvents        *connect.Client[blixardv1.WatchEventsRequest, blixardv1.Event]
+	logs               *connect.Client[blixardv1.LogsRequest, blixardv1.LogsChunk]
+	console            *connect.Client[blixardv1.ConsoleInput, blixardv1.ConsoleOutput]
+	execVM             *connect.Client[blixardv1.ExecVMRequest, blixardv1.ExecVMResponse]
+	send               *connect.Client[blixardv1.SendRequest, blixardv1.SendResponse]
+	nodeStatus         *connect.Client[blixardv1.NodeStatusRequest, blixardv1.NodeStatusResponse]
+	nodePlan           *connect.Client[blixardv1.NodePlanRequest, blixardv1.Plan]
+	applyPlan          *connect.Client[blixardv1.ApplyPlanRequest, blixardv1.Plan]
+	restoreQuarantined *connect.Client[blixardv1.RestoreQuarantinedRequest, blixardv1.RestoreQuarantinedResponse]
+	nodeRepair         *connect.Client[blixardv1.NodeRepairRequest, blixardv1.NodeRepairResponse]
+	shutdownNode       *connect.Client[blixardv1.ShutdownNodeRequest, blixardv1.ShutdownNodeResponse]
+	nodeTree           *connect.Client[blixardv1.NodeTreeRequest, blixardv1.NodeTreeResponse]
+	nodeDoctor         *connect.Client[blixardv1.NodeDoctorRequest, blixardv1.NodeDoctorResponse]
+	version            *connect.Client[blixardv1.VersionRequest, blixardv1.VersionResponse]
 }
 
 // CreateVM calls blixard.v1.Node.CreateVM.
@@ -423,6 +480,31 @@ func (c *nodeClient) NodeStatus(ctx context.Context, req *connect.Request[blixar
 	return c.nodeStatus.CallUnary(ctx, req)
 }
 
+// NodePlan calls blixard.v1.Node.NodePlan.
+func (c *nodeClient) NodePlan(ctx context.Context, req *connect.Request[blixardv1.NodePlanRequest]) (*connect.Response[blixardv1.Plan], error) {
+	return c.nodePlan.CallUnary(ctx, req)
+}
+
+// ApplyPlan calls blixard.v1.Node.ApplyPlan.
+func (c *nodeClient) ApplyPlan(ctx context.Context, req *connect.Request[blixardv1.ApplyPlanRequest]) (*connect.Response[blixardv1.Plan], error) {
+	return c.applyPlan.CallUnary(ctx, req)
+}
+
+// RestoreQuarantined calls blixard.v1.Node.RestoreQuarantined.
+func (c *nodeClient) RestoreQuarantined(ctx context.Context, req *connect.Request[blixardv1.RestoreQuarantinedRequest]) (*connect.Response[blixardv1.RestoreQuarantinedResponse], error) {
+	return c.restoreQuarantined.CallUnary(ctx, req)
+}
+
+// NodeRepair calls blixard.v1.Node.NodeRepair.
+func (c *nodeClient) NodeRepair(ctx context.Context, req *connect.Request[blixardv1.NodeRepairRequest]) (*connect.Response[blixardv1.NodeRepairResponse], error) {
+	return c.nodeRepair.CallUnary(ctx, req)
+}
+
+// ShutdownNode calls blixard.v1.Node.ShutdownNode.
+func (c *nodeClient) ShutdownNode(ctx context.Context, req *connect.Request[blixardv1.ShutdownNodeRequest]) (*connect.Response[blixardv1.ShutdownNodeResponse], error) {
+	return c.shutdownNode.CallUnary(ctx, req)
+}
+
 // NodeTree calls blixard.v1.Node.NodeTree.
 func (c *nodeClient) NodeTree(ctx context.Context, req *connect.Request[blixardv1.NodeTreeRequest]) (*connect.Response[blixardv1.NodeTreeResponse], error) {
 	return c.nodeTree.CallUnary(ctx, req)
@@ -472,6 +554,17 @@ type NodeHandler interface {
 	// Send gives one message to one actor: path "vm/web", type "StopVM", json "{}".
 	Send(context.Context, *connect.Request[blixardv1.SendRequest]) (*connect.Response[blixardv1.SendResponse], error)
 	NodeStatus(context.Context, *connect.Request[blixardv1.NodeStatusRequest]) (*connect.Response[blixardv1.NodeStatusResponse], error)
+	// NodePlan is what is wrong on the host and what is done about it; it does nothing.
+	NodePlan(context.Context, *connect.Request[blixardv1.NodePlanRequest]) (*connect.Response[blixardv1.Plan], error)
+	// ApplyPlan does what waits for a person, and says of each action what became of it.
+	ApplyPlan(context.Context, *connect.Request[blixardv1.ApplyPlanRequest]) (*connect.Response[blixardv1.Plan], error)
+	// RestoreQuarantined moves back what was put into quarantine.
+	RestoreQuarantined(context.Context, *connect.Request[blixardv1.RestoreQuarantinedRequest]) (*connect.Response[blixardv1.RestoreQuarantinedResponse], error)
+	// NodeRepair ends safe mode: the damaged store is moved aside and a new one written.
+	NodeRepair(context.Context, *connect.Request[blixardv1.NodeRepairRequest]) (*connect.Response[blixardv1.NodeRepairResponse], error)
+	// ShutdownNode stops every VM before the machine goes down, and answers when
+	// they are down. Their intent stays: they come back at the next boot.
+	ShutdownNode(context.Context, *connect.Request[blixardv1.ShutdownNodeRequest]) (*connect.Response[blixardv1.ShutdownNodeResponse], error)
 	NodeTree(context.Context, *connect.Request[blixardv1.NodeTreeRequest]) (*connect.Response[blixardv1.NodeTreeResponse], error)
 	NodeDoctor(context.Context, *connect.Request[blixardv1.NodeDoctorRequest]) (*connect.Response[blixardv1.NodeDoctorResponse], error)
 	Version(context.Context, *connect.Request[blixardv1.VersionRequest]) (*connect.Response[blixardv1.VersionResponse], error)
@@ -617,6 +710,37 @@ func NewNodeHandler(svc NodeHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeNodePlanHandler := connect.NewUnaryHandler(
+		NodeNodePlanProcedure,
+		svc.NodePlan,
+		connect.WithSchema(nodeMethods.ByName("NodePlan")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeApplyPlanHandler := connect.NewUnaryHandler(
+		NodeApplyPlanProcedure,
+		svc.ApplyPlan,
+		connect.WithSchema(nodeMethods.ByName("ApplyPlan")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeRestoreQuarantinedHandler := connect.NewUnaryHandler(
+		NodeRestoreQuarantinedProcedure,
+		svc.RestoreQuarantined,
+		connect.WithSchema(nodeMethods.ByName("RestoreQuarantined")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeNodeRepairHandler := connect.NewUnaryHandler(
+		NodeNodeRepairProcedure,
+		svc.NodeRepair,
+		connect.WithSchema(nodeMethods.ByName("NodeRepair")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeShutdownNodeHandler := connect.NewUnaryHandler(
+		NodeShutdownNodeProcedure,
+		svc.ShutdownNode,
+		connect.WithSchema(nodeMethods.ByName("ShutdownNode")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeNodeTreeHandler := connect.NewUnaryHandler(
 		NodeNodeTreeProcedure,
 		svc.NodeTree,
@@ -682,6 +806,16 @@ func NewNodeHandler(svc NodeHandler, opts ...connect.HandlerOption) (string, htt
 			nodeSendHandler.ServeHTTP(w, r)
 		case NodeNodeStatusProcedure:
 			nodeNodeStatusHandler.ServeHTTP(w, r)
+		case NodeNodePlanProcedure:
+			nodeNodePlanHandler.ServeHTTP(w, r)
+		case NodeApplyPlanProcedure:
+			nodeApplyPlanHandler.ServeHTTP(w, r)
+		case NodeRestoreQuarantinedProcedure:
+			nodeRestoreQuarantinedHandler.ServeHTTP(w, r)
+		case NodeNodeRepairProcedure:
+			nodeNodeRepairHandler.ServeHTTP(w, r)
+		case NodeShutdownNodeProcedure:
+			nodeShutdownNodeHandler.ServeHTTP(w, r)
 		case NodeNodeTreeProcedure:
 			nodeNodeTreeHandler.ServeHTTP(w, r)
 		case NodeNodeDoctorProcedure:
@@ -779,6 +913,26 @@ func (UnimplementedNodeHandler) Send(context.Context, *connect.Request[blixardv1
 
 func (UnimplementedNodeHandler) NodeStatus(context.Context, *connect.Request[blixardv1.NodeStatusRequest]) (*connect.Response[blixardv1.NodeStatusResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.NodeStatus is not implemented"))
+}
+
+func (UnimplementedNodeHandler) NodePlan(context.Context, *connect.Request[blixardv1.NodePlanRequest]) (*connect.Response[blixardv1.Plan], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.NodePlan is not implemented"))
+}
+
+func (UnimplementedNodeHandler) ApplyPlan(context.Context, *connect.Request[blixardv1.ApplyPlanRequest]) (*connect.Response[blixardv1.Plan], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.ApplyPlan is not implemented"))
+}
+
+func (UnimplementedNodeHandler) RestoreQuarantined(context.Context, *connect.Request[blixardv1.RestoreQuarantinedRequest]) (*connect.Response[blixardv1.RestoreQuarantinedResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.RestoreQuarantined is not implemented"))
+}
+
+func (UnimplementedNodeHandler) NodeRepair(context.Context, *connect.Request[blixardv1.NodeRepairRequest]) (*connect.Response[blixardv1.NodeRepairResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.NodeRepair is not implemented"))
+}
+
+func (UnimplementedNodeHandler) ShutdownNode(context.Context, *connect.Request[blixardv1.ShutdownNodeRequest]) (*connect.Response[blixardv1.ShutdownNodeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.ShutdownNode is not implemented"))
 }
 
 func (UnimplementedNodeHandler) NodeTree(context.Context, *connect.Request[blixardv1.NodeTreeRequest]) (*connect.Response[blixardv1.NodeTreeResponse], error) {
