@@ -43,6 +43,9 @@ func (r *runActor) notice(n host.Notice) {
 		r.after(quitGrace, exitOverdue{vm.Failure{Cause: vm.CauseGuestPoweroff, Evidence: "the guest powered off, its VMM did not end"}})
 	case host.NoticeReset:
 		r.reset(n)
+	case host.NoticeResetEnd:
+		r.evidence.Reset = true
+		r.after(quitGrace, exitOverdue{vm.Failure{Cause: vm.CauseGuestReset, Evidence: "the guest reset itself, its VMM did not end"}})
 	case host.NoticePanic:
 		r.evidence.Panicked = true
 		r.ended(nil)

@@ -109,6 +109,13 @@ type Driver interface {
 	// VMM has answered. notice is called from the session's own goroutine, in
 	// order; it must not block. Repeating it is safe: one session at a time.
 	Attach(ctx context.Context, spec vm.Spec, f Paths, notice func(Notice)) (Session, error)
+	// Prepare makes what this kind of VMM needs beside the folders: a build, links
+	// by its own scripts. It comes after Folders.Prepare, before each launch.
+	// Repeating it is safe: what is right is kept.
+	Prepare(ctx context.Context, ref vm.Ref, spec vm.Spec, f Paths) error
+	// Release takes back what Prepare made and a VM at rest must not hold (P7),
+	// before Folders.Release. Repeating it is safe: nothing there is success.
+	Release(ctx context.Context, ref vm.Ref, spec vm.Spec, f Paths) error
 }
 
 // Session is an open control session with one VMM (QMP).
@@ -144,11 +151,12 @@ type NoticeKind string
 
 // The notices.
 const (
-	NoticePowerOff NoticeKind = "poweroff" // the guest turned itself off; the VMM stands still and waits for our Quit
-	NoticeReset    NoticeKind = "reset"    // the guest reset itself and boots again in place
-	NoticePanic    NoticeKind = "panic"    // the guest said that it panicked; the VMM stands still
-	NoticeIOError  NoticeKind = "io-error" // a disk failed and the VMM stands still
-	NoticeLost     NoticeKind = "lost"     // the session ended without Close
+	NoticePowerOff NoticeKind = "poweroff"  // the guest turned itself off; the VMM stands still and waits for our Quit
+	NoticeReset    NoticeKind = "reset"     // the guest reset itself and boots again in place
+	NoticeResetEnd NoticeKind = "reset-end" // the guest reset itself, and its VMM ends by that
+	NoticePanic    NoticeKind = "panic"     // the guest said that it panicked; the VMM stands still
+	NoticeIOError  NoticeKind = "io-error"  // a disk failed and the VMM stands still
+	NoticeLost     NoticeKind = "lost"      // the session ended without Close
 )
 
 // Notice is something that a VMM told of its guest.

@@ -110,6 +110,12 @@ func (v *vmms) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice fu
 	return d.Attach(ctx, spec, f, notice)
 }
 
+// Prepare has nothing to make for QEMU.
+func (v *vmms) Prepare(context.Context, vm.Ref, vm.Spec, host.Paths) error { return nil }
+
+// Release has nothing to take back from QEMU.
+func (v *vmms) Release(context.Context, vm.Ref, vm.Spec, host.Paths) error { return nil }
+
 func (v *vmms) agent() host.Agent { return qemu.Agent{} }
 
 // identity is the node's boot id, and the id that the state folder was given

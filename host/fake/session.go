@@ -16,6 +16,10 @@ func (driver) Command(ref vm.Ref, _ vm.Spec, _ host.Paths) (host.Command, error)
 	return host.Command{Ref: ref, Argv: []string{"/fake/vmm"}}, nil
 }
 
+func (driver) Prepare(context.Context, vm.Ref, vm.Spec, host.Paths) error { return nil }
+
+func (driver) Release(context.Context, vm.Ref, vm.Spec, host.Paths) error { return nil }
+
 // Attach finds the live VMM by the run folder of its VM.
 func (v driver) Attach(ctx context.Context, _ vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
 	if err := v.d.call(ctx, "attach "+f.Run, v.d.faults().Attach); err != nil {

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -90,6 +91,12 @@ func (d *Driver) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, 
 	}
 	return c, nil
 }
+
+// Prepare has nothing to make: QEMU needs folders and links alone.
+func (d *Driver) Prepare(context.Context, vm.Ref, vm.Spec, host.Paths) error { return nil }
+
+// Release has nothing to take back.
+func (d *Driver) Release(context.Context, vm.Ref, vm.Spec, host.Paths) error { return nil }
 
 // readFiles looks at the files that the command line will name.
 func (l *Launch) readFiles() error {

@@ -52,6 +52,12 @@ func (d *Driver) Attach(ctx context.Context, _ vm.Spec, f host.Paths, notice fun
 	if err != nil {
 		return nil, err
 	}
+	return Join(ctx, conn, notice)
+}
+
+// Join opens a control session on a connection to any QEMU's QMP socket, and
+// returns when that QEMU has answered. It owns the connection from now on.
+func Join(ctx context.Context, conn net.Conn, notice func(host.Notice)) (host.Session, error) {
 	s := newSession(conn, notice)
 	if err := s.negotiate(ctx); err != nil {
 		s.Close()
