@@ -7,8 +7,9 @@ import (
 )
 
 // Adopted is the turn that follows a look for the VMM of a record's
-// incarnation: p is the live one, or nil. boot is the node's boot id now.
-func Adopted(rec vm.Record, p *vm.Process, boot vm.BootID, now time.Time) Turn {
+// incarnation: p is the live one, or nil, and then exit, if not nil, is how the
+// last one ended. boot is the node's boot id now.
+func Adopted(rec vm.Record, p *vm.Process, exit *vm.Exit, boot vm.BootID, now time.Time) Turn {
 	s := rec.State
 	t := Turn{At: now, BootID: boot, Process: p}
 	switch {
@@ -18,9 +19,6 @@ func Adopted(rec vm.Record, p *vm.Process, boot vm.BootID, now time.Time) Turn {
 		t.Event = vm.FoundStarting
 	case p != nil:
 		t.Event = vm.FoundReady
-	case s.BootID != boot:
-		t.Event = vm.VMMGone
-		t.Failure = &vm.Failure{Cause: vm.CauseHostReboot, Evidence: "the node booted anew"}
 	case s.LaunchedAt.IsZero() && s.Intent == vm.WantRunning:
 		t.Event = vm.FoundNone
 	case s.LaunchedAt.IsZero():
@@ -29,7 +27,10 @@ func Adopted(rec vm.Record, p *vm.Process, boot vm.BootID, now time.Time) Turn {
 		t.Failure = &vm.Failure{Cause: vm.CauseOperator, Evidence: "it was asked down before its VMM was launched"}
 	default:
 		t.Event = vm.VMMGone
-		t.Failure = &vm.Failure{Cause: vm.CauseUnknown, Evidence: "its VMM ended while no daemon looked"}
+		f := Classify(Evidence{
+			Incarnation: s.Incarnation, At: now, Ready: !s.ReadyAt.IsZero(), Launched: true, Exit: exit, Unseen: true,
+		})
+		t.Failure = &f
 	}
 	return t
 }

@@ -18,12 +18,12 @@ type Evidence struct {
 	Ready       bool // the guest had answered
 	Alive       bool // the VMM may still live
 	Launched    bool // a VMM was launched
+	Unseen      bool // it ended while no daemon looked
 
-	BootChanged bool   // the node's boot id is another one than the incarnation's
-	KilledBy    string // who asked for the kill, or empty
-	KilledByUs  bool   // we killed it, for none of the reasons below
-	OOMCgroup   bool   // memory.events of its own limit counted a kill
-	OOMHost     bool   // the kernel killed it for the host's sake
+	KilledBy   string // who asked for the kill, or empty
+	KilledByUs bool   // we killed it, for none of the reasons below
+	OOMCgroup  bool   // memory.events of its own limit counted a kill
+	OOMHost    bool   // the kernel killed it for the host's sake
 
 	// The VMM's own words. Reset and PoweredOff are those that ended the
 	// incarnation, not earlier reboots in place.
@@ -62,15 +62,13 @@ func Classify(e Evidence) vm.Failure {
 func rootCause(e Evidence) (vm.Cause, string) {
 	console := panicLine(e.Console)
 	switch {
-	case e.BootChanged:
-		return vm.CauseHostReboot, "the node booted anew"
 	case e.KilledBy != "":
 		return vm.CauseOperator, "killed by " + e.KilledBy
 	case e.DiskFailed:
 		return vm.CauseIOError, with("a disk of the host failed and the guest was halted", e.Detail)
 	case e.Panicked:
 		return vm.CauseGuestPanic, with("the guest panicked", firstOf(console, e.Detail))
-	case e.OOMCgroup:
+	case e.OOMCgroup, e.Exit != nil && e.Exit.Result == "oom-kill":
 		return vm.CauseOOMCgroup, with("killed at its own memory limit", e.Detail)
 	case e.OOMHost:
 		return vm.CauseOOMHost, with("killed because the host ran out of memory", e.Detail)
@@ -96,6 +94,9 @@ func rootCause(e Evidence) (vm.Cause, string) {
 		return vm.CauseStartTransient, "not prepared within " + e.Overdue.String()
 	case e.KilledByUs:
 		return vm.CauseUs, "killed by the node"
+	}
+	if e.Unseen {
+		return vm.CauseUnknown, "its VMM ended while no daemon looked"
 	}
 	return vm.CauseUnknown, with("the VMM is gone and nobody saw how"+unready(e), lastLine(e.Stderr))
 }

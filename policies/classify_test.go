@@ -27,7 +27,6 @@ func TestClassifyFindsTheRootCause(t *testing.T) {
 	}{
 		{"nothing at all", policies.Evidence{}, vm.CauseUnknown, "the VMM is gone and nobody saw how before the guest answered"},
 		{"gone unseen, stderr left", policies.Evidence{Ready: true, Exit: &vm.Exit{}, Stderr: "a\nqemu: oops\n\n"}, vm.CauseUnknown, "the VMM is gone and nobody saw how: qemu: oops"},
-		{"another boot outranks all", policies.Evidence{BootChanged: true, Panicked: true, Unhealthy: "x", Console: []byte(panicText)}, vm.CauseHostReboot, "the node booted anew"},
 		{"a person's kill", policies.Evidence{KilledBy: "uid=0", Exit: exit(0, 9), Ready: true}, vm.CauseOperator, "killed by uid=0"},
 		{"a disk fails, then the guest panics", policies.Evidence{DiskFailed: true, Detail: "disk0 nospace", Panicked: true, Console: []byte(panicText)}, vm.CauseIOError, "a disk of the host failed and the guest was halted: disk0 nospace"},
 		{"panic device, console has the text", policies.Evidence{Panicked: true, Console: []byte(panicText), Exit: exit(0, 9)}, vm.CauseGuestPanic, "the guest panicked: " + mounted},

@@ -40,6 +40,10 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 		e.Next += ", " + afterwards[s.After]
 	case s.Phase == vm.Adopting && s.Intent != vm.WantRunning:
 		e.Next = "its VMM is looked for; if it lives, the guest is asked to power off"
+	case s.Phase == vm.Backoff && s.Queued:
+		e.State = fmt.Sprintf("%s: it waits for its turn after the node's boot; wanted %s", s.Phase, s.Intent)
+		e.Next = "it is started when its turn comes: blixard node status"
+		w.late = "it is started without waiting any longer"
 	case s.Phase == vm.Stopped && rested(s):
 		e.Next = "nothing: the guest powered itself off, and stays down until it is started"
 	}
@@ -183,7 +187,7 @@ func stands(s vm.State) bool {
 		return do == vm.RestartNow && s.After == vm.ThenRestart || do == vm.BackOff && s.After == vm.ThenBackoff ||
 			do == vm.GiveUp && s.After == vm.ThenHold || rested(s)
 	case vm.Backoff:
-		return do == vm.BackOff
+		return do == vm.BackOff || do == vm.Enqueue
 	case vm.Failed:
 		return do == vm.GiveUp
 	}

@@ -66,7 +66,7 @@ const (
 )
 
 // lifecycle is the whole state machine. A phase is listed for an event once.
-var lifecycle = slices.Concat(asks, facts, releases, ticks)
+var lifecycle = slices.Concat(asks, facts, releases, ticks, boots)
 
 var asks = []row{
 	{vm.Stopped | vm.Backoff, on(vm.StartAsked, vm.RestartAsked), move(vm.Preparing, vm.Prepare)},
@@ -165,6 +165,29 @@ var ticks = []row{
 	{vm.Reaping, on(vm.Woke), stay(vm.Release)},
 	{vm.Removing, on(vm.Woke), stay(vm.Discard)},
 	{idle, on(vm.Woke), stay()},
+}
+
+// boots are the node's own boots and ends. In a new boot nothing of an old
+// incarnation is left but what Release removes.
+var boots = []row{
+	{vm.Preparing | up | vm.Adopting, on(vm.Rebooted), judge(vm.Reaping, vm.Release)},
+	{vm.Stopping | vm.Killing, on(vm.Rebooted), move(vm.Reaping, vm.Release)},
+	{vm.Reaping, on(vm.Rebooted), stay(vm.Release)},
+	{idle | vm.Removing, on(vm.Rebooted), ignore},
+	{vm.Stopped | vm.Backoff, on(vm.Enlisted), move(vm.Backoff)},
+	{rest &^ (vm.Stopped | vm.Backoff), on(vm.Enlisted), ignore},
+	{vm.Backoff, on(vm.HeldBack), move(vm.Failed)},
+	{vm.Backoff, on(vm.Dismissed), move(vm.Stopped)},
+	{rest &^ vm.Backoff, on(vm.HeldBack, vm.Dismissed), ignore},
+	{vm.Backoff, on(vm.CalledUp), move(vm.Preparing, vm.Prepare)},
+	{rest &^ vm.Backoff, on(vm.CalledUp), ignore},
+
+	{vm.Starting | vm.Running, on(vm.NodeEnding), move(vm.Stopping, vm.PowerDown)},
+	{vm.Paused, on(vm.NodeEnding), move(vm.Stopping, vm.Resume, vm.PowerDown)},
+	{vm.Preparing, on(vm.NodeEnding), move(vm.Reaping, vm.Release)},
+	{vm.Backoff, on(vm.NodeEnding), move(vm.Backoff)},
+	{ending | vm.Adopting, on(vm.NodeEnding), stay()},
+	{vm.Stopped | vm.Failed | vm.Removing, on(vm.NodeEnding), ignore},
 }
 
 // cells is the table, one action for each phase and event.

@@ -15,6 +15,7 @@ const (
 	killTimeout    = 10 * time.Second // SIGKILL frees the guest's memory: 0.1 ms for each MiB
 	reapTimeout    = 10 * time.Second // removing sockets and links
 	removeTimeout  = 30 * time.Second // deleting disks
+	queueTimeout   = 30 * time.Minute // a VM whose turn in the bootstrap doesn't come starts without (P4)
 )
 
 // Next is one turn of a VM: what comes in meets the record, and what comes out
@@ -39,6 +40,7 @@ func Next(rec vm.Record, t Turn) Outcome {
 		out.Record.State.LastExit = &vm.Crash{Number: rec.State.Crashes, Failure: f, Uptime: uptime(rec.State, t.At)}
 	}
 	if a.verb == verbMove || a.verb == verbJudge {
+		out.Record.State.LastHealth = lastHealth(rec)
 		enter(&out.Record, a.to, t)
 	} else if t.Event == vm.DeadlinePassed {
 		out.Record.State.Deadline = deadline(out.Record, t.At)
@@ -67,9 +69,9 @@ func carry(out *Outcome, t Turn) {
 	s := &out.Record.State
 	switch t.Event {
 	case vm.StartAsked, vm.RestartAsked:
-		s.Intent, s.After = vm.WantRunning, vm.ThenRestart
+		s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
 	case vm.StopAsked, vm.KillAsked:
-		s.Intent, s.After = vm.WantStopped, vm.ThenStop
+		s.Intent, s.After, s.AskedDown = vm.WantStopped, vm.ThenStop, true
 	case vm.DeleteAsked, vm.ForceDeleteAsked:
 		s.Intent, s.After = vm.WantRemoved, vm.ThenRemove
 	case vm.SpecAsked:
@@ -95,6 +97,18 @@ func carry(out *Outcome, t Turn) {
 		out.Removed = true
 	case vm.Woke:
 		believe(&out.Record, t.At)
+	case vm.Enlisted:
+		s.Intent, s.Queued = vm.WantRunning, true
+	case vm.HeldBack, vm.Dismissed:
+		follow(s, *t.Decision)
+	case vm.Rebooted:
+		if s.Phase&ending != 0 && s.Intent == vm.WantRunning { // its end was judged already, not what the boot makes of it
+			follow(s, *t.Decision)
+		}
+	case vm.NodeEnding:
+		if s.Intent == vm.WantRunning {
+			s.After, s.Queued = vm.ThenBackoff, true
+		}
 	}
 }
 
@@ -102,7 +116,7 @@ func carry(out *Outcome, t Turn) {
 // what was decided, or than the phase allows (P4, P9).
 func believe(r *vm.Record, now time.Time) {
 	latest := deadline(*r, now)
-	if r.State.Phase == vm.Backoff {
+	if r.State.Phase == vm.Backoff && !r.State.Queued {
 		latest = now.Add(r.State.LastExit.Decision.After)
 	}
 	if r.State.Deadline.After(latest) {
@@ -125,7 +139,12 @@ func judged(out *Outcome, t Turn) {
 	s := &out.Record.State
 	f := failureOf(*s, t)
 	d := vm.Decision{Do: vm.StayDown, Rule: ruleUnwanted, Why: "it was asked down: " + f.Error()}
-	if s.Intent == vm.WantRunning {
+	switch {
+	case s.Intent != vm.WantRunning:
+	case t.Decision != nil:
+		d = *t.Decision
+		follow(s, d)
+	default:
 		d = Supervise(t.At, out.Record.Spec.Restart, *s, f, t.Spread)
 		follow(s, d)
 	}
@@ -145,6 +164,8 @@ func follow(s *vm.State, d vm.Decision) {
 	case vm.BackOff:
 		s.After = vm.ThenBackoff
 		s.Restarts++
+	case vm.Enqueue:
+		s.After, s.Queued = vm.ThenBackoff, true
 	case vm.GiveUp:
 		s.After = vm.ThenHold
 	case vm.StayDown:
@@ -183,6 +204,9 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 // enter moves to a phase and sets what every visit of it begins with.
 func enter(r *vm.Record, to vm.Phase, t Turn) {
 	s := &r.State
+	if to&(vm.Preparing|vm.Stopped|vm.Failed|vm.Removing) != 0 {
+		s.Queued = false
+	}
 	if to == vm.Preparing {
 		s.Incarnation++
 		s.BootID, s.Process, s.After, s.Killer = t.BootID, nil, vm.ThenStop, ""
@@ -226,6 +250,9 @@ func deadline(r vm.Record, now time.Time) time.Time {
 	case vm.Removing:
 		return now.Add(removeTimeout)
 	case vm.Backoff:
+		if r.State.Queued {
+			return now.Add(queueTimeout)
+		}
 		// The delay runs from the death, not from the end of the release.
 		return r.State.LastExit.Failure.At.Add(r.State.LastExit.Decision.After)
 	}

@@ -17,6 +17,14 @@ func reason(before, after vm.State, t Turn) string {
 		return before.Reason
 	}
 	switch t.Event {
+	case vm.Rebooted, vm.Enlisted, vm.HeldBack, vm.Dismissed:
+		if t.Decision != nil {
+			return t.Decision.Why
+		}
+	case vm.CalledUp:
+		return "its turn after the node's boot has come"
+	case vm.NodeEnding:
+		return "the node goes down; it comes back at the next boot"
 	case vm.GuestAnswered:
 		return "the guest answered"
 	case vm.Prepared, vm.Launched, vm.FoundNone:

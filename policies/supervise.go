@@ -12,7 +12,6 @@ import (
 const (
 	ruleBudget    = "budget"          // charged failures are followed by a delay until the budget is spent
 	ruleSpared    = "not-charged"     // the host or a person ended it: again, ever slower, without end
-	ruleHost      = "host-reboot"     // the node went down under it
 	ruleAlways    = "policy-always"   // a guest that powered itself off comes back
 	rulePoweroff  = "guest-poweroff"  // a guest that powered itself off stays off
 	ruleNever     = "policy-never"    // nothing is tried again
@@ -27,8 +26,6 @@ const (
 // In this order, the first rule that fits:
 //
 //	start-permanent  give up at once
-//	host-reboot      restart under every policy: whether a VM comes back at
-//	                 boot is autostart's to say, not the restart policy's
 //	guest-poweroff   stay down, unless the policy is always: the guest's will
 //	policy-never     give up, aloud (P4): a VM that is wanted up may not lie silent
 //	budget           for charged failures: Attempts of them within Window are
@@ -41,9 +38,6 @@ func Supervise(now time.Time, r vm.Restart, s vm.State, f vm.Failure, spread flo
 	switch {
 	case f.Cause == vm.CauseStartPermanent:
 		d.Rule, d.Why = rulePermanent, string(f.Cause)+": trying again would change nothing"
-	case f.Cause == vm.CauseHostReboot:
-		d.Rule = ruleHost
-		again(&d, now, r, s, f, spread)
 	case off && r.Policy != vm.RestartAlways:
 		d.Do, d.Charged, d.Rule = vm.StayDown, false, rulePoweroff
 		d.Why = "the guest powered itself off, and restart.policy is " + string(r.Policy)
@@ -74,7 +68,7 @@ func charged(s vm.State, f vm.Failure) bool {
 		return !f.Ready // a guest that ends before it answers can't boot; afterwards it is its own will
 	case vm.CauseStartTransient:
 		return !s.LaunchedAt.IsZero() // launched: the guest had its time. Before: the host could not
-	case vm.CauseStartPermanent, vm.CauseHostReboot, vm.CauseOperator, vm.CauseUs, vm.CauseOOMHost, vm.CauseIOError:
+	case vm.CauseStartPermanent, vm.CauseHostReboot, vm.CauseLinkLost, vm.CauseOperator, vm.CauseUs, vm.CauseOOMHost, vm.CauseIOError:
 		return false
 	case vm.CauseUnknown:
 	}

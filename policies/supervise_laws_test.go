@@ -169,7 +169,7 @@ func TestStayDownIsNoRestart(t *testing.T) {
 			t.Fatalf("the guest powered itself off: %+v", d)
 		}
 		m.rules.Policy, m.fail.Cause = vm.RestartNever, rapid.SampledFrom(vm.Causes()).Draw(t, "cause under never")
-		if d := m.decide(); (d.Do == vm.RestartNow || d.Do == vm.BackOff) && m.fail.Cause != vm.CauseHostReboot {
+		if d := m.decide(); d.Do == vm.RestartNow || d.Do == vm.BackOff {
 			t.Fatalf("policy never restarted: %+v", d)
 		}
 	})
@@ -271,7 +271,7 @@ func BenchmarkSupervise(b *testing.B) {
 func TestSuperviseAllocatesItsSentenceAlone(t *testing.T) {
 	s := vm.State{Ledger: []time.Time{begin}, LaunchedAt: begin, Tries: 3, Spared: 3}
 	r := vm.Spec{}.Filled().Restart
-	for _, c := range []vm.Cause{vm.CauseVMMCrash, vm.CauseHostReboot, vm.CauseStartPermanent, vm.CauseGuestPoweroff} {
+	for _, c := range []vm.Cause{vm.CauseVMMCrash, vm.CauseLinkLost, vm.CauseStartPermanent, vm.CauseGuestPoweroff} {
 		f := vm.Failure{Cause: c, Ready: true}
 		if n := testing.AllocsPerRun(100, func() { policies.Supervise(begin, r, s, f, 0.3) }); n > 1 {
 			t.Errorf("%s: %v allocations, the sentence alone is allowed", c, n)

@@ -21,6 +21,8 @@ type Turn struct {
 	Process *vm.Process // with Launched, FoundReady and FoundStarting
 	Health  vm.Health   // with HealthChanged; Why says why
 	Spec    *vm.Spec    // with SpecAsked
+
+	Decision *vm.Decision // with Rebooted, Enlisted, HeldBack and Dismissed: what AfterBoot decided
 }
 
 // Outcome is what a turn decided.

@@ -22,6 +22,9 @@ type walker struct {
 func newWalker(t *rapid.T) *walker {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	spec := vm.Spec{Name: "walk"}.Filled()
+	spec.Autostart.Policy = rapid.SampledFrom([]vm.AutostartPolicy{
+		vm.AutostartInherit, vm.AutostartAlways, vm.AutostartHealthy, vm.AutostartLastState, vm.AutostartNever,
+	}).Draw(t, "autostart")
 	spec.Restart.Policy = rapid.SampledFrom([]vm.RestartPolicy{vm.RestartAlways, vm.RestartOnFailure, vm.RestartNever}).Draw(t, "policy")
 	return &walker{t: t, now: now, boot: "b1", rec: vm.Record{
 		ID: "0123456789abcdef", Slot: 1, Spec: spec, State: vm.State{Phase: vm.Stopped, PhaseSince: now, Revision: 1},
@@ -36,7 +39,7 @@ func (w *walker) step() {
 	e = turn.Event
 	out := Next(before, turn)
 	w.checkShape(before, e, out)
-	w.checkIntent(before, e, out)
+	w.checkIntent(before, turn, out)
 	if out.Removed {
 		w.rec = newWalker(w.t).rec
 		w.launched = 0
@@ -53,9 +56,16 @@ func (w *walker) fill(e vm.Event) Turn {
 		t.Event = w.rec.State.After.Released()
 	case vm.FoundReady, vm.FoundStarting, vm.FoundUnwanted, vm.FoundNone:
 		found := rapid.SampledFrom([]*vm.Process{nil, {PID: 7}}).Draw(w.t, "found")
-		adopted := Adopted(w.rec, found, w.boot, w.now)
+		adopted := Adopted(w.rec, found, nil, w.boot, w.now)
 		adopted.Spread = t.Spread
 		return adopted
+	case vm.Woke, vm.Rebooted, vm.Enlisted, vm.HeldBack, vm.Dismissed:
+		booted := rapid.Bool().Draw(w.t, "booted anew")
+		if booted {
+			w.boot += "+"
+		}
+		policy := rapid.SampledFrom([]BootPolicy{RestartAll, RestartHealthy, BootManual}).Draw(w.t, "node")
+		return Woken(w.rec, Waking{At: w.now, BootID: w.boot, NewBoot: booted, Policy: policy})
 	case vm.VMMGone, vm.GuestSick:
 		t.Failure = &vm.Failure{Cause: rapid.SampledFrom(vm.Causes()).Draw(w.t, "cause"), Evidence: "walk"}
 	case vm.Launched:
@@ -100,14 +110,19 @@ func (w *walker) checkShape(before vm.Record, e vm.Event, out Outcome) {
 }
 
 // redo events repeat effects of a write that is durable already.
-func redo(e vm.Event) bool { return e == vm.Woke || e == vm.DeadlinePassed }
+func redo(e vm.Event) bool { return e == vm.Woke || e == vm.DeadlinePassed || e == vm.Rebooted }
 
 // checkIntent: only people change what people asked for, but for a guest that
 // turned itself off for good.
-func (w *walker) checkIntent(before vm.Record, e vm.Event, out Outcome) {
+func (w *walker) checkIntent(before vm.Record, t Turn, out Outcome) {
+	e := t.Event
 	was, is := before.State.Intent, out.Record.State.Intent
-	stayedDown := out.Crash != nil && out.Crash.Decision.Do == vm.StayDown
-	if was != is && !e.Asked() && !stayedDown {
+	stayedDown := out.Crash != nil && out.Crash.Decision.Do == vm.StayDown || t.Decision != nil && t.Decision.Do == vm.StayDown
+	always := e == vm.Enlisted && !before.State.AskedDown
+	if before.State.AskedDown && is == vm.WantRunning && !e.Asked() {
+		w.t.Fatalf("%s brought back what was asked down (P5)", e)
+	}
+	if was != is && !e.Asked() && !stayedDown && !always {
 		w.t.Fatalf("%s changed the intent from %s to %s", e, was, is)
 	}
 	if was == vm.WantRemoved && is != vm.WantRemoved {
