@@ -254,15 +254,37 @@ func (l *Launch) networks() []string {
 		if mac == "" {
 			mac = macOf(l.Ref.VM, i)
 		}
-		id := "net" + strconv.Itoa(i)
+		id := netdev(i)
 		device := l.virtio("net") + ",netdev=" + id + ",mac=" + mac
+		if n.MTU != 0 {
+			device += ",host_mtu=" + strconv.Itoa(n.MTU) // the guest's driver takes it over
+		}
 		if l.shape() == firmware {
 			device += ",romfile=" // no network boot
 		}
-		out = append(out, "-netdev", "user,id="+id, "-device", device)
+		back := "user,id=" + id
+		if n.Mode == vm.NetworkBridge {
+			// The tap comes opened. Frames go through QEMU: vhost would want
+			// /dev/vhost-net in the VMM's hands.
+			back = "tap,id=" + id + ",fd={fd:" + id + "},vhost=off"
+		}
+		out = append(out, "-netdev", back, "-device", device)
 	}
 	return out
 }
+
+// taps are the host's ends of the NICs that want one, by the names that Args gives them.
+func (l *Launch) taps() []host.Tap {
+	var out []host.Tap
+	for i, n := range l.Spec.Networks {
+		if n.Mode == vm.NetworkBridge {
+			out = append(out, host.Tap{Name: netdev(i), Link: host.LinkName(l.Ref.Slot, i)})
+		}
+	}
+	return out
+}
+
+func netdev(nic int) string { return "net" + strconv.Itoa(nic) }
 
 // macOf is the address of a VM's NIC that names none: locally administered,
 // unicast, the same for as long as the VM exists.

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +70,17 @@ func TestArgsOfEveryShape(t *testing.T) {
 			l.Spec.Disks = []vm.Disk{{Name: "data", Size: vm.GiB}}
 			l.Spec.Networks = []vm.Network{{Mode: "user"}}
 		},
+		"image-bridges": func(l *Launch) {
+			l.Spec.Networks = []vm.Network{
+				{Mode: vm.NetworkBridge, Bridge: "br0"},
+				{Mode: vm.NetworkUser},
+				{Mode: vm.NetworkBridge, Bridge: "lan.7", MTU: 9000, MAC: "52:54:00:12:34:56"},
+			}
+		},
+		"disk-bridges": func(l *Launch) {
+			boot(vm.Boot{Disk: "/srv/debian.qcow2"})(l)
+			l.Spec.Networks = []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0"}, {Mode: vm.NetworkBridge, Bridge: "br1", MTU: 576}}
+		},
 		"log-with-comma": func(l *Launch) { l.Paths.Log = "/var/lib/a,b/console-7.log" },
 	}
 	for name, bend := range shapes {
@@ -122,6 +134,10 @@ func TestNothingUnescapedReachesTheCommandLine(t *testing.T) {
 		"relative disk":         func(l *Launch) { l.Spec.Disks = []vm.Disk{{Name: "a", Path: "nbd:host:1"}} },
 		"disk over a protocol":  func(l *Launch) { l.Spec.Disks = []vm.Disk{{Name: "a", Path: "json:{}"}} },
 		"unknown network":       func(l *Launch) { l.Spec.Networks = []vm.Network{{Mode: "user,hostfwd=tcp::22-:22"}} },
+		"user mode with MTU":    func(l *Launch) { l.Spec.Networks = []vm.Network{{Mode: vm.NetworkUser, MTU: 1400}} },
+		"MTU of nothing":        func(l *Launch) { l.Spec.Networks = []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0", MTU: -1}} },
+		"MTU beyond a tap's":    func(l *Launch) { l.Spec.Networks = []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0", MTU: 65536}} },
+		"endless networks":      func(l *Launch) { l.Spec.Networks = make([]vm.Network, 9) },
 		"MAC with an option":    func(l *Launch) { l.Spec.Networks = []vm.Network{{Mode: "user", MAC: "02:00:00:00:00:01,x=y"}} },
 		"multicast MAC":         func(l *Launch) { l.Spec.Networks = []vm.Network{{Mode: "user", MAC: "01:00:5e:00:00:01"}} },
 	}
@@ -150,6 +166,29 @@ func TestIdentityDerives(t *testing.T) {
 	for m := range macs {
 		if !strings.HasPrefix(m, "02:") || len(m) != 17 {
 			t.Errorf("%q is not a locally administered unicast address", m)
+		}
+	}
+}
+
+// TestTapsAreNamedAsTheCommandLineNamesThem holds the two lists together: the
+// launcher puts a descriptor's number where a word names it.
+func TestTapsAreNamedAsTheCommandLineNamesThem(t *testing.T) {
+	l := launch(func(l *Launch) {
+		l.Spec.Networks = []vm.Network{
+			{Mode: vm.NetworkUser}, {Mode: vm.NetworkBridge, Bridge: "br0"}, {Mode: vm.NetworkBridge, Bridge: "br0"},
+		}
+	})
+	want := []host.Tap{{Name: "net1", Link: host.LinkName(3, 1)}, {Name: "net2", Link: host.LinkName(3, 2)}}
+	if got := l.taps(); !slices.Equal(got, want) {
+		t.Errorf("taps are %v, want %v", got, want)
+	}
+	argv, err := Args(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tap := range want {
+		if !strings.Contains(strings.Join(argv, " "), "fd={fd:"+tap.Name+"}") {
+			t.Errorf("no word of %q takes the descriptor of %s", argv, tap.Name)
 		}
 	}
 }

@@ -82,8 +82,16 @@ func (l *Launch) checkBoot() error {
 }
 
 func (l *Launch) checkNetworks() error {
+	if n := len(l.Spec.Networks); n > vm.MaxNetworks {
+		return refuse("%d networks are more than %d", n, vm.MaxNetworks)
+	}
 	for i, n := range l.Spec.Networks {
-		if n.Mode != "user" {
+		switch {
+		case n.Mode == vm.NetworkUser && n.MTU != 0:
+			return refuse("networks[%d]: mode user has no mtu", i)
+		case n.Mode == vm.NetworkBridge && n.MTU != 0 && (n.MTU < vm.MinMTU || n.MTU > vm.MaxMTU):
+			return refuse("networks[%d]: mtu %d is not in %d to %d", i, n.MTU, vm.MinMTU, vm.MaxMTU)
+		case n.Mode != vm.NetworkUser && n.Mode != vm.NetworkBridge:
 			return refuse("networks[%d]: mode %.60q is not known", i, n.Mode)
 		}
 		if hw, err := net.ParseMAC(n.MAC); n.MAC != "" && (err != nil || len(hw) != 6 || hw[0]&1 != 0 || strings.ContainsAny(n.MAC, "-.")) {

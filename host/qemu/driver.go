@@ -85,6 +85,7 @@ func (d *Driver) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, 
 	if l.shape() != bare {
 		c.Sockets = append(c.Sockets, host.Socket{Name: "agent", Path: f.Agent})
 	}
+	c.Taps = l.taps()
 	c.UID, c.GID = d.config.Owners.Of(ref.Slot)
 	if d.config.Accel == AccelKVM {
 		c.Groups = []int{d.config.KVMGroup}
