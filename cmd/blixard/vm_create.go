@@ -20,9 +20,9 @@ type wish struct {
 	files                             []string
 	start                             bool
 	image, kernel, initrd, cmdline    string
-	runner, disk, memory              string
-	cpus                              int
-	disks, networks, checks           []string
+	runner, flake, disk, memory       string
+	cpus, priority                    int
+	disks, networks, checks, depends  []string
 	restart, autostart                string
 	cpuQuota                          string
 	stopTimeout, startTimeout, resets time.Duration
@@ -37,12 +37,17 @@ func createCommand(c *cli) *cobra.Command {
 default; "blixard vm show NAME -o yaml" shows all of them filled in.
 
   --disk     name=NAME,size=SIZE for a new disk, or name=NAME,path=FILE[,readonly]
-  --network  user[,mac=MAC]
+  --network  user[,mac=MAC], or bridge=BRIDGE[,mac=MAC][,mtu=BYTES]
   --health   guest-agent | vmm | console:healthy=PATTERN,unhealthy=PATTERN
-             each with interval=, timeout=, failures=, successes= after the colon`,
+             each with interval=, timeout=, failures=, successes= after the colon
+  --depends-on  VM[:running|:healthy][,timeout=SPAN]: at the node's boot that VM is
+             up first, or its timeout has passed (2m)`,
 		Example: `  blixard vm create web --start
   blixard vm create web --cpus 2 --memory 256MiB --disk name=data,size=1GiB --network user
   blixard vm create db --boot-disk /srv/debian.qcow2 --health console:healthy=login:
+  blixard vm create web --network bridge=br0,mtu=1400 --depends-on db:healthy --priority 10
+  blixard vm create web --runner ./result
+  blixard vm create web --flake ./vms#web
   blixard vm create -f web.yaml --start --wait`,
 		Args: between(0, 1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,6 +60,7 @@ default; "blixard vm show NAME -o yaml" shows all of them filled in.
 	}
 	w.flags(cmd)
 	a.flags(cmd, "running")
+	_ = cmd.RegisterFlagCompletionFunc("depends-on", c.completeNames(-1))
 	return outputs(cmd, "text", "json", "yaml", "name")
 }
 
@@ -68,6 +74,7 @@ func (w *wish) flags(cmd *cobra.Command) {
 	f.StringVar(&w.cmdline, "cmdline", "", "its command `LINE`; with an image: words added to its own")
 	f.StringVar(&w.disk, "boot-disk", "", "boot this disk `FILE`, which boots itself")
 	f.StringVar(&w.runner, "runner", "", "boot this built microvm.nix runner `DIR`")
+	f.StringVar(&w.flake, "flake", "", "build a microvm.nix runner from this flake `REF`, and boot it")
 	f.IntVar(&w.cpus, "cpus", 0, "processors (default 1)")
 	f.StringVar(&w.memory, "memory", "", "memory `SIZE`, such as 256MiB (default 128MiB)")
 	f.StringArrayVar(&w.disks, "disk", nil, "add a `DISK`; may be repeated")
@@ -75,12 +82,14 @@ func (w *wish) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&w.checks, "health", nil, "add a health `CHECK`; may be repeated")
 	f.StringVar(&w.restart, "restart", "", "restart `POLICY`: always, on-failure or never (default on-failure)")
 	f.StringVar(&w.autostart, "autostart", "", "autostart `POLICY`: inherit, always, healthy, last-state or never (default inherit)")
+	f.StringArrayVar(&w.depends, "depends-on", nil, "at the node's boot, after this `VM`; may be repeated")
+	f.IntVar(&w.priority, "priority", 0, "at the node's boot, the highest `NUMBER` first (default 0)")
 	f.StringVar(&w.cpuQuota, "cpu-quota", "", "most `PERCENT` of one processor, such as 150%")
 	f.DurationVar(&w.startTimeout, "start-timeout", 0, "how long a start may take (default 2m)")
 	f.DurationVar(&w.stopTimeout, "stop-timeout", 0, "how long the guest may take to power off (default 30s)")
 	f.DurationVar(&w.resets, "reset-after", 0, "healthy this long: delay and budget start anew (default 10m)")
 	words := map[string][]string{
-		"image": {"builtin"}, "restart": {"always", "on-failure", "never"}, "network": {"user"},
+		"image": {"builtin"}, "restart": {"always", "on-failure", "never"}, "network": {"user", "bridge="},
 		"autostart": {"inherit", "always", "healthy", "last-state", "never"}, "health": {"guest-agent", "console:healthy=", "vmm"},
 	}
 	for flag, values := range words {
@@ -94,8 +103,8 @@ func (c *cli) wished(cmd *cobra.Command, args []string, w wish) ([]vm.Spec, erro
 		return nil, misuse(cmd, "a file names its VMs itself, leave %q or -f out", args[0])
 	case len(w.files) > 0:
 		for _, one := range []string{
-			"image", "kernel", "initrd", "cmdline", "boot-disk", "runner", "cpus", "memory", "disk", "network", "health",
-			"restart", "autostart", "cpu-quota", "start-timeout", "stop-timeout", "reset-after",
+			"image", "kernel", "initrd", "cmdline", "boot-disk", "runner", "flake", "cpus", "memory", "disk", "network", "health",
+			"restart", "autostart", "depends-on", "priority", "cpu-quota", "start-timeout", "stop-timeout", "reset-after",
 		} {
 			if cmd.Flags().Changed(one) {
 				return nil, misuse(cmd, "with -f the file says it all, leave --%s out", one)
@@ -131,14 +140,12 @@ func (w wish) spec(name string) (vm.Spec, error) {
 		Name: vm.Name(name), CPUs: w.cpus,
 		Boot: vm.Boot{
 			Image: w.image, Kernel: absolute(w.kernel), Initrd: absolute(w.initrd), Cmdline: w.cmdline, Disk: absolute(w.disk),
+			Runner: absolute(w.runner), Flake: specfile.Flake(absolute("."), w.flake),
 		},
 		Restart:   vm.Restart{Policy: vm.RestartPolicy(w.restart), ResetAfter: w.resets},
-		Autostart: vm.Autostart{Policy: vm.AutostartPolicy(w.autostart)},
+		Autostart: vm.Autostart{Policy: vm.AutostartPolicy(w.autostart), Priority: w.priority},
 		Start:     vm.Start{Timeout: w.startTimeout},
 		Stop:      vm.Stop{Timeout: w.stopTimeout},
-	}
-	if w.runner != "" {
-		return s, invalid("--kernel or --boot-disk", "not yet supported: --runner")
 	}
 	var r *vm.Refusal
 	if w.memory != "" {
@@ -172,6 +179,13 @@ func (w wish) devices(s *vm.Spec) error {
 		}
 		s.Networks = append(s.Networks, n)
 	}
+	for _, text := range w.depends {
+		d, err := dependsFlag(text)
+		if err != nil {
+			return err
+		}
+		s.Autostart.DependsOn = append(s.Autostart.DependsOn, d)
+	}
 	for _, text := range w.checks {
 		h, err := checkFlag(text)
 		if err != nil {
@@ -204,23 +218,39 @@ func diskFlag(text string) (vm.Disk, error) {
 
 func networkFlag(text string) (vm.Network, error) {
 	n := vm.Network{}
-	if strings.HasPrefix(text, "bridge") {
-		return n, invalid("--network user", "not yet supported: --network bridge")
-	}
-	err := pairs("--network", text, "mode, mac", func(key, value string) (bool, *vm.Refusal) {
+	err := pairs("--network", text, "user, bridge, mac, mtu, mode", func(key, value string) (ok bool, r *vm.Refusal) {
 		switch {
 		case key == "mode":
 			n.Mode = vm.NetworkMode(value)
 		case key == "mac":
 			n.MAC = value
+		case key == "mtu":
+			n.MTU, r = count(value)
+		case key == "bridge":
+			n.Bridge = value
+			n.Mode = vm.NetworkBridge
 		case value == "" && n.Mode == "":
 			n.Mode = vm.NetworkMode(key)
 		default:
 			return false, nil
 		}
-		return true, nil
+		return true, r
 	})
 	return n, err
+}
+
+// dependsFlag reads VM[:running|:healthy][,timeout=SPAN].
+func dependsFlag(text string) (vm.Dependency, error) {
+	first, rest, _ := strings.Cut(text, ",")
+	name, is, _ := strings.Cut(first, ":")
+	d := vm.Dependency{VM: vm.Name(name), Is: is}
+	err := pairs("--depends-on", rest, "timeout", func(key, value string) (ok bool, r *vm.Refusal) {
+		if key == "timeout" {
+			d.Timeout, r = specfile.ParseDuration(value)
+		}
+		return key == "timeout", r
+	})
+	return d, err
 }
 
 func checkFlag(text string) (vm.Check, error) {

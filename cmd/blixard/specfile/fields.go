@@ -43,7 +43,8 @@ func (f *reader) boot(b *vm.Boot) func(string, ast.Node) {
 		"initrd":  f.path(&b.Initrd),
 		"cmdline": text(f, &b.Cmdline),
 		"disk":    f.path(&b.Disk),
-		"runner":  f.later,
+		"runner":  f.path(&b.Runner),
+		"flake":   f.flake(&b.Flake),
 	})
 }
 
@@ -59,14 +60,17 @@ func (f *reader) disk(path string, n ast.Node) (d vm.Disk) {
 
 // network takes the short form "user" too.
 func (f *reader) network(path string, n ast.Node) (w vm.Network) {
-	if _, ok := n.(*ast.StringNode); ok {
-		text(f, &w.Mode)(path, n)
+	if word, ok := n.(*ast.StringNode); ok {
+		if text(f, &w.Mode)(path, n); w.Mode != vm.NetworkUser {
+			f.fail(placeOf(firstToken(n)), "user, or {bridge: br0}", "%s is %s, the only short form is user", path, cut(word.Value))
+		}
 		return w
 	}
 	f.object(path, n, fields{
 		"mode":   text(f, &w.Mode),
 		"mac":    text(f, &w.MAC),
-		"bridge": f.later,
+		"bridge": text(f, &w.Bridge),
+		"mtu":    f.integer(&w.MTU),
 	})
 	return w
 }
@@ -93,8 +97,18 @@ func (f *reader) autostart(a *vm.Autostart) func(string, ast.Node) {
 	return f.mapping(fields{
 		"policy":    text(f, &a.Policy),
 		"priority":  f.integer(&a.Priority),
-		"dependsOn": f.later,
+		"dependsOn": list(f, &a.DependsOn, f.dependency),
 	})
+}
+
+// dependency takes the name of a VM alone too.
+func (f *reader) dependency(path string, n ast.Node) (d vm.Dependency) {
+	if _, ok := n.(*ast.StringNode); ok {
+		text(f, &d.VM)(path, n)
+		return d
+	}
+	f.object(path, n, fields{"vm": text(f, &d.VM), "is": text(f, &d.Is), "timeout": f.duration(&d.Timeout)})
+	return d
 }
 
 // laterChecks are known by name, so that their refusal says what is missing.
@@ -140,6 +154,32 @@ func (f *reader) path(to *string) func(string, ast.Node) {
 			*to = filepath.Join(f.folder, *to)
 		}
 	}
+}
+
+// flake is a flake reference; one that is a relative path starts where path does.
+func (f *reader) flake(to *string) func(string, ast.Node) {
+	return func(path string, n ast.Node) {
+		text(f, to)(path, n)
+		*to = Flake(f.folder, *to)
+	}
+}
+
+// Flake lets a flake reference that is a relative path, such as ".#web" or
+// "path:../vms", start at folder instead of where the daemon stands. All others
+// are left as they are: "vms" alone is a name in nix's registry.
+func Flake(folder, ref string) string {
+	scheme, rest := "", ref
+	if after, ok := strings.CutPrefix(ref, "path:"); ok {
+		scheme, rest = "path:", after
+	}
+	file, more := rest, ""
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		file, more = rest[:i], rest[i:]
+	}
+	if file != "." && file != ".." && !strings.HasPrefix(file, "./") && !strings.HasPrefix(file, "../") {
+		return ref
+	}
+	return scheme + filepath.Join(folder, file) + more
 }
 
 func (f *reader) mapping(known fields) func(string, ast.Node) {

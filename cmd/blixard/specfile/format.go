@@ -41,9 +41,7 @@ func Tree(s vm.Spec) yaml.MapSlice {
 	}
 	m = some(m, "disks", disks)
 	m = some(m, "networks", networks)
-	m = append(m, yaml.MapItem{Key: "restart", Value: restartTree(s.Restart)}, yaml.MapItem{Key: "autostart", Value: yaml.MapSlice{
-		{Key: "policy", Value: s.Autostart.Policy}, {Key: "priority", Value: s.Autostart.Priority},
-	}})
+	m = append(m, yaml.MapItem{Key: "restart", Value: restartTree(s.Restart)}, yaml.MapItem{Key: "autostart", Value: autostartTree(s.Autostart)})
 	m = some(m, "health", health)
 	return append(
 		m,
@@ -62,7 +60,9 @@ func bootTree(b vm.Boot) (m yaml.MapSlice) {
 	m = said(m, "kernel", b.Kernel)
 	m = said(m, "initrd", b.Initrd)
 	m = said(m, "cmdline", b.Cmdline)
-	return said(m, "disk", b.Disk)
+	m = said(m, "disk", b.Disk)
+	m = said(m, "runner", b.Runner)
+	return said(m, "flake", b.Flake)
 }
 
 func diskTree(d vm.Disk) yaml.MapSlice {
@@ -79,7 +79,23 @@ func networkTree(n vm.Network) yaml.MapSlice {
 	if mac == "" {
 		mac = "auto"
 	}
-	return yaml.MapSlice{{Key: "mode", Value: n.Mode}, {Key: "mac", Value: mac}}
+	m := said(yaml.MapSlice{{Key: "mode", Value: string(n.Mode)}}, "bridge", n.Bridge)
+	m = append(m, yaml.MapItem{Key: "mac", Value: mac})
+	if n.MTU != 0 {
+		m = append(m, yaml.MapItem{Key: "mtu", Value: n.MTU})
+	}
+	return m
+}
+
+func autostartTree(a vm.Autostart) yaml.MapSlice {
+	var depends []any
+	for _, d := range a.DependsOn {
+		depends = append(depends, yaml.MapSlice{
+			{Key: "vm", Value: string(d.VM)}, {Key: "is", Value: d.Is}, {Key: "timeout", Value: span(d.Timeout)},
+		})
+	}
+	m := yaml.MapSlice{{Key: "policy", Value: string(a.Policy)}, {Key: "priority", Value: a.Priority}}
+	return some(m, "dependsOn", depends)
 }
 
 func restartTree(r vm.Restart) yaml.MapSlice {

@@ -164,6 +164,7 @@ func (f *reader) check(s vm.Spec) {
 	at, path := f.places[""], ""
 	if r, ok := errors.AsType[*vm.Refusal](err); ok {
 		path, _, _ = strings.Cut(r.Why, " ")
+		path = strings.TrimSuffix(path, ":")
 		if strings.Contains(r.Why, "VM name") {
 			path = "name"
 		}

@@ -52,12 +52,14 @@ func TestEveryFieldIsRead(t *testing.T) {
 		Name: "web", CPUs: 2, Memory: 256 * vm.MiB,
 		Boot:     vm.Boot{Kernel: "/boot/vmlinuz", Initrd: "/etc/vms/initrd", Cmdline: "quiet panic=1"},
 		Disks:    []vm.Disk{{Name: "data", Size: vm.GiB + vm.GiB/2}, {Name: "old", Path: "/srv/old.qcow2", ReadOnly: true}},
-		Networks: []vm.Network{{Mode: "user"}, {Mode: "user", MAC: "52:54:00:12:34:56"}},
+		Networks: []vm.Network{{Mode: "user"}, {Mode: "user", MAC: "52:54:00:12:34:56"}, {Bridge: "br0", MAC: "auto", MTU: 1400}},
 		Restart: vm.Restart{
 			Policy: vm.RestartAlways, Delay: vm.Delay{Initial: 2 * time.Second, Factor: 1.5, Max: time.Minute, Jitter: 0.2},
 			Delays: []time.Duration{0, 5 * time.Second}, Budget: vm.Budget{Attempts: 7, Window: time.Hour}, ResetAfter: 20 * time.Minute,
 		},
-		Autostart: vm.Autostart{Policy: "always", Priority: 10},
+		Autostart: vm.Autostart{Policy: "always", Priority: 10, DependsOn: []vm.Dependency{
+			{VM: "db", Is: "healthy", Timeout: 2 * time.Minute}, {VM: "queue"}, {VM: "1"},
+		}},
 		Health: []vm.Check{
 			{Type: vm.CheckAgent, Interval: 5 * time.Second, Timeout: 2 * time.Second, Failures: 4, Successes: 2},
 			{Type: vm.CheckConsole, Healthy: "login:", Unhealthy: "Kernel panic"},
@@ -66,11 +68,14 @@ func TestEveryFieldIsRead(t *testing.T) {
 		Stop:      vm.Stop{Method: "acpi", Timeout: 10 * time.Second},
 		Resources: vm.Resources{CPUWeight: 50, CPUQuota: 150, IOWeight: 20},
 	}
-	if len(specs) != 2 || !reflect.DeepEqual(specs[0], want) {
+	if len(specs) != 4 || !reflect.DeepEqual(specs[0], want) {
 		t.Errorf("got  %+v\nwant %+v", specs[0], want)
 	}
 	if specs[1].Name != "json" || specs[1].CPUs != 2 {
 		t.Errorf("the second document: %+v", specs[1])
+	}
+	if specs[2].Boot != (vm.Boot{Runner: "/etc/vms/result"}) || specs[3].Boot != (vm.Boot{Flake: "/etc/vms/flake#web"}) {
+		t.Errorf("boot of a runner and of a flake: %+v, %+v", specs[2].Boot, specs[3].Boot)
 	}
 }
 
@@ -87,13 +92,17 @@ disks:
 networks:
   - user
   - {mode: user, mac: '52:54:00:12:34:56'}
+  - {bridge: br0, mac: auto, mtu: 1400}
 restart:
   policy: always
   delay: {initial: 2s, factor: 1.5, max: 1m, jitter: 0.2}
   delays: [0, 5s]
   budget: {attempts: 7, window: 1h}
   resetAfter: 20m
-autostart: {policy: always, priority: 10}
+autostart:
+  policy: always
+  priority: 10
+  dependsOn: [{vm: db, is: healthy, timeout: 2m}, queue, '1']
 health:
   - {type: guest-agent, interval: 5s, timeout: 2s, failures: 4, successes: 2}
   - {type: console, healthy: 'login:', unhealthy: 'Kernel panic', startup: 60s}
@@ -102,7 +111,24 @@ resources: {cpuWeight: 50, cpuQuota: 150%, ioWeight: 20}
 ---
 {"name": "json", "cpus": 2}
 ---
+name: built
+boot: {runner: ./result}
+---
+name: source
+boot: {flake: './flake#web'}
+---
 `
+
+func TestAFlakesRelativePathStartsAtTheFilesFolder(t *testing.T) {
+	for ref, want := range map[string]string{
+		".": "/etc/vms", ".#web": "/etc/vms#web", "./a/../b?dir=x#web": "/etc/vms/b?dir=x#web", "..": "/etc", "path:./a#b": "path:/etc/vms/a#b",
+		"/srv/f#web": "/srv/f#web", "vms#web": "vms#web", "github:a/b#c": "github:a/b#c", "path:/x": "path:/x", "": "", ".git": ".git", "#web": "#web",
+	} {
+		if got := Flake("/etc/vms", ref); got != want {
+			t.Errorf("%q became %q, want %q", ref, got, want)
+		}
+	}
+}
 
 func TestWhatIsFormattedIsReadAsTheSame(t *testing.T) {
 	specs, err := Parse(strings.NewReader(wholeFile), "/etc/vms/web.yaml")

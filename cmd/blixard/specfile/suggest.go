@@ -11,11 +11,11 @@ import (
 var elsewhere = map[string]string{
 	"ram": "memory", "mem": "memory", "vcpu": "cpus", "vcpus": "cpus", "cores": "cpus",
 	"image": "boot.image", "kernel": "boot.kernel", "initrd": "boot.initrd", "cmdline": "boot.cmdline",
-	"runner": "boot.runner", "disk": "disks", "volumes": "disks", "nics": "networks", "network": "networks",
+	"runner": "boot.runner", "flake": "boot.flake", "bridge": "networks", "tap": "bridge", "disk": "disks", "volumes": "disks", "nics": "networks", "network": "networks",
 	"healthcheck": "health", "checks": "health", "probes": "health", "policy": "restart.policy",
 	"budget": "restart.budget", "delay": "restart.delay", "delays": "restart.delays",
 	"cpuquota": "resources.cpuQuota", "cpuweight": "resources.cpuWeight", "ioweight": "resources.ioWeight",
-	"dependson": "autostart.dependsOn", "priority": "autostart.priority",
+	"dependson": "autostart.dependsOn", "depends": "autostart.dependsOn", "after": "autostart.dependsOn", "priority": "autostart.priority",
 	"memorybytes": "memory", "sizebytes": "size", "file": "path", "attempts": "budget.attempts",
 }
 
