@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -22,8 +21,7 @@ const (
 // world is one node under test, with the scenario's context.
 type world struct {
 	*node.Node
-	t   *testing.T
-	ctx context.Context //nolint:containedctx // lives as long as the scenario
+	ward
 }
 
 // empty makes a node that nobody started yet.
@@ -40,7 +38,7 @@ func empty(t *testing.T, o node.Options) *world {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	w := &world{Node: n, t: t, ctx: ctx}
+	w := &world{Node: n, ward: ward{node: n.Client, t: t, ctx: ctx}}
 	t.Cleanup(func() {
 		cancel()
 		if err := n.Close(); err != nil {
@@ -95,35 +93,6 @@ func (w *world) leave() {
 	}
 }
 
-func (w *world) must(err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// up creates and starts the VM and waits until it is running, and healthy where it has a check.
-func (w *world) up(spec *v1.VMSpec) *v1.VM {
-	w.t.Helper()
-	_, err := w.Create(w.ctx, spec, true)
-	w.must(err)
-	return w.healthy(spec.GetName(), 0)
-}
-
-func (w *world) healthy(name string, after uint64) *v1.VM {
-	w.t.Helper()
-	vm, err := w.Wait(w.ctx, name, node.Goal{Phase: "running", Health: "healthy", After: after, Within: boot})
-	w.must(err)
-	return vm
-}
-
-func (w *world) reaches(name, phase string, within time.Duration) *v1.VM {
-	w.t.Helper()
-	vm, err := w.Wait(w.ctx, name, node.Goal{Phase: phase, Within: within})
-	w.must(err)
-	return vm
-}
-
 func (w *world) pvh(name string) *v1.VMSpec {
 	w.t.Helper()
 	spec, err := w.PVH(name)
@@ -137,30 +106,6 @@ func (w *world) strike(vm *v1.VM) {
 	p, err := w.VMM(int(vm.GetPid()))
 	w.must(err)
 	w.must(p.Kill())
-}
-
-// event waits for the first event of the journal that matches.
-func (w *world) event(what string, within time.Duration, match func(*v1.Event) bool) *v1.Event {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.ctx, within)
-	defer cancel()
-	var found *v1.Event
-	err := w.Watch(ctx, 0, true, func(e *v1.Event) bool {
-		if match(e) {
-			found = e
-		}
-		return found == nil
-	})
-	if found == nil {
-		w.t.Fatalf("no event within %v: %s (%v)", within, what, err)
-	}
-	return found
-}
-
-// ended waits until an incarnation of the VM has ended, and returns the event that tells why.
-func (w *world) ended(name string, within time.Duration) *v1.Event {
-	w.t.Helper()
-	return w.event("the end of "+name, within, func(e *v1.Event) bool { return e.GetVm() == name && e.GetCause() != "" })
 }
 
 // only fails unless exactly these pids are VMMs of the node (P1, P6).
@@ -181,16 +126,6 @@ func (w *world) only(pids ...int32) {
 	}
 }
 
-// refused fails unless the error is a refusal of that code, and returns its sentence.
-func (w *world) refused(err error, code string) string {
-	w.t.Helper()
-	r := node.Refusal(err)
-	if r == nil || r.GetCode() != code {
-		w.t.Fatalf("want a refusal %q, got %v", code, err)
-	}
-	return r.GetWhy()
-}
-
 // ctl runs the CLI and fails unless it exits with the code.
 func (w *world) ctl(code int, args ...string) node.Result {
 	w.t.Helper()
@@ -200,13 +135,4 @@ func (w *world) ctl(code int, args ...string) node.Result {
 		w.t.Fatalf("blixard %v: want exit code %d, got %v", args, code, r)
 	}
 	return r
-}
-
-// oneLine fails unless a person gets one clear line.
-func (w *world) oneLine(text string) {
-	w.t.Helper()
-	text = strings.TrimSpace(text)
-	if text == "" || strings.Contains(text, "goroutine ") || strings.Count(text, "\n") > 0 {
-		w.t.Errorf("want one clear line, got:\n%s", text)
-	}
 }

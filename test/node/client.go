@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -11,7 +13,30 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	v1 "github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/messages/blixardv1/blixardv1connect"
 )
+
+// Client drives a daemon by its socket, wherever that is at the moment.
+type Client struct {
+	blixardv1connect.NodeClient
+
+	http *http.Client
+}
+
+// newClient dials anew for each connection: where the socket is may change with each life of the daemon.
+func newClient(socket func() string) *Client {
+	c := &Client{http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket())
+		},
+		MaxIdleConnsPerHost: 64,
+	}}}
+	c.NodeClient = blixardv1connect.NewNodeClient(c.http, "http://node")
+	return c
+}
+
+// hangUp closes what is open to a daemon that ended.
+func (c *Client) hangUp() { c.http.CloseIdleConnections() }
 
 // unary calls one method of the socket.
 func unary[Q, A any](ctx context.Context, method func(context.Context, *connect.Request[Q]) (*connect.Response[A], error), ask *Q) (*A, error) {
@@ -39,33 +64,33 @@ func Refusal(err error) *v1.Refusal {
 }
 
 // Create makes a VM and starts it where asked.
-func (n *Node) Create(ctx context.Context, spec *v1.VMSpec, start bool) (*v1.VM, error) {
-	return unary(ctx, n.CreateVM, &v1.CreateVMRequest{Spec: spec, Start: start})
+func (c *Client) Create(ctx context.Context, spec *v1.VMSpec, start bool) (*v1.VM, error) {
+	return unary(ctx, c.CreateVM, &v1.CreateVMRequest{Spec: spec, Start: start})
 }
 
 // Get is the VM as status shows it.
-func (n *Node) Get(ctx context.Context, name string) (*v1.VM, error) {
-	return unary(ctx, n.GetVM, &v1.GetVMRequest{Name: name})
+func (c *Client) Get(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, c.GetVM, &v1.GetVMRequest{Name: name})
 }
 
 // StartOf asks the VM up.
-func (n *Node) StartOf(ctx context.Context, name string) (*v1.VM, error) {
-	return unary(ctx, n.StartVM, &v1.StartVMRequest{Name: name})
+func (c *Client) StartOf(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, c.StartVM, &v1.StartVMRequest{Name: name})
 }
 
 // StopOf asks the VM down; force kills it.
-func (n *Node) StopOf(ctx context.Context, name string, force bool) (*v1.VM, error) {
-	return unary(ctx, n.StopVM, &v1.StopVMRequest{Name: name, Force: force})
+func (c *Client) StopOf(ctx context.Context, name string, force bool) (*v1.VM, error) {
+	return unary(ctx, c.StopVM, &v1.StopVMRequest{Name: name, Force: force})
 }
 
 // DeleteOf removes the VM, even if it runs.
-func (n *Node) DeleteOf(ctx context.Context, name string) (*v1.VM, error) {
-	return unary(ctx, n.DeleteVM, &v1.DeleteVMRequest{Name: name, Force: true})
+func (c *Client) DeleteOf(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, c.DeleteVM, &v1.DeleteVMRequest{Name: name, Force: true})
 }
 
 // ResetOf forgives.
-func (n *Node) ResetOf(ctx context.Context, name string) (*v1.VM, error) {
-	return unary(ctx, n.ResetVM, &v1.ResetVMRequest{Name: name})
+func (c *Client) ResetOf(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, c.ResetVM, &v1.ResetVMRequest{Name: name})
 }
 
 // Goal is what to wait for; empty fields don't matter.
@@ -76,8 +101,8 @@ type Goal struct {
 }
 
 // Wait returns the VM once it is as the goal says. It never polls.
-func (n *Node) Wait(ctx context.Context, name string, g Goal) (*v1.VM, error) {
-	vm, err := unary(ctx, n.WaitVM, &v1.WaitVMRequest{
+func (c *Client) Wait(ctx context.Context, name string, g Goal) (*v1.VM, error) {
+	vm, err := unary(ctx, c.WaitVM, &v1.WaitVMRequest{
 		Name: name, Phase: g.Phase, Health: g.Health, Timeout: durationpb.New(g.Within), AfterRevision: g.After,
 	})
 	if err != nil {
@@ -87,8 +112,8 @@ func (n *Node) Wait(ctx context.Context, name string, g Goal) (*v1.VM, error) {
 }
 
 // Removed returns when no VM has that name any more.
-func (n *Node) Removed(ctx context.Context, name string, within time.Duration) error {
-	_, err := n.Wait(ctx, name, Goal{Phase: "removed", Within: within})
+func (c *Client) Removed(ctx context.Context, name string, within time.Duration) error {
+	_, err := c.Wait(ctx, name, Goal{Phase: "removed", Within: within})
 	if r := Refusal(err); r.GetCode() == "not-found" {
 		return nil // it was gone before we asked
 	}
@@ -96,8 +121,8 @@ func (n *Node) Removed(ctx context.Context, name string, within time.Duration) e
 }
 
 // List returns every VM.
-func (n *Node) List(ctx context.Context) ([]*v1.VM, error) {
-	answer, err := unary(ctx, n.ListVMs, &v1.ListVMsRequest{})
+func (c *Client) List(ctx context.Context) ([]*v1.VM, error) {
+	answer, err := unary(ctx, c.ListVMs, &v1.ListVMsRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +130,8 @@ func (n *Node) List(ctx context.Context) ([]*v1.VM, error) {
 }
 
 // Crashes returns the deaths of a VM, newest first.
-func (n *Node) Crashes(ctx context.Context, name string) ([]*v1.Crash, error) {
-	answer, err := unary(ctx, n.ListCrashes, &v1.ListCrashesRequest{Name: name, Limit: 100})
+func (c *Client) Crashes(ctx context.Context, name string) ([]*v1.Crash, error) {
+	answer, err := unary(ctx, c.ListCrashes, &v1.ListCrashesRequest{Name: name, Limit: 100})
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +140,8 @@ func (n *Node) Crashes(ctx context.Context, name string) ([]*v1.Crash, error) {
 
 // Watch calls each for the events after the sequence number until it returns
 // false. With follow it waits for those to come, until ctx ends.
-func (n *Node) Watch(ctx context.Context, after uint64, follow bool, each func(*v1.Event) bool) error {
-	stream, err := n.WatchEvents(ctx, connect.NewRequest(&v1.WatchEventsRequest{After: &after, Follow: follow}))
+func (c *Client) Watch(ctx context.Context, after uint64, follow bool, each func(*v1.Event) bool) error {
+	stream, err := c.WatchEvents(ctx, connect.NewRequest(&v1.WatchEventsRequest{After: &after, Follow: follow}))
 	if err != nil {
 		return err
 	}
@@ -130,9 +155,9 @@ func (n *Node) Watch(ctx context.Context, after uint64, follow bool, each func(*
 }
 
 // Story is the journal as a failing test prints it.
-func (n *Node) Story(ctx context.Context) string {
+func (c *Client) Story(ctx context.Context) string {
 	var out strings.Builder
-	err := n.Watch(ctx, 0, false, func(e *v1.Event) bool {
+	err := c.Watch(ctx, 0, false, func(e *v1.Event) bool {
 		fmt.Fprintf(&out, "%s %-12s %s → %s, incarnation %d, revision %d: %s %s: %s\n", e.GetAt().AsTime().Format("15:04:05.000"),
 			e.GetVm(), e.GetFrom(), e.GetTo(), e.GetIncarnation(), e.GetRevision(), e.GetKind(), e.GetDecision(), e.GetWhy())
 		return true

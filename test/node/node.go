@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,19 +15,19 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/blixard/blixard/messages/blixardv1"
-	"github.com/blixard/blixard/messages/blixardv1/blixardv1connect"
 )
 
 // Options say how to run a daemon. The zero value is fine.
 type Options struct {
-	Binary string   // default: $BLIXARD_BIN
-	Args   []string // more arguments of the daemon
-	Env    []string // KEY=VALUE, over the environment of the test
+	Binary   string   // default: $BLIXARD_BIN
+	Args     []string // more arguments of the daemon
+	Env      []string // KEY=VALUE, over the environment of the test
+	Launcher string   // default: process
 }
 
 // Node is one daemon with its scratch folder, over any number of its lives.
 type Node struct {
-	blixardv1connect.NodeClient
+	*Client
 
 	Root   string // scratch folder; short, because unix sockets live below it
 	State  string
@@ -37,7 +35,6 @@ type Node struct {
 	Log    string // what all lives of the daemon wrote
 
 	options Options
-	http    *http.Client
 	life    *life
 }
 
@@ -72,13 +69,7 @@ func New(o Options) (*Node, error) {
 	if err := shareImages(filepath.Join(n.State, "images")); err != nil {
 		return nil, err
 	}
-	n.http = &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", n.Socket)
-		},
-		MaxIdleConnsPerHost: 64,
-	}}
-	n.NodeClient = blixardv1connect.NewNodeClient(n.http, "http://node")
+	n.Client = newClient(func() string { return n.Socket })
 	return n, nil
 }
 
@@ -95,23 +86,39 @@ func shareImages(to string) error {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return err
 		}
-		if os.Link(path, name) == nil {
-			continue
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(name, b, 0o644); err != nil {
+		if err := shareFile(path, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// shareFile makes a hard link, or a copy on another file system.
+func shareFile(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	about, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, about.Mode().Perm())
+}
+
+func launcher(o Options) string {
+	if o.Launcher != "" {
+		return o.Launcher
+	}
+	return "process"
+}
+
 // Args returns the command line of the daemon.
 func (n *Node) Args() []string {
-	return append([]string{n.options.Binary, "daemon", "--state-dir", n.State, "--socket", n.Socket, "--launcher", "process", "--accel", "tcg", "--log-format", "json"}, n.options.Args...)
+	return append([]string{n.options.Binary, "daemon", "--state-dir", n.State, "--socket", n.Socket, "--launcher", launcher(n.options), "--accel", "tcg", "--log-format", "json"}, n.options.Args...)
 }
 
 // Launch starts the daemon and does not wait for it.
@@ -210,7 +217,7 @@ func (n *Node) end(signal syscall.Signal, within time.Duration) (int, error) {
 		return 0, fmt.Errorf("the daemon (pid %d) still runs %v after signal %d", l.cmd.Process.Pid, within, signal)
 	}
 	n.life = nil
-	n.http.CloseIdleConnections()
+	n.hangUp()
 	return l.cmd.ProcessState.ExitCode(), nil
 }
 
@@ -266,6 +273,6 @@ func (n *Node) Close() error {
 	for _, p := range n.VMMs() {
 		err = errors.Join(err, p.Kill())
 	}
-	n.http.CloseIdleConnections()
+	n.hangUp()
 	return errors.Join(err, os.RemoveAll(n.Root))
 }

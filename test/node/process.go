@@ -14,29 +14,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a VMM of this node, held by a pidfd when it is signalled.
+// Process is one that a test may signal, held by a pidfd while it does.
 type Process struct {
-	PID  int
-	Argv []string
-	mark string // what proves that it is ours
+	PID    int // as this machine counts
+	Inside int // as the machine counts in which it runs; the same where that is this one
+	Argv   []string
+	mark   string // what in its command line proves that it is ours
+}
+
+// marked returns every process whose command line names the mark, but ourselves.
+func marked(mark string) []Process {
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is well formed
+	var out []Process
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(b, []byte(mark)) {
+			continue
+		}
+		pid, err := strconv.Atoi(strings.Split(name, "/")[2])
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		argv := strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+		out = append(out, Process{PID: pid, Inside: pid, Argv: argv, mark: mark})
+	}
+	return out
 }
 
 // VMMs returns every process whose command line names the scratch folder, but
 // the daemon and the CLI themselves.
 func (n *Node) VMMs() []Process {
-	names, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is well formed
 	var out []Process
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if err != nil || !bytes.Contains(b, []byte(n.Root+"/")) {
-			continue
+	for _, p := range marked(n.Root + "/") {
+		if p.PID != n.PID() && p.Argv[0] != n.options.Binary {
+			out = append(out, p)
 		}
-		argv := strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
-		pid, err := strconv.Atoi(strings.Split(name, "/")[2])
-		if err != nil || pid == os.Getpid() || pid == n.PID() || argv[0] == n.options.Binary {
-			continue
-		}
-		out = append(out, Process{PID: pid, Argv: argv, mark: n.Root + "/"})
 	}
 	return out
 }

@@ -31,11 +31,15 @@ func (n *Node) PVH(name string) (*v1.VMSpec, error) {
 			return nil, err
 		}
 	}
+	return pvh(name, kernel), nil
+}
+
+func pvh(name, kernel string) *v1.VMSpec {
 	return &v1.VMSpec{
 		Name: name, MemoryBytes: 8 << 20, Boot: &v1.Boot{Kernel: kernel},
 		Health:  []*v1.Check{{Type: "console", Healthy: "BLIXARD-PVH-UP"}},
 		Restart: Impatient(5),
-	}, nil
+	}
 }
 
 // Impatient restarts without delay, and gives up after the attempts.

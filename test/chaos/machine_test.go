@@ -1,0 +1,170 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+
+	v1 "github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/test/node"
+)
+
+// site is a daemon as a service of a machine with a systemd of its own.
+type site struct {
+	*node.Service
+	ward
+	foreign []string // links that somebody else made
+}
+
+// all says whether the long scenarios run too (make chaos), or only those that CI has time for.
+func all() bool { return os.Getenv("BLIXARD_CHAOS") == "all" }
+
+// onlyInAll skips a scenario that is too long for CI.
+func onlyInAll(t *testing.T) {
+	t.Helper()
+	if !all() {
+		t.Skip("a long scenario: BLIXARD_CHAOS=all runs it, as `make chaos` does")
+	}
+}
+
+// settle switches a machine on; at the scenario's end every VM is deleted,
+// nothing may be left inside, and then the machine goes.
+func settle(t *testing.T, o node.Options) *site {
+	t.Helper()
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		t.Skip("QEMU is not installed: make setup")
+	}
+	n, err := node.NewService(o)
+	if errors.Is(err, node.ErrNoBinary) || errors.Is(err, node.ErrNoMachine) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	s := &site{Service: n, ward: ward{node: n.Client, t: t, ctx: ctx}}
+	t.Cleanup(func() {
+		cancel()
+		if err := n.Close(); err != nil {
+			t.Errorf("ending the machine: %v", err)
+		}
+	})
+	t.Cleanup(s.leave)
+	s.must(n.Boot(ctx))
+	return s
+}
+
+// leave deletes every VM and looks for what is left; after a failure it tells the story instead.
+func (s *site) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if s.t.Failed() || !s.On() {
+		if s.On() {
+			s.t.Logf("the story:\n%s", s.Story(ctx))
+		}
+		s.t.Logf("the journal:\n%s", s.Journal(ctx, "blixard.service"))
+		return
+	}
+	vms, err := s.List(ctx)
+	s.must(err)
+	for _, vm := range vms {
+		_, err := s.DeleteOf(ctx, vm.GetName())
+		s.must(err)
+	}
+	for _, vm := range vms {
+		s.must(s.Removed(ctx, vm.GetName(), soon))
+	}
+	for _, leak := range s.Leaks(ctx, s.foreign...) {
+		s.t.Errorf("left behind: %s", leak)
+	}
+	if s.t.Failed() {
+		s.t.Logf("the journal:\n%s", s.Journal(ctx, "blixard.service"))
+	}
+}
+
+// strike kills the VMM with SIGKILL, as the machine might.
+func (s *site) strike(vm *v1.VM) {
+	s.t.Helper()
+	p, err := s.VMM(int(vm.GetPid()))
+	s.must(err)
+	s.must(p.Kill())
+}
+
+// only fails unless exactly these pids are VMMs of the node (P1, P6).
+func (s *site) only(pids ...int32) {
+	s.t.Helper()
+	var got []int32
+	for _, p := range s.VMMs() {
+		got = append(got, int32(p.Inside))
+	}
+	slices.Sort(got)
+	slices.Sort(pids)
+	if !slices.Equal(got, pids) {
+		s.t.Errorf("want the VMMs %v to live, found %v", pids, got)
+	}
+}
+
+// crew makes VMs of the small kernel and waits until all are up.
+func (s *site) crew(prefix string, count int) []*v1.VM {
+	s.t.Helper()
+	var out []*v1.VM
+	for i := range count {
+		spec := s.PVH(fmt.Sprintf("%s-%d", prefix, i))
+		spec.Restart = node.Impatient(90)
+		out = append(out, s.up(spec))
+	}
+	return out
+}
+
+// undisturbed fails unless the VMs run on as they were: same process, same incarnation, wanted up.
+func (s *site) undisturbed(what string, before ...*v1.VM) {
+	s.t.Helper()
+	for _, was := range before {
+		is := s.healthy(was.GetName(), 0)
+		if is.GetPid() != was.GetPid() || is.GetIncarnation() != was.GetIncarnation() || is.GetIntent() != "running" {
+			s.t.Errorf("%s: %s was pid %d, incarnation %d and is pid %d, incarnation %d, intent %s", what, was.GetName(),
+				was.GetPid(), was.GetIncarnation(), is.GetPid(), is.GetIncarnation(), is.GetIntent())
+		}
+	}
+}
+
+// heals kills the VMM, and returns the next incarnation once it is up and well.
+func (s *site) heals(name string) *v1.VM {
+	s.t.Helper()
+	was, err := s.Get(s.ctx, name)
+	s.must(err)
+	s.strike(was)
+	return s.next(was)
+}
+
+// next waits until a later incarnation of the VM is up and well.
+func (s *site) next(was *v1.VM) *v1.VM {
+	s.t.Helper()
+	deadline := time.Now().Add(boot)
+	is := was
+	for is.GetIncarnation() <= was.GetIncarnation() {
+		is = s.healthy(was.GetName(), is.GetRevision())
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s is still at incarnation %d", was.GetName(), is.GetIncarnation())
+		}
+	}
+	return is
+}
+
+// step is a part of a scenario, whose failure ends the scenario.
+func (s *site) step(what string, do func(s *site)) {
+	s.t.Helper()
+	if !s.t.Run(what, func(t *testing.T) {
+		part := *s
+		part.t = t
+		do(&part)
+		s.foreign = part.foreign
+	}) {
+		s.t.FailNow()
+	}
+}

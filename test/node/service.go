@@ -1,0 +1,214 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/blixard/blixard/host/qemu"
+	"github.com/blixard/blixard/messages/blixardv1"
+)
+
+// Where the daemon's things are inside. They are where a package would put
+// them, because a unit's hardening hides other places from it.
+const (
+	serviceState  = "/var/lib/blixard"
+	serviceSocket = "/run/blixard/blixard.sock"
+	serviceFiles  = "/opt/blixard"
+	serviceUnit   = "blixard.service"
+)
+
+// Service is the daemon as a unit of a machine of its own, over any number of
+// lives of both. It comes up with the machine.
+type Service struct {
+	*Machine
+	*Client
+
+	State string // the daemon's state folder, on the real disk of this machine
+
+	options  Options
+	baseline baseline
+}
+
+// NewService installs the daemon on the disk of a new machine. Nothing runs yet.
+func NewService(o Options) (*Service, error) {
+	if o.Binary == "" {
+		o.Binary = os.Getenv("BLIXARD_BIN")
+	}
+	if _, err := os.Stat(o.Binary); err != nil {
+		return nil, ErrNoBinary
+	}
+	m, err := NewMachine()
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{Machine: m, State: filepath.Join(m.Root, "state"), options: o}
+	s.Client = newClient(func() string { return m.inside(serviceSocket) })
+	if err := s.install(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Service) install() error {
+	files := filepath.Join(s.Root, "files")
+	if err := errors.Join(os.Mkdir(s.State, 0o711), os.MkdirAll(filepath.Join(files, "bin"), 0o755), shareImages(filepath.Join(s.State, "images"))); err != nil {
+		return err
+	}
+	if err := shareFile(s.options.Binary, filepath.Join(files, "bin/blixard")); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(files, "pvh.elf"), qemu.PVHGuest(), 0o644); err != nil {
+		return err
+	}
+	s.bind(s.State, serviceState)
+	s.bind(files, serviceFiles)
+	unit := "/etc/systemd/system/" + serviceUnit
+	wants := filepath.Join(s.Disk, "upper/etc/systemd/system/multi-user.target.wants")
+	return errors.Join(
+		s.write(unit, s.unit(), 0o644),
+		os.MkdirAll(wants, 0o755), os.Symlink(unit, filepath.Join(wants, serviceUnit)),
+		os.MkdirAll(filepath.Join(s.Disk, "upper/usr/local/bin"), 0o755),
+		os.Symlink(serviceFiles+"/bin/blixard", filepath.Join(s.Disk, "upper/usr/local/bin/blixard")),
+	)
+}
+
+// unit is the daemon's. VMMs of the process launcher live in its cgroup, and
+// outlive it by KillMode=process.
+func (s *Service) unit() string {
+	command := append([]string{serviceFiles + "/bin/blixard", "daemon", "--launcher", launcher(s.options), "--accel", "tcg", "--log-format", "json"}, s.options.Args...)
+	var env strings.Builder
+	for _, one := range s.options.Env {
+		fmt.Fprintf(&env, "Environment=%s\n", strconv.Quote(one))
+	}
+	return `[Unit]
+Description=Keeps VMs alive
+Wants=dbus.service
+After=dbus.service
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=` + strings.Join(command, " ") + `
+` + env.String() + `RuntimeDirectory=blixard
+RuntimeDirectoryMode=0755
+RuntimeDirectoryPreserve=yes
+KillMode=process
+Restart=always
+RestartSec=100ms
+LimitNOFILE=65536
+
+[Install]
+WantedBy=multi-user.target
+`
+}
+
+// Boot switches the machine on and returns when the daemon answers.
+func (s *Service) Boot(ctx context.Context) error {
+	if err := s.Machine.Boot(ctx); err != nil {
+		return err
+	}
+	return s.arrive(ctx)
+}
+
+// Reboot is the machine's, until the daemon answers again.
+func (s *Service) Reboot(ctx context.Context) error {
+	if err := s.Machine.Reboot(ctx); err != nil {
+		return err
+	}
+	return s.arrive(ctx)
+}
+
+func (s *Service) arrive(ctx context.Context) (err error) {
+	s.hangUp()
+	if err := s.Ready(ctx); err != nil {
+		return err
+	}
+	s.baseline, err = s.look(ctx)
+	return err
+}
+
+// PowerCut is the machine's.
+func (s *Service) PowerCut() error {
+	defer s.hangUp()
+	return s.Machine.PowerCut()
+}
+
+// Ready returns when the daemon answers.
+func (s *Service) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(startPause)
+	defer tick.Stop()
+	for {
+		_, err := s.Version(ctx, connect.NewRequest(&blixardv1.VersionRequest{}))
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the daemon does not answer: %w", err)
+		case <-s.power.done:
+			return errors.New("the machine ended while the daemon was awaited")
+		case <-tick.C:
+		}
+	}
+}
+
+// Restart is `systemctl restart` of the daemon, until it answers again.
+func (s *Service) Restart(ctx context.Context) error {
+	defer s.hangUp()
+	if _, err := s.Run(ctx, "systemctl", "restart", serviceUnit); err != nil {
+		return err
+	}
+	s.hangUp()
+	return s.Ready(ctx)
+}
+
+// Kill ends the daemon with SIGKILL, which systemd answers by another one, and
+// returns when that answers.
+func (s *Service) Kill(ctx context.Context) error {
+	before, err := s.MainPID(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Run(ctx, "systemctl", "kill", "--kill-whom=main", "-s", "KILL", serviceUnit); err != nil {
+		return err
+	}
+	s.hangUp()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if now, err := s.MainPID(ctx); err == nil && now != 0 && now != before {
+			return s.Ready(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("systemd did not start the daemon again: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// MainPID is the daemon's as the machine counts, or 0 while it doesn't run.
+func (s *Service) MainPID(ctx context.Context) (int, error) {
+	out, err := s.Run(ctx, "systemctl", "show", "-P", "MainPID", serviceUnit)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(out))
+}
+
+// CLI runs blixard inside.
+func (s *Service) CLI(ctx context.Context, args ...string) (string, error) {
+	return s.Run(ctx, append([]string{"blixard"}, args...)...)
+}
+
+// PVH is a VM of the kernel of a few hundred bytes; see Node.PVH.
+func (s *Service) PVH(name string) *blixardv1.VMSpec { return pvh(name, serviceFiles+"/pvh.elf") }
