@@ -9,6 +9,7 @@ import (
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -23,6 +24,20 @@ type env struct {
 	log     *zap.Logger
 	fatal   func(why string) // ends the process, non-zero; never a guest
 	started time.Time
+
+	boot   policies.BootPolicy
+	first  bool // no daemon has woken all VMs in this boot of the node yet
+	awake  *awakening
+	turned *relay
+	booted *booted
+}
+
+// note writes an entry of the node itself. That it can't be written is no reason to fail.
+func (e *env) note(kind string, of vm.Record, why string) {
+	_, err := e.store.Note(vm.Entry{At: e.ports.Clock.Now(), VM: of.ID, Name: of.Spec.Name, Kind: kind, Why: why})
+	if err != nil {
+		e.log.Warn("an event was not written", zap.String("kind", kind), zap.String("why", why), zap.Error(err))
+	}
 }
 
 // Observer is told of every durable turn, from the VM's actor: it must not block.

@@ -216,6 +216,7 @@ func (f *fleet) rejoin(c actor.Context, name vm.Name, one *member) {
 // park leaves a VM without an actor: it is shown, asks are refused with the
 // reason, and a restart of the daemon tries again.
 func (f *fleet) park(name vm.Name, one *member) {
+	f.env.awake.met(name)
 	why := fmt.Sprintf("its actor failed by a bug of Blixard %d times in %s", len(one.bugs), bugWindow)
 	f.env.views.mark(name, func(o *view) { o.parked = why })
 }

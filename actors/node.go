@@ -14,6 +14,7 @@ import (
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -31,6 +32,27 @@ type Config struct {
 	// answer their messages, from the root's mailbox: it must not block for long.
 	Alive      func()
 	AliveEvery time.Duration
+	Conduct    Conduct
+}
+
+// Conduct is how the node boots; the zero value brings back all that was wanted up.
+type Conduct struct {
+	Policy   policies.BootPolicy // empty: restart-all
+	Parallel int                 // the most that may start at once; 0: as many as there are processors
+	Slow     time.Duration       // a start that takes longer lets the next one begin; 0: a minute
+	Strain   policies.Strain     // zero: policies.DefaultStrain
+}
+
+func (c *Conduct) fill() {
+	if c.Policy == "" {
+		c.Policy = policies.RestartAll
+	}
+	if c.Slow == 0 {
+		c.Slow = time.Minute
+	}
+	if c.Strain == (policies.Strain{}) {
+		c.Strain = policies.DefaultStrain
+	}
 }
 
 // Node is the running tree. It implements gateway.Node.
@@ -50,14 +72,20 @@ func Start(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load records: %w", err)
 	}
+	cfg.Conduct.fill()
 	e := &env{
 		sys: newSystem(cfg.Log), ports: cfg.Ports, store: cfg.Store, views: newViews(), watch: cfg.Observer,
-		log: cfg.Log, fatal: cfg.Fatal, started: cfg.Ports.Clock.Now(),
+		log: cfg.Log, fatal: cfg.Fatal, started: cfg.Ports.Clock.Now(), turned: newRelay(), awake: newAwakening(records),
+		boot: cfg.Conduct.Policy, booted: &booted{},
+	}
+	if e.first, err = e.bootsAnew(); err != nil {
+		return nil, err
 	}
 	n := &Node{env: e, ended: make(chan struct{}), broken: broken, status: cfg.Status, doctor: cfg.Doctor}
 	fleet, joined := make(chan *actor.PID, 1), make(chan struct{})
 	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor {
-		return &root{env: e, records: records, broken: broken, fleet: fleet, joined: joined, pulse: pulse{every: cfg.AliveEvery, beat: cfg.Alive}}
+		return &root{env: e, records: records, broken: broken, fleet: fleet, joined: joined, conduct: cfg.Conduct,
+			pulse: pulse{every: cfg.AliveEvery, beat: cfg.Alive}}
 	})
 	n.fleet = <-fleet
 	<-joined // a list that was answered before would miss VMs
@@ -185,7 +213,7 @@ func (n *Node) Tree() []gateway.Actor {
 // Status is the node at a glance.
 func (n *Node) Status() gateway.Status {
 	s := n.status()
-	s.StartedAt = n.env.started
+	s.StartedAt, s.Bootstrap = n.env.started, n.env.booted.get()
 	for _, b := range n.broken {
 		s.Broken = append(s.Broken, fmt.Sprintf("record %s: %s", b.ID, b.Why))
 	}

@@ -31,4 +31,15 @@ func (n *Node) Repair(context.Context, messages.Caller) (gateway.Repaired, error
 }
 
 // Shutdown stops every VM in reverse order.
-func (n *Node) Shutdown(context.Context, time.Duration, messages.Caller) error { return notYet() }
+func (n *Node) Shutdown(ctx context.Context, within time.Duration, by messages.Caller) error {
+	reply := make(chan error, 1)
+	n.env.tell(n.root, shutdownAsked{within: within, by: by, reply: reply})
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return &vm.Refusal{
+			Code: vm.TimedOut, Why: "the VMs are still being stopped", Try: "blixard vm list",
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
 
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
@@ -20,19 +21,31 @@ type root struct {
 	fleet   chan<- *actor.PID
 	joined  chan<- struct{}
 	pulse   pulse
+	conduct Conduct
+	boot    *actor.PID
+	bugs    map[string]int // of the actors that nothing but progress depends on
+	again   map[string]func(c actor.Context)
 }
 
 // Receive is the root's mailbox.
 func (r *root) Receive(c actor.Context) {
-	switch c.Message().(type) {
+	switch m := c.Message().(type) {
 	case *actor.Started:
 		records := r.records
-		r.records = nil
+		r.records, r.bugs, r.again = nil, map[string]int{}, map[string]func(c actor.Context){}
 		r.pulse.fleet = spawn(c, r.env.log, "fleet", func() actor.Actor {
 			return &fleet{env: r.env, records: records, broken: r.broken, joined: r.joined}
 		})
 		r.fleet <- r.pulse.fleet
 		r.pulse.ask(r.env, c.Self())
+		r.boots(c)
+	case shutdownAsked:
+		r.shutdown(c, m)
+	case *actor.Terminated:
+		if again := r.again[m.Who.Id]; again != nil {
+			delete(r.again, m.Who.Id)
+			again(c)
+		}
 	case pulseDue:
 		r.pulse.ask(r.env, c.Self())
 	case pong:
@@ -42,9 +55,43 @@ func (r *root) Receive(c actor.Context) {
 	}
 }
 
-// HandleFailure ends the process.
+// boots brings up what waits for its turn.
+func (r *root) boots(c actor.Context) {
+	r.boot = spawn(c, r.env.log, "bootstrap", func() actor.Actor { return &bootstrap{env: r.env, conduct: r.conduct} })
+}
+
+// shutdown ends the bootstrap first: it would call up again what is stopped.
+func (r *root) shutdown(c actor.Context, m shutdownAsked) {
+	begin := func(c actor.Context) {
+		name := fmt.Sprintf("shutdown-%d", r.env.ports.Clock.Now().UnixNano())
+		spawn(c, r.env.log, name, func() actor.Actor { return &shutdown{env: r.env, asked: m} })
+	}
+	if r.boot == nil {
+		begin(c)
+		return
+	}
+	r.again[r.boot.Id] = begin
+	r.env.stop(r.boot)
+	r.boot = nil
+}
+
+// bugsAllowed is how often an actor that nothing but progress depends on may
+// fail in one life of the daemon; the VMs it cared for start without it.
+const bugsAllowed = 5
+
+// HandleFailure ends the process, but for the bootstrap and the shutdown: their
+// bugs must cost no more than what they do.
 func (r *root) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	r.env.fatal(fmt.Sprintf("%s failed: %v", child.Id, reason))
+	if child.Equal(r.pulse.fleet) {
+		r.env.fatal(fmt.Sprintf("%s failed: %v", child.Id, reason))
+		return
+	}
+	r.bugs[child.Id]++
+	r.env.log.Error("an actor failed by a bug", zap.String("actor", child.Id), zap.Any("why", reason), zap.Int("bugs", r.bugs[child.Id]))
+	if child.Equal(r.boot) && r.bugs[child.Id] <= bugsAllowed {
+		r.again[child.Id] = r.boots
+	}
+	r.env.stop(child)
 }
 
 // pulse tells whoever watches over this process that the tree makes progress.

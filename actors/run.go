@@ -36,7 +36,11 @@ type (
 
 // What the run actor's own goroutines and timers bring back to it.
 type (
-	prepared struct{ err error }
+	prepared  struct{ err error }
+	commanded struct {
+		command host.Command
+		err     error
+	}
 	launched struct {
 		process vm.Process
 		err     error
@@ -69,6 +73,7 @@ type runActor struct {
 	cancel context.CancelFunc
 
 	preparing, launchNext bool
+	command               *commanded // what to launch, once it is computed
 	process               *vm.Process
 	session               host.Session
 	attempts              int
@@ -91,6 +96,8 @@ func (r *runActor) Receive(c actor.Context) {
 		r.launch()
 	case prepared:
 		r.prepared(m.err)
+	case commanded:
+		r.commanded(m)
 	case launched:
 		r.launched(m)
 	case attached:
@@ -113,6 +120,8 @@ func (r *runActor) Receive(c actor.Context) {
 		r.exec(m)
 	case attachAgain:
 		r.attach()
+	case linkNoticed:
+		r.linkNoticed(m.LinkNotice)
 	case sessionFailed:
 		r.sessionFailed(m)
 	case probeDue:
@@ -137,7 +146,7 @@ func (r *runActor) begin(c actor.Context) {
 		r.preparing = true
 		r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any {
 			defer close(r.prepare)
-			return prepared{r.env.ports.Folders.Prepare(ctx, r.rec)}
+			return prepared{r.env.prepareAll(ctx, r.rec)}
 		})
 	case doAttach:
 		close(r.prepare)
@@ -157,22 +166,32 @@ func (r *runActor) prepared(err error) {
 		r.fail(startFailure("prepare", err), false)
 	}
 	r.env.tell(r.parent, messages.Prepared{Incarnation: r.ref.Incarnation})
+	// What to launch is computed while vm/<name> writes that it will be.
+	r.background(effectTimeout, func(context.Context) any {
+		c, err := r.env.ports.Driver.Command(r.ref, r.rec.Spec, r.paths)
+		return commanded{c, err}
+	})
+}
+
+func (r *runActor) commanded(m commanded) {
+	r.command = &m
 	if r.launchNext {
 		r.launch()
 	}
 }
 
 func (r *runActor) launch() {
-	if r.preparing {
+	if r.command == nil {
 		r.launchNext = true
 		return
 	}
+	command, err := r.command.command, r.command.err
+	if err != nil {
+		r.launched(launched{err: err})
+		return
+	}
 	r.background(effectTimeout, func(ctx context.Context) any {
-		cmd, err := r.env.ports.Driver.Command(r.ref, r.rec.Spec, r.paths)
-		if err != nil {
-			return launched{err: err}
-		}
-		p, err := r.env.ports.Launcher.Launch(ctx, cmd)
+		p, err := r.env.ports.Launcher.Launch(ctx, command)
 		return launched{process: p, err: err}
 	})
 }
@@ -190,6 +209,7 @@ func (r *runActor) launched(m launched) {
 	r.env.tell(r.parent, messages.Launched{Incarnation: r.ref.Incarnation, Process: m.process})
 	self, env := r.self, r.env
 	context.AfterFunc(r.ctx, env.ports.Launcher.Watch(m.process, func(e vm.Exit) { env.tell(self, exited{e}) }))
+	r.watchLinks()
 	r.attach()
 }
 

@@ -66,6 +66,12 @@ func (v *vmActor) Receive(c actor.Context) {
 		if m.Revision == v.rec.State.Revision { // P5: a late timer is of another visit
 			v.turn(c, policies.Turn{Event: vm.DeadlinePassed})
 		}
+	case messages.CalledUp:
+		if v.rec.State.Queued {
+			v.turn(c, policies.Turn{Event: vm.CalledUp})
+		}
+	case messages.NodeEnding:
+		v.turn(c, policies.Turn{Event: vm.NodeEnding})
 	case exec:
 		v.exec(m)
 	case watchAgain:
@@ -101,7 +107,10 @@ func (v *vmActor) refuse(m any) {
 // wake meets the record that our own crash, or an orderly end, left behind.
 func (v *vmActor) wake(c actor.Context) {
 	v.publish()
-	v.turn(c, policies.Turn{Event: vm.Woke})
+	v.turn(c, policies.Woken(v.rec, policies.Waking{
+		At: v.now(), BootID: v.env.ports.BootID, NewBoot: v.env.first, Policy: v.env.boot,
+	}))
+	v.env.awake.met(v.rec.Spec.Name)
 }
 
 // answer carries out an ask and answers when it is durable.
@@ -128,7 +137,7 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 	case messages.HealthJudged:
 		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, Why: m.Why})
 	case messages.Found:
-		v.turn(c, policies.Adopted(v.rec, m.Process, v.env.ports.BootID, v.now()))
+		v.turn(c, policies.Adopted(v.rec, m.Process, m.Exit, v.env.ports.BootID, v.now()))
 	case messages.KillConfirmed:
 		v.turn(c, policies.Turn{Event: vm.KillConfirmed})
 	case messages.Released:
@@ -187,6 +196,7 @@ func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
 	v.env.log.Info("turn", zap.String("vm", string(v.rec.Spec.Name)), zap.Stringer("phase", before.State.Phase),
 		zap.Stringer("event", t.Event), zap.Stringer("to", s.Phase), zap.Uint64("incarnation", uint64(s.Incarnation)),
 		zap.Uint64("revision", uint64(s.Revision)), zap.String("why", out.Entry.Why))
+	v.env.turned.pass(v.env, v.rec)
 	v.env.watch.Turned(Turned{Before: before, After: v.rec, Event: t.Event, Crash: out.Crash, Stored: v.now().Sub(began)})
 	return nil
 }

@@ -86,7 +86,11 @@ func (v *vmActor) find(ref vm.Ref, hint *vm.Process) {
 	v.background(vm.Find, func(ctx context.Context) (messages.Fact, error) {
 		p, err := v.env.ports.Launcher.Find(ctx, ref, hint)
 		if host.KindOf(err) == host.Gone {
-			return messages.Found{Incarnation: ref.Incarnation}, nil
+			found := messages.Found{Incarnation: ref.Incarnation}
+			if exit, err := v.env.ports.Launcher.Verdict(ctx, ref, hint); err == nil { // else nobody remembers
+				found.Exit = &exit
+			}
+			return found, nil
 		}
 		return messages.Found{Incarnation: ref.Incarnation, Process: &p}, err
 	})
@@ -100,7 +104,8 @@ func (v *vmActor) release() {
 		return
 	}
 	v.releasing = false
-	ref, prepare := v.rec.Ref(), v.prepare
+	ref, prepare, spec := v.rec.Ref(), v.prepare, v.rec.Spec
+	rest := v.rec.State.After != vm.ThenRestart // taps are kept over a restart: removing one takes the kernel 15 ms
 	v.background(vm.Release, func(ctx context.Context) (messages.Fact, error) {
 		if prepare != nil {
 			select {
@@ -109,7 +114,7 @@ func (v *vmActor) release() {
 				return nil, host.Fail(host.Transient, "wait for the end of preparing", ctx.Err())
 			}
 		}
-		return messages.Released{Incarnation: ref.Incarnation}, v.env.ports.Folders.Release(ctx, ref)
+		return messages.Released{Incarnation: ref.Incarnation}, v.env.releaseAll(ctx, ref, spec, rest)
 	})
 }
 

@@ -261,6 +261,7 @@ type Ports struct {
 	Links    Links
 	Machine  Machine
 	Clock    Clock
+	Owners   Owners
 	BootID   vm.BootID
 	Spread   func() float64 // a random number in [0,1) for jitter
 }

@@ -86,10 +86,12 @@ type HealthJudged struct {
 	Why         string
 }
 
-// Found: adoption looked for the VMM; nil Process: none lives. May come late.
+// Found: adoption looked for the VMM; nil Process: none lives, and Exit, if not
+// nil, is how it ended. May come late.
 type Found struct {
 	Incarnation vm.Incarnation
 	Process     *vm.Process
+	Exit        *vm.Exit
 }
 
 // KillConfirmed: no VMM of this incarnation lives. May come twice and late.
@@ -119,6 +121,13 @@ func (f KillConfirmed) Of() vm.Incarnation { return f.Incarnation }
 func (f Released) Of() vm.Incarnation      { return f.Incarnation }
 func (f Discarded) Of() vm.Incarnation     { return f.Incarnation }
 func (f EffectFailed) Of() vm.Incarnation  { return f.Incarnation }
+
+// CalledUp: bootstrap → vm/<name>. Its turn has come; late ones meet a VM that
+// waits for no turn any more, and are dropped.
+type CalledUp struct{}
+
+// NodeEnding: shutdown → vm/<name>. May come twice.
+type NodeEnding struct{}
 
 // DeadlinePassed: clock → vm/<name>. Late ones carry an old revision and are dropped (P5).
 type DeadlinePassed struct{ Revision vm.Revision }

@@ -38,6 +38,7 @@ type World struct {
 	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
 	guests        func(ref vm.Ref) Guest
 	faults        Faults
+	pressure      host.Pressure
 	story         func(format string, args ...any)
 	watch         Watch
 }

@@ -1,0 +1,346 @@
+package actors
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/blixard/blixard/actors/gateway"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+// What the store remembers of the node's boots.
+const (
+	metaBoot      = "boot"      // the boot in which a daemon has last woken all VMs
+	metaBootstrap = "bootstrap" // the last report, as JSON
+)
+
+// wakeLimit is how long VMs may take to meet their records before the
+// bootstrap goes on with those that have; the others start by their own deadline.
+const wakeLimit = time.Minute
+
+// easeAgain is how long to wait before pressure is looked at again: PSI's
+// shortest average is over ten seconds.
+const easeAgain = time.Second
+
+// bootstrap brings up what waits for its turn after a boot of the node: in
+// order, paced, and once for each boot. Who waits is written in the records, so
+// a daemon that restarts in the midst of it goes on where the last one was.
+type bootstrap struct {
+	env     *env
+	conduct Conduct
+	self    *actor.PID
+
+	pace     policies.Pace
+	waiting  []waiting
+	starting map[vm.Name]time.Time // called up then
+	report   gateway.Bootstrap
+	disarm   func()
+}
+
+// waiting is a VM whose turn is to come.
+type waiting struct {
+	name  vm.Name
+	deps  []vm.Dependency
+	since time.Time
+	told  bool // that it was not waited for a dependency any longer
+}
+
+type (
+	// allAwake: a goroutine → bootstrap. Comes once.
+	allAwake struct{}
+	// lookAgain: clock → bootstrap. May come late.
+	lookAgain struct{}
+	// slotOver: clock → bootstrap. May come late.
+	slotOver struct {
+		name vm.Name
+		at   time.Time
+	}
+)
+
+// Receive is the bootstrap's mailbox.
+func (b *bootstrap) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		b.begin(c)
+	case allAwake:
+		b.enlist()
+		b.step(c)
+	case stood:
+		b.stood(m.rec)
+		b.step(c)
+	case slotOver:
+		b.slotOver(m)
+		b.step(c)
+	case lookAgain:
+		b.step(c)
+	case *actor.Stopping:
+		b.env.turned.leave(b.self)
+		if b.disarm != nil {
+			b.disarm()
+		}
+	}
+}
+
+func (b *bootstrap) begin(c actor.Context) {
+	b.self, b.starting = c.Self(), map[vm.Name]time.Time{}
+	b.pace = policies.NewPace(b.env.ports.Machine.Cores(), b.conduct.Parallel)
+	b.env.turned.join(b.self)
+	self, env := b.self, b.env
+	late := make(chan struct{})
+	cancel := env.ports.Clock.After(wakeLimit, func() { close(late) })
+	go func() {
+		select {
+		case <-env.awake.done:
+		case <-late:
+		}
+		cancel()
+		env.tell(self, allAwake{})
+	}()
+}
+
+// enlist reads from the views who waits. Only when that is known is the boot
+// marked as met: a daemon that dies before does all of it again.
+func (b *bootstrap) enlist() {
+	now := b.env.ports.Clock.Now()
+	byName, all := map[vm.Name]vm.Record{}, []policies.Candidate{}
+	for _, v := range b.env.views.list() {
+		if v.rec.State.Phase == vm.Backoff && v.rec.State.Queued {
+			byName[v.rec.Spec.Name] = v.rec
+			all = append(all, policies.CandidateOf(now, v.rec))
+		} else if v.rec.State.Phase == vm.Failed {
+			b.report.Held = append(b.report.Held, fmt.Sprintf("%s: %s", v.rec.Spec.Name, v.rec.State.Reason))
+		}
+	}
+	for _, name := range policies.Order(all) {
+		b.waiting = append(b.waiting, waiting{name: name, deps: byName[name].Spec.Autostart.DependsOn, since: now})
+	}
+	b.report.BootID, b.report.Policy, b.report.StartedAt = b.env.ports.BootID, string(b.conduct.Policy), now
+	if b.env.first {
+		if err := b.env.store.SetMeta(metaBoot, []byte(b.env.ports.BootID)); err != nil {
+			panic(fmt.Sprintf("actors: mark the boot as met: %v", err))
+		}
+	}
+	if len(b.waiting) > 0 {
+		b.env.note("BootstrapBegan", vm.Record{}, fmt.Sprintf("%d VMs wait for their turn, %d at once", len(b.waiting), b.pace.Limit))
+	}
+}
+
+// step calls up whoever may come now, and arms the timer for what it waits for.
+func (b *bootstrap) step(c actor.Context) {
+	if b.report.StartedAt.IsZero() || !b.report.EndedAt.IsZero() {
+		return // nothing is known yet, or all is over
+	}
+	now := b.env.ports.Clock.Now()
+	b.report.Pressure = ""
+	var wake time.Time
+	for len(b.waiting) > 0 && len(b.starting) < b.pace.Limit {
+		if why := b.strained(); why != "" && len(b.starting) > 0 { // one may always come, or none ever would
+			b.report.Pressure, wake = why, now.Add(easeAgain)
+			break
+		}
+		i, until := b.whoMay(now)
+		if i < 0 {
+			wake = until
+			break
+		}
+		b.callUp(now, i)
+	}
+	b.arm(wake)
+	if len(b.waiting) == 0 && len(b.starting) == 0 {
+		b.finish(c, now)
+	}
+	b.publish(now)
+}
+
+// whoMay is the first in order whose dependencies are met, or -1 and when that
+// may change without anybody telling.
+func (b *bootstrap) whoMay(now time.Time) (int, time.Time) {
+	var wake time.Time
+	for i, w := range b.waiting {
+		why, until := policies.Unmet(now, w.since, w.deps, b.standing)
+		if why == "" {
+			return i, time.Time{}
+		}
+		if wake.IsZero() || until.Before(wake) {
+			wake = until
+		}
+	}
+	return -1, wake
+}
+
+func (b *bootstrap) standing(name vm.Name) (policies.Standing, bool) {
+	v, ok := b.env.views.get(name)
+	s := v.rec.State
+	return policies.Standing{
+		Running: s.Phase == vm.Running,
+		Healthy: s.Phase == vm.Running && (s.Health == vm.Healthy || len(v.rec.Spec.Health) == 0),
+		Coming:  s.Intent == vm.WantRunning && s.Phase != vm.Failed && v.parked == "",
+	}, ok
+}
+
+func (b *bootstrap) callUp(now time.Time, i int) {
+	w := b.waiting[i]
+	b.waiting = slices.Delete(b.waiting, i, i+1)
+	v, ok := b.env.views.get(w.name)
+	if !ok || !v.rec.State.Queued || v.parked != "" {
+		return // a person was quicker, or it has no actor to be called
+	}
+	for _, d := range w.deps {
+		if s, _ := b.standing(d.VM); !s.Running || d.Is == vm.IsHealthy && !s.Healthy {
+			b.env.note("DependencyNotAwaited", v.rec, fmt.Sprintf("%s starts though %s is not %s", w.name, d.VM, d.Is))
+		}
+	}
+	b.starting[w.name] = now
+	b.env.tell(v.pid, messages.CalledUp{})
+	self, env, m := b.self, b.env, slotOver{w.name, now}
+	env.ports.Clock.After(b.conduct.Slow, func() { env.tell(self, m) })
+}
+
+// stood follows a VM that was called up, and lets go of one that a person
+// started, stopped or deleted before its turn.
+func (b *bootstrap) stood(rec vm.Record) {
+	name, s := rec.Spec.Name, rec.State
+	if i := slices.IndexFunc(b.waiting, func(w waiting) bool { return w.name == name }); i >= 0 && !s.Queued {
+		b.waiting = slices.Delete(b.waiting, i, i+1)
+		if s.Phase == vm.Preparing {
+			b.starting[name] = b.env.ports.Clock.Now() // by a person; it takes its share of the machine all the same
+		}
+		return
+	}
+	if _, called := b.starting[name]; !called || s.Queued {
+		return
+	}
+	switch s.Phase {
+	case vm.Running:
+		b.report.Ready++
+		b.pace = b.pace.Came(b.strained() == "")
+	case vm.Backoff, vm.Failed:
+		b.report.Failed++
+	case vm.Stopped, vm.Removing, vm.Stopping:
+	default:
+		return
+	}
+	delete(b.starting, name)
+}
+
+// slotOver lets the next one begin: the slow one goes on, and isn't waited for.
+func (b *bootstrap) slotOver(m slotOver) {
+	if at, ok := b.starting[m.name]; !ok || !at.Equal(m.at) {
+		return
+	}
+	delete(b.starting, m.name)
+	b.report.Failed++
+	b.pace = b.pace.TookTooLong()
+	v, _ := b.env.views.get(m.name)
+	b.env.note("BootstrapSlowed", v.rec, fmt.Sprintf("%s is not up after %s; from now on %d at once", m.name, b.conduct.Slow, b.pace.Limit))
+}
+
+// strained says why nothing more should start; a kernel that doesn't tell has nothing against it.
+func (b *bootstrap) strained() string {
+	p, err := b.env.ports.Machine.Pressure()
+	if err != nil {
+		return ""
+	}
+	return b.conduct.Strain.Strained(p.CPU, p.Memory, p.IO)
+}
+
+func (b *bootstrap) arm(at time.Time) {
+	if b.disarm != nil {
+		b.disarm()
+		b.disarm = nil
+	}
+	if at.IsZero() {
+		return
+	}
+	self, env := b.self, b.env
+	b.disarm = env.ports.Clock.After(max(0, at.Sub(env.ports.Clock.Now())), func() { env.tell(self, lookAgain{}) })
+}
+
+func (b *bootstrap) finish(c actor.Context, now time.Time) {
+	b.report.EndedAt = now
+	done := b.report.Ready + b.report.Failed
+	if done > 0 {
+		b.env.note("BootstrapEnded", vm.Record{}, fmt.Sprintf("in %s: %d up, %d not up in time, %d held",
+			now.Sub(b.report.StartedAt).Round(time.Millisecond), b.report.Ready, b.report.Failed, len(b.report.Held)))
+	}
+	if done > 0 || b.env.first {
+		b.publish(now)
+		b.env.keepReport(b.env.booted.get())
+	}
+	b.env.turned.leave(b.self)
+	c.Stop(c.Self())
+}
+
+func (b *bootstrap) publish(now time.Time) {
+	r := b.report
+	r.State, r.Limit, r.Waiting, r.Starting = "running", b.pace.Limit, nil, nil
+	for _, w := range b.waiting {
+		r.Waiting = append(r.Waiting, w.name)
+	}
+	for name := range b.starting {
+		r.Starting = append(r.Starting, name)
+	}
+	slices.Sort(r.Starting)
+	r.Held = slices.Clone(r.Held)
+	left := len(r.Waiting) + len(r.Starting)
+	switch {
+	case !r.EndedAt.IsZero():
+		r.State = "done"
+		if r.Ready+r.Failed == 0 && !b.env.first {
+			return // the daemon restarted, and no VM waited: the report of the boot stays
+		}
+	case r.Ready > 0:
+		r.EndsAbout = now.Add(now.Sub(r.StartedAt) / time.Duration(r.Ready) * time.Duration(left))
+	}
+	b.env.booted.set(r)
+}
+
+// booted is the last report of the bootstrap, for who asks.
+type booted struct {
+	last atomic.Pointer[gateway.Bootstrap]
+}
+
+func (b *booted) set(r gateway.Bootstrap) { b.last.Store(&r) }
+
+func (b *booted) get() gateway.Bootstrap {
+	if r := b.last.Load(); r != nil {
+		return *r
+	}
+	return gateway.Bootstrap{State: "none"}
+}
+
+// bootsAnew says whether no daemon has woken all VMs in this boot yet, and
+// reads the report of the last bootstrap where one has.
+func (e *env) bootsAnew() (bool, error) {
+	last, err := e.store.Meta(metaBoot)
+	if err != nil {
+		return false, fmt.Errorf("read the last boot: %w", err)
+	}
+	if vm.BootID(last) != e.ports.BootID {
+		return true, nil
+	}
+	text, err := e.store.Meta(metaBootstrap)
+	var r gateway.Bootstrap
+	if err == nil && json.Unmarshal(text, &r) == nil && r.BootID == e.ports.BootID {
+		e.booted.set(r)
+	}
+	return false, nil
+}
+
+// keepReport remembers the report over restarts of the daemon; it is only a story.
+func (e *env) keepReport(r gateway.Bootstrap) {
+	text, err := json.Marshal(r)
+	if err == nil {
+		err = e.store.SetMeta(metaBootstrap, text)
+	}
+	if err != nil {
+		e.log.Sugar().Warnw("the bootstrap's report was not kept", "error", err)
+	}
+}

@@ -1,0 +1,21 @@
+package fake
+
+import "github.com/blixard/blixard/host"
+
+// Strain sets the pressure that the machine tells of from now on.
+func (w *World) Strain(p host.Pressure) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pressure = p
+}
+
+type machine struct{ d *Daemon }
+
+func (m machine) Pressure() (host.Pressure, error) {
+	m.d.world.mu.Lock()
+	defer m.d.world.mu.Unlock()
+	return m.d.world.pressure, nil
+}
+
+// Cores is two, as on the machines that the tests run on.
+func (m machine) Cores() int { return 2 }
