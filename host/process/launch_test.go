@@ -27,7 +27,7 @@ func TestLaunchedVMMIsDetachedAndTagged(t *testing.T) {
 	if err != nil || s.Session != p.PID || s.StartTime != p.StartTime {
 		t.Errorf("no session of its own: %+v, %v", s, err)
 	}
-	ref, err := w.l.readRef(p.PID)
+	ref, err := w.l.Identity().Read(p.PID)
 	if err != nil || ref != c.Ref {
 		t.Errorf("its tags say %+v, %v", ref, err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
 )
 
 // oomScore lets the kernel choose a VM before the daemon and the node's own services.
@@ -20,27 +20,27 @@ const oomScore = "200"
 // which would be an image of the guest's memory. The process runs already, for
 // some microseconds: enough for a shell to have a child without limits, but no
 // guest writes before its VMM has set up.
-func limit(pid int, c host.Command) error {
-	err := setLimits(pid, c)
+func limit(pid, uid, gid int, maxFile vm.Bytes) error {
+	err := setLimits(pid, maxFile)
 	if errors.Is(err, unix.EPERM) {
-		err = limitAs(pid, c)
+		err = limitAs(pid, uid, gid, maxFile)
 	}
 	// Wished for only: some containers forbid it.
 	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(oomScore), 0)
 	return err
 }
 
-func setLimits(pid int, c host.Command) error {
+func setLimits(pid int, maxFile vm.Bytes) error {
 	none := unix.Rlimit{}
 	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &none, nil); err != nil {
 		return fmt.Errorf("limit the core: %w", err)
 	}
-	if c.MaxFile <= 0 {
+	if maxFile <= 0 {
 		return nil
 	}
-	most := unix.Rlimit{Cur: uint64(c.MaxFile), Max: uint64(c.MaxFile)}
+	most := unix.Rlimit{Cur: uint64(maxFile), Max: uint64(maxFile)}
 	if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &most, nil); err != nil {
-		return fmt.Errorf("limit file sizes to %d: %w", c.MaxFile, err)
+		return fmt.Errorf("limit file sizes to %d: %w", maxFile, err)
 	}
 	return nil
 }
@@ -48,20 +48,29 @@ func setLimits(pid int, c host.Command) error {
 // limitAs is for a root without CAP_SYS_RESOURCE, as in many containers: it may
 // limit only processes of its own real user. So one thread takes the VMM's, and
 // ends with its goroutine.
-func limitAs(pid int, c host.Command) error {
+func limitAs(pid, uid, gid int, maxFile vm.Bytes) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked
 		const keep = ^uintptr(0)
-		_, _, e := syscall.RawSyscall(unix.SYS_SETRESGID, uintptr(c.GID), keep, keep)
+		_, _, e := syscall.RawSyscall(unix.SYS_SETRESGID, uintptr(gid), keep, keep)
 		if e == 0 {
-			_, _, e = syscall.RawSyscall(unix.SYS_SETRESUID, uintptr(c.UID), keep, keep)
+			_, _, e = syscall.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), keep, keep)
 		}
 		if e != 0 {
-			done <- fmt.Errorf("become user %d to limit its process: %w", c.UID, e)
+			done <- fmt.Errorf("become user %d to limit its process: %w", uid, e)
 			return
 		}
-		done <- setLimits(pid, c)
+		done <- setLimits(pid, maxFile)
 	}()
 	return <-done
+}
+
+// ownerOf is whose process it is.
+func ownerOf(pid int) (uid, gid int, err error) {
+	var s unix.Stat_t
+	if err := unix.Stat("/proc/"+strconv.Itoa(pid), &s); err != nil {
+		return 0, 0, err
+	}
+	return int(s.Uid), int(s.Gid), nil
 }

@@ -122,6 +122,31 @@ func (f FS) Environ(pid int, prefix string) (map[string]string, error) {
 	return out, nil
 }
 
+// Cgroup is the path of the cgroup in which systemd, if it is systemd, has the
+// process, as seen from our own.
+func (f FS) Cgroup(pid int) (string, error) {
+	b, err := f.read(pid, "cgroup", 16<<10)
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	for line := range bytes.Lines(b) {
+		parts := bytes.SplitN(bytes.TrimSuffix(line, []byte{'\n'}), []byte{':'}, 3)
+		switch {
+		case len(parts) < 3:
+			return "", fmt.Errorf("cgroup %.80q", line)
+		case string(parts[1]) == "name=systemd": // v1, where v2 may be mounted beside and unused
+			return string(parts[2]), nil
+		case string(parts[0]) == "0":
+			found = string(parts[2])
+		}
+	}
+	if found == "" {
+		return "", errors.New("no cgroup that systemd would use")
+	}
+	return found, nil
+}
+
 // PIDs lists the processes that have an entry now, in no order.
 func (f FS) PIDs() ([]int, error) {
 	d, err := os.Open(f.Root)

@@ -18,12 +18,15 @@ var importMap = []arrow{
 	{"policies", []string{"vm"}},
 	{"persistence", []string{"vm", "persistence"}},
 	{"host", []string{"vm", "=host"}},
-	{"host/process", []string{"vm", "=host", "host/procfs"}}, // start times and tags are read from /proc
-	{"host/process", []string{"vm", "=host", "host/procfs"}}, // its proofs are read from /proc
+	{"host/proof", []string{"vm", "=host", "host/procfs", "host/inherit"}}, // start times and tags are read from /proc
+	{"host/process", []string{"vm", "=host", "host/procfs", "host/proof", "host/inherit"}},
+	{"host/systemd", []string{"vm", "=host", "host/procfs", "host/proof", "host/inherit"}},
 	{"host/control", []string{"vm", "=host", "messages"}},
+	{"host/runner", []string{"vm", "=host", "host/qemu"}}, // a runner of QEMU's speaks QMP
 	{"actors", []string{"vm", "messages", "policies", "persistence", "=host", "actors"}},
 	{"cmd", []string{"vm", "messages", "policies", "persistence", "host", "actors", "cmd"}},
 	{"cmd/blixard-init", nil}, // PID 1 of a guest stays tiny
+	{"cmd/blixard-vmm", nil},  // nothing stands between a unit and its VMM for longer than it must
 	{"test", []string{"vm", "messages", "policies", "persistence", "host", "actors", "cmd", "test"}},
 }
 
@@ -112,7 +115,7 @@ var homes = []home{
 	{library: "github.com/asynkron/protoactor-go", folders: []string{"=actors"}},
 	{library: "github.com/cockroachdb/pebble", folders: []string{"persistence"}},
 	{library: "github.com/RaduBerinde/btreemap", folders: []string{"persistence"}},
-	{library: "github.com/coreos/go-systemd", folders: []string{"host/systemd"}},
+	{library: "github.com/coreos/go-systemd", folders: []string{"host/systemd", "host/notify"}},
 	{library: "github.com/godbus/dbus", folders: []string{"host/systemd"}},
 	{library: "github.com/vishvananda/netlink", folders: []string{"host/netlink"}},
 	{library: "github.com/vishvananda/netns", folders: []string{"host/netlink", "test"}},

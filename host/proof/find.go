@@ -1,4 +1,4 @@
-package process
+package proof
 
 import (
 	"context"
@@ -18,9 +18,9 @@ var errNone = errors.New("no VMM of this incarnation lives")
 // Find returns the live VMM of the incarnation: from our tables, else by the
 // hint, else from what a scan of all processes found. That scan is made once,
 // as nothing carries our tags but what we launch.
-func (l *Launcher) Find(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Process, error) {
-	doing := "find the VMM of " + unitName(ref)
-	if ref.BootID != l.config.BootID {
+func (l *Seats) Find(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Process, error) {
+	doing := "find the VMM of " + called(ref)
+	if ref.BootID != l.who.BootID {
 		return vm.Process{}, host.Fail(host.Gone, doing, fmt.Errorf("%w: it was begun in another boot", errNone))
 	}
 	s, err := l.enter(ctx, ref.VM)
@@ -35,12 +35,12 @@ func (l *Launcher) Find(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.P
 	if v == nil {
 		return vm.Process{}, host.Fail(host.Gone, doing, errNone)
 	}
-	return v.process, nil
+	return v.Process, nil
 }
 
 // find is nil where none lives; the seat is held.
-func (l *Launcher) find(ctx context.Context, s *seat, ref vm.Ref, hint *vm.Process) (*vmm, error) {
-	if v := l.living(s); v != nil && v.ref.Incarnation == ref.Incarnation {
+func (l *Seats) find(ctx context.Context, s *seat, ref vm.Ref, hint *vm.Process) (*VMM, error) {
+	if v := l.living(s); v != nil && v.Ref.Incarnation == ref.Incarnation {
 		return v, nil
 	}
 	if v := l.hinted(ref, hint); v != nil {
@@ -49,7 +49,7 @@ func (l *Launcher) find(ctx context.Context, s *seat, ref vm.Ref, hint *vm.Proce
 	if err := l.scanOnce(ctx); err != nil {
 		return nil, err
 	}
-	if v := l.living(s); v != nil && v.ref.Incarnation == ref.Incarnation {
+	if v := l.living(s); v != nil && v.Ref.Incarnation == ref.Incarnation {
 		return v, nil
 	}
 	return nil, nil //nolint:nilnil // none is an answer here, not a failure
@@ -57,22 +57,22 @@ func (l *Launcher) find(ctx context.Context, s *seat, ref vm.Ref, hint *vm.Proce
 
 // hinted follows what the record knows. A pid of another boot or another start
 // time is another process.
-func (l *Launcher) hinted(ref vm.Ref, hint *vm.Process) *vmm {
-	if hint == nil || hint.PID <= 1 || hint.BootID != l.config.BootID {
+func (l *Seats) hinted(ref vm.Ref, hint *vm.Process) *VMM {
+	if hint == nil || hint.PID <= 1 || hint.BootID != l.who.BootID {
 		return nil
 	}
-	v, err := l.prove(hint.PID)
+	v, err := l.who.Prove(hint.PID)
 	if err != nil {
 		return nil
 	}
-	if v.process.StartTime != hint.StartTime || v.ref.VM != ref.VM || v.ref.Incarnation != ref.Incarnation {
-		v.letGo()
+	if v.Process.StartTime != hint.StartTime || v.Ref.VM != ref.VM || v.Ref.Incarnation != ref.Incarnation {
+		v.LetGo()
 		return nil
 	}
-	return l.take(v)
+	return l.adopt(v)
 }
 
-func (l *Launcher) scanOnce(ctx context.Context) error {
+func (l *Seats) scanOnce(ctx context.Context) error {
 	select {
 	case <-l.scanGate:
 		defer func() { l.scanGate <- struct{}{} }()
@@ -90,8 +90,11 @@ func (l *Launcher) scanOnce(ctx context.Context) error {
 // scan takes every VMM of ours into the tables. A process that can't be read
 // has ended or is another user's; those whose environment isn't there yet are
 // waited for, all together.
-func (l *Launcher) scan(ctx context.Context) error {
-	pids, err := l.config.Proc.PIDs()
+func (l *Seats) scan(ctx context.Context) error {
+	if err := l.hands.Settle(ctx); err != nil {
+		return err
+	}
+	pids, err := l.who.Proc.PIDs()
 	if err != nil {
 		return fmt.Errorf("list processes: %w", err)
 	}
@@ -109,27 +112,27 @@ func (l *Launcher) scan(ctx context.Context) error {
 }
 
 // sift takes the VMMs among the processes and returns those to look at again.
-func (l *Launcher) sift(ctx context.Context, pids []int, elapsed time.Duration) (again []int, err error) {
+func (l *Seats) sift(ctx context.Context, pids []int, elapsed time.Duration) (again []int, err error) {
 	for _, pid := range pids {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		_, patience, err := l.glance(pid) // cheap, and nearly all end here
+		_, patience, err := l.who.glance(pid) // cheap, and nearly all end here
 		if err != nil && patience > elapsed {
 			again = append(again, pid)
 		}
 		if err != nil {
 			continue
 		}
-		if v, err := l.prove(pid); err == nil {
-			l.take(v)
+		if v, err := l.who.Prove(pid); err == nil {
+			l.adopt(v)
 		}
 	}
 	return again, nil
 }
 
 // List scans afresh: the relist is the truth, notices only come sooner.
-func (l *Launcher) List(ctx context.Context) ([]vm.FoundVMM, error) {
+func (l *Seats) List(ctx context.Context) ([]vm.FoundVMM, error) {
 	select {
 	case <-l.scanGate:
 	case <-ctx.Done():
@@ -142,7 +145,7 @@ func (l *Launcher) List(ctx context.Context) ([]vm.FoundVMM, error) {
 		return nil, host.Fail(host.Transient, "list VMMs", err)
 	}
 	l.mu.Lock()
-	var all []*vmm
+	var all []*VMM
 	for _, v := range l.byPID {
 		all = append(all, v)
 	}
@@ -150,7 +153,7 @@ func (l *Launcher) List(ctx context.Context) ([]vm.FoundVMM, error) {
 	var out []vm.FoundVMM
 	for _, v := range all {
 		if v.lives() {
-			out = append(out, vm.FoundVMM{Ref: v.ref, Process: v.process})
+			out = append(out, vm.FoundVMM{Ref: v.Ref, Process: v.Process})
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Process.PID < out[j].Process.PID })
@@ -159,12 +162,12 @@ func (l *Launcher) List(ctx context.Context) ([]vm.FoundVMM, error) {
 
 // Watch calls ended when the process is gone. Whose exit status the kernel
 // doesn't tell is gone with Known false.
-func (l *Launcher) Watch(p vm.Process, ended func(vm.Exit)) (cancel func()) {
+func (l *Seats) Watch(p vm.Process, ended func(vm.Exit)) (cancel func()) {
 	v := l.known(p)
 	if v == nil {
 		w := &watcher{ended: ended}
 		go w.tell(vm.Exit{At: time.Now()})
-		return func() { (&vmm{}).forget(w) }
+		return func() { (&VMM{}).forget(w) }
 	}
 	w := v.watch(ended)
 	return func() { v.forget(w) }
@@ -172,8 +175,8 @@ func (l *Launcher) Watch(p vm.Process, ended func(vm.Exit)) (cancel func()) {
 
 // known is the VMM with that proof, living or ended; nil where it is neither
 // remembered nor alive.
-func (l *Launcher) known(p vm.Process) *vmm {
-	if p.BootID != l.config.BootID {
+func (l *Seats) known(p vm.Process) *VMM {
+	if p.BootID != l.who.BootID {
 		return nil
 	}
 	l.mu.Lock()
@@ -182,22 +185,22 @@ func (l *Launcher) known(p vm.Process) *vmm {
 	if v != nil {
 		return v
 	}
-	v, err := l.prove(p.PID)
+	v, err := l.who.Prove(p.PID)
 	if err != nil {
 		return nil
 	}
-	if v.process.StartTime != p.StartTime {
-		v.letGo()
+	if v.Process.StartTime != p.StartTime {
+		v.LetGo()
 		return nil
 	}
-	return l.take(v)
+	return l.adopt(v)
 }
 
 // Kill ends the VMM and waits until it is proved gone: its memory is free and
 // its files are closed. Nothing alive is success, so repeating it is safe.
-func (l *Launcher) Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error {
-	doing := "kill the VMM of " + unitName(ref)
-	if ref.BootID != l.config.BootID {
+func (l *Seats) Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error {
+	doing := "kill the VMM of " + called(ref)
+	if ref.BootID != l.who.BootID {
 		return nil
 	}
 	s, err := l.finish(ctx, ref)
@@ -217,7 +220,7 @@ func (l *Launcher) Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error
 
 // finish forbids the incarnation before it waits for the seat, so that a launch
 // that is under way sees it.
-func (l *Launcher) finish(ctx context.Context, ref vm.Ref) (*seat, error) {
+func (l *Seats) finish(ctx context.Context, ref vm.Ref) (*seat, error) {
 	l.mu.Lock()
 	s := l.seat(ref.VM)
 	s.final = max(s.final, ref.Incarnation)
@@ -225,7 +228,7 @@ func (l *Launcher) finish(ctx context.Context, ref vm.Ref) (*seat, error) {
 	return l.enter(ctx, ref.VM)
 }
 
-func (v *vmm) kill(ctx context.Context, doing string) error {
+func (v *VMM) kill(ctx context.Context, doing string) error {
 	var sent error
 	if err := v.conn.Control(func(fd uintptr) {
 		sent = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) // P8: the pidfd was proved ours
@@ -239,19 +242,19 @@ func (v *vmm) kill(ctx context.Context, doing string) error {
 	case <-v.gone:
 		return nil
 	case <-ctx.Done():
-		return host.Fail(host.Transient, doing, fmt.Errorf("process %d has SIGKILL and still lives: %w", v.process.PID, ctx.Err()))
+		return host.Fail(host.Transient, doing, fmt.Errorf("process %d has SIGKILL and still lives: %w", v.Process.PID, ctx.Err()))
 	}
 }
 
 // Verdict is the wait status of a VMM whose end we saw, or that nobody has
 // reaped yet; the kernel remembers no other.
-func (l *Launcher) Verdict(_ context.Context, ref vm.Ref, _ *vm.Process) (vm.Exit, error) {
+func (l *Seats) Verdict(_ context.Context, ref vm.Ref, _ *vm.Process) (vm.Exit, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := len(l.ended) - 1; i >= 0; i-- {
-		if v := l.ended[i]; v.ref.VM == ref.VM && v.ref.Incarnation == ref.Incarnation {
+		if v := l.ended[i]; v.Ref.VM == ref.VM && v.Ref.Incarnation == ref.Incarnation {
 			return v.exit, nil
 		}
 	}
-	return vm.Exit{}, host.Fail(host.Gone, "read the verdict of "+unitName(ref), errNone)
+	return vm.Exit{}, host.Fail(host.Gone, "read the verdict of "+called(ref), errNone)
 }

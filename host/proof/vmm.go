@@ -1,4 +1,4 @@
-package process
+package proof
 
 import (
 	"errors"
@@ -13,10 +13,11 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-// vmm is a process that was proved ours when it lived.
-type vmm struct {
-	ref     vm.Ref
-	process vm.Process
+// VMM is a process that was proved ours when it lived.
+type VMM struct {
+	Ref     vm.Ref
+	Process vm.Process
+	MaxFile vm.Bytes // see host.Command, by its tags
 	pidfd   *os.File
 	conn    syscall.RawConn
 	gone    chan struct{} // closed when exit is known
@@ -31,8 +32,8 @@ type watcher struct {
 	ended func(vm.Exit) // nil once called or cancelled
 }
 
-// newVMM takes over the pidfd.
-func newVMM(ref vm.Ref, p vm.Process, fd int) (*vmm, error) {
+// NewVMM takes over the pidfd.
+func NewVMM(ref vm.Ref, p vm.Process, fd int) (*VMM, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
@@ -41,13 +42,13 @@ func newVMM(ref vm.Ref, p vm.Process, fd int) (*vmm, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &vmm{ref: ref, process: p, pidfd: file, conn: conn, gone: make(chan struct{})}, nil
+	return &VMM{Ref: ref, Process: p, pidfd: file, conn: conn, gone: make(chan struct{})}, nil
 }
 
-// letGo ends the minder and leaves the process alone (P6).
-func (v *vmm) letGo() { _ = v.pidfd.Close() }
+// LetGo ends the minder and leaves the process alone (P6).
+func (v *VMM) LetGo() { _ = v.pidfd.Close() }
 
-func (v *vmm) isGone() bool {
+func (v *VMM) isGone() bool {
 	select {
 	case <-v.gone:
 		return true
@@ -57,7 +58,7 @@ func (v *vmm) isGone() bool {
 }
 
 // lives asks the kernel: a pidfd is readable from the end of the last thread on.
-func (v *vmm) lives() bool {
+func (v *VMM) lives() bool {
 	if v.isGone() {
 		return false
 	}
@@ -74,11 +75,11 @@ func readable(fd int) bool {
 }
 
 // mind waits for the end, reaps, and tells. It returns early when let go.
-func (v *vmm) mind(proc procfs.FS, bury func(*vmm)) {
+func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) {
 	if err := v.conn.Read(func(fd uintptr) bool { return readable(int(fd)) }); err != nil {
 		return
 	}
-	exit := v.reap(proc)
+	exit := end(v)
 	_ = v.pidfd.Close()
 	v.mu.Lock()
 	v.exit = exit
@@ -93,7 +94,7 @@ func (v *vmm) mind(proc procfs.FS, bury func(*vmm)) {
 }
 
 // watch tells of the end once, later or at once.
-func (v *vmm) watch(ended func(vm.Exit)) *watcher {
+func (v *VMM) watch(ended func(vm.Exit)) *watcher {
 	w := &watcher{ended: ended}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -108,7 +109,7 @@ func (v *vmm) watch(ended func(vm.Exit)) *watcher {
 	return w
 }
 
-func (v *vmm) forget(w *watcher) {
+func (v *VMM) forget(w *watcher) {
 	v.mu.Lock()
 	delete(v.watchers, w)
 	v.mu.Unlock()
@@ -127,9 +128,9 @@ func (w *watcher) tell(e vm.Exit) {
 	}
 }
 
-// reap collects the end of a child, or what the kernel remembers of the end of
-// a process that was another daemon's child.
-func (v *vmm) reap(proc procfs.FS) vm.Exit {
+// Reap collects the end of a child, or what the kernel remembers of the end of
+// a process that was another daemon's child. It is for Hands.End.
+func (v *VMM) Reap(proc procfs.FS) vm.Exit {
 	exit := vm.Exit{At: time.Now()}
 	var status unix.WaitStatus
 	for _, ask := range []func(fd int) (unix.WaitStatus, bool){
@@ -150,12 +151,12 @@ func (v *vmm) reap(proc procfs.FS) vm.Exit {
 
 // waited reaps our own child. The pidfd proves, without taking it, that the pid
 // is still this child's; the call by pid gives a status that Go can read.
-func (v *vmm) waited(fd int) (status unix.WaitStatus, known bool) {
+func (v *VMM) waited(fd int) (status unix.WaitStatus, known bool) {
 	if unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) != nil {
 		return 0, false
 	}
-	pid, err := unix.Wait4(v.process.PID, &status, unix.WNOHANG, nil)
-	return status, err == nil && pid == v.process.PID
+	pid, err := unix.Wait4(v.Process.PID, &status, unix.WNOHANG, nil)
+	return status, err == nil && pid == v.Process.PID
 }
 
 // remembered is the exit status of a process that its parent has reaped: Linux
@@ -169,9 +170,9 @@ func remembered(fd int) (unix.WaitStatus, bool) {
 }
 
 // unburied is the exit status of a process that its parent has not reaped yet.
-func (v *vmm) unburied(proc procfs.FS) func(int) (unix.WaitStatus, bool) {
+func (v *VMM) unburied(proc procfs.FS) func(int) (unix.WaitStatus, bool) {
 	return func(int) (unix.WaitStatus, bool) {
-		s, err := proc.Stat(v.process.PID)
-		return unix.WaitStatus(s.Exit), err == nil && s.Ended() && s.StartTime == v.process.StartTime
+		s, err := proc.Stat(v.Process.PID)
+		return unix.WaitStatus(s.Exit), err == nil && s.Ended() && s.StartTime == v.Process.StartTime
 	}
 }
