@@ -2,38 +2,34 @@ package persistence
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
-
-	"github.com/blixard/blixard/vm"
 )
 
 // takeFolder makes the folder, proves that it can be written, and locks it
 // against a second daemon. The kernel frees the lock when its holder dies.
 func takeFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
 	if err := makeFolder(dir, fs); err != nil {
-		return nil, refuseOpen(dir, err)
+		return nil, refuseFolder(dir, err)
 	}
 	if _, err := fs.List(dir); err != nil {
-		return nil, refuseOpen(dir, err)
+		return nil, refuseFolder(dir, err)
 	}
 	lock, err := pebble.LockDirectory(dir, fs)
 	if err != nil {
 		if held, pid := lockHeld(dir, fs, err); held {
 			return nil, refuseSecond(dir, pid)
 		}
-		return nil, refuseOpen(dir, err)
+		return nil, refuseFolder(dir, err)
 	}
 	if err := tryWrite(dir, fs); err != nil {
 		_ = lock.Close()
-		return nil, refuseOpen(dir, err)
+		return nil, refuseFolder(dir, err)
 	}
 	return lock, nil
 }
@@ -105,46 +101,4 @@ func tryWrite(dir string, fs vfs.FS) error {
 		err = f.Sync() // some file systems find out only here that they are full
 	}
 	return errors.Join(err, f.Close(), fs.Remove(path))
-}
-
-func refuseSecond(dir string, pid int) *vm.Refusal {
-	who := "another daemon"
-	if pid != 0 {
-		who = fmt.Sprintf("a daemon that runs already (pid %d)", pid)
-	}
-	return &vm.Refusal{
-		Code: vm.Unavailable, Why: fmt.Sprintf("the state folder %s belongs to %s", dir, who),
-		Try: "stop that one first, or choose another folder",
-	}
-}
-
-// refuseOpen says in one line why the folder can't be used.
-func refuseOpen(dir string, err error) *vm.Refusal {
-	r := &vm.Refusal{Code: vm.Unavailable}
-	inner, isRefusal := errors.AsType[*vm.Refusal](err)
-	switch {
-	case isRefusal:
-		r.Why, r.Try = fmt.Sprintf("the state folder %s can't be used: %s", dir, inner.Why), inner.Try
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EEXIST):
-		r.Code, r.Why = vm.Invalid, fmt.Sprintf("the state folder %s is not a folder", dir)
-		r.Try = "choose another path"
-	case errors.Is(err, syscall.EROFS):
-		r.Why, r.Try = fmt.Sprintf("the state folder %s is on a read-only file system", dir), "mount it writable"
-	case errors.Is(err, os.ErrPermission):
-		r.Why = fmt.Sprintf("the state folder %s may not be read and written by uid %d", dir, os.Geteuid())
-		r.Try = "give it to that user, or start as its owner"
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		r.Why, r.Try = fmt.Sprintf("no space is left on the disk of the state folder %s", dir), "free at least 8 MiB there"
-	case pebble.IsCorruptionError(err):
-		r.Why = fmt.Sprintf("the store in %s is damaged: %s", dir, oneLine(err))
-		r.Try = "restore the folder from a backup, or move it away: running VMs live on"
-	default:
-		r.Why = fmt.Sprintf("the store in %s can't be opened: %s", dir, oneLine(err))
-	}
-	return r
-}
-
-// oneLine bounds what a library says.
-func oneLine(err error) string {
-	return fmt.Sprintf("%.300s", strings.Join(strings.Fields(err.Error()), " "))
 }

@@ -20,7 +20,10 @@ const (
 	states    family = "state/"
 )
 
-const schemaKey = "schema"
+const (
+	identityKey = "identity"
+	schemaKey   = "schema"
+)
 
 func (f family) key(suffix string) []byte { return []byte(string(f) + suffix) }
 

@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -53,7 +54,7 @@ func child(dir string) {
 
 func wantRefusal(t *testing.T, err error, parts ...string) {
 	t.Helper()
-	r, ok := err.(*vm.Refusal) //nolint:errorlint // Open promises this very type
+	r, ok := errors.AsType[*vm.Refusal](err)
 	if !ok {
 		t.Fatalf("want a refusal, got %T: %v", err, err)
 	}

@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -30,6 +31,11 @@ const (
 // Options are what Open may be told; the zero value is right for a daemon.
 type Options struct {
 	FS vfs.FS // nil: the disk
+	// Node is the id of this node, which the witness repeats. Empty: not compared.
+	Node string
+	// Witness is the path of the file that remembers, apart from the store's
+	// folder, how far the store had come. Empty: a lost store can't be told from a first start.
+	Witness string
 	// Log takes what the store has to say. It may be called from any goroutine. Nil: nothing is said.
 	Log func(level Level, message string)
 	// Fatal ends the process, non-zero, because of an error of the disk. It must
@@ -78,9 +84,13 @@ type Pebble struct {
 	db   *pebble.DB
 	lock *pebble.Lock
 	said *pebbleLog
+	id   string // the store's own, random
 
 	order sync.Mutex // held while a batch gets its number and goes into the log: both have one order
 	next  uint64     // the last number given
+
+	witnessing sync.Mutex // held while the witness is written
+	witnessed  Witness    // what it was told last
 
 	inUse  sync.RWMutex // read: a method is under way
 	closed bool
@@ -88,80 +98,6 @@ type Pebble struct {
 	failure atomic.Pointer[error] // the first error of the disk: final
 	commits atomic.Uint64
 	failed  atomic.Uint64
-}
-
-// Open opens the store in the folder and makes it where it isn't there. Every
-// error is a *vm.Refusal: the folder belongs to another daemon, can't be used,
-// has no space left, or was written by a newer version.
-func Open(dir string, o Options) (*Pebble, error) {
-	o.fill()
-	p := &Pebble{dir: dir, o: o}
-	p.said = &pebbleLog{log: o.Log, fatal: p.fatal, broken: p.breakDown, trouble: make(chan error, 1)}
-	lock, err := takeFolder(dir, o.FS)
-	if err != nil {
-		return nil, err
-	}
-	p.lock = lock
-	if err := p.open(); err != nil {
-		return nil, refuseOpen(dir, err)
-	}
-	p.said.opened.Store(true)
-	return p, nil
-}
-
-// open gives the lock back where it fails. Pebble's own Open doesn't always
-// return on a fault of the disk: it ends the process, panics, or waits for ever
-// on a flush that fails in the background. A person should read a sentence.
-func (p *Pebble) open() error {
-	result := make(chan error, 1)
-	go func() { result <- p.openHere() }()
-	select {
-	case err := <-result:
-		if err != nil {
-			_ = p.lock.Close()
-		}
-		return err
-	case err := <-p.said.trouble:
-		go func() { // it may still come to an end, when the disk has room again
-			if <-result == nil {
-				_ = p.db.Close()
-			}
-			_ = p.lock.Close()
-		}()
-		return err
-	}
-}
-
-func (p *Pebble) openHere() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = panicked(r)
-		}
-	}()
-	cache := pebble.NewCache(cacheBytes)
-	defer cache.Unref()
-	p.db, err = pebble.Open(p.dir, &pebble.Options{
-		FS: orderedFS{writtenLogFS{p.o.FS}}, Lock: p.lock, Cache: cache, MemTableSize: memtableBytes, MaxOpenFiles: openFiles,
-		FormatMajorVersion: formatVersion, Logger: p.said, EventListener: p.said.listener(),
-	})
-	if err != nil {
-		return err
-	}
-	if err = p.settle(); err != nil {
-		_ = p.db.Close()
-	}
-	return err
-}
-
-// settle brings the keys up to date and finds the end of the journal.
-func (p *Pebble) settle() error {
-	if err := migrate(p.db, migrations); err != nil {
-		return err
-	}
-	last, err := lastEvent(dbReader{p.db})
-	p.next = last
-	p.reached(last)
-	return err
 }
 
 // Close implements Store. A store that failed is left as it is: its process is about to end.
@@ -175,10 +111,11 @@ func (p *Pebble) Close() error {
 	if err := p.broke(); err != nil {
 		return err
 	}
+	told := p.tellWitness()
 	if err := p.db.Close(); err != nil {
 		return fmt.Errorf("closing the store in %s: %v", p.dir, err)
 	}
-	return p.lock.Close()
+	return errors.Join(told, p.lock.Close())
 }
 
 // enter says whether the store is open, and keeps it so until leave.

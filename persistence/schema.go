@@ -5,8 +5,6 @@ import (
 	"strconv"
 
 	"github.com/cockroachdb/pebble/v2"
-
-	"github.com/blixard/blixard/vm"
 )
 
 // Schema is the version of the set of keys that this code writes and reads.
@@ -61,17 +59,10 @@ func schemaOf(db *pebble.DB, newest int) (int, error) {
 	}
 	at, err := strconv.Atoi(string(value))
 	if err != nil || at < 1 {
-		return 0, &vm.Refusal{
-			Code: vm.Unavailable, Why: fmt.Sprintf("its schema version is damaged: %.40q", value),
-			Try: "restore the folder from a backup",
-		}
+		return 0, unusable(Damaged, "its schema version is damaged: %.40q", value)
 	}
 	if at > newest {
-		return 0, &vm.Refusal{
-			Code: vm.Unavailable,
-			Why:  fmt.Sprintf("it was written by a newer version: schema %d, this one knows up to %d", at, newest),
-			Try:  "start the version that wrote it, or a newer one",
-		}
+		return 0, unusable(Newer, "it was written by a newer version: schema %d, this one knows up to %d", at, newest)
 	}
 	return at, nil
 }
@@ -84,10 +75,7 @@ func checkEmpty(db *pebble.DB) error {
 		return false
 	})
 	if err == nil && key != "" {
-		return &vm.Refusal{
-			Code: vm.Unavailable, Why: fmt.Sprintf("it is a database of something else: it has keys such as %.40q and no schema version", key),
-			Try: "choose another folder",
-		}
+		return unusable(Foreign, "it is a database of something else: it has keys such as %.40q and no schema version", key)
 	}
 	return err
 }
