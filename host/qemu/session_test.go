@@ -202,7 +202,7 @@ func TestAttachEndsWithItsContext(t *testing.T) {
 func TestEventsBecomeNotices(t *testing.T) {
 	for event, want := range map[string]host.NoticeKind{
 		`{"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-shutdown"}}`:      host.NoticePowerOff,
-		`{"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-reset"}}`:         host.NoticeReset,
+		`{"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-reset"}}`:         host.NoticeResetEnd,
 		`{"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-panic"}}`:         host.NoticePanic,
 		`{"event":"SHUTDOWN","data":{"guest":false,"reason":"host-qmp-quit"}}`:      "",
 		`{"event":"SHUTDOWN","data":{"guest":false,"reason":"host-signal"}}`:        "",

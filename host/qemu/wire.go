@@ -57,7 +57,7 @@ func (m *message) notice() (host.Notice, bool) {
 	case "SHUTDOWN":
 		// The host's own reasons (our Quit, a signal) are told by the process's end.
 		n.Kind = map[string]host.NoticeKind{
-			"guest-shutdown": host.NoticePowerOff, "guest-reset": host.NoticeReset, "guest-panic": host.NoticePanic,
+			"guest-shutdown": host.NoticePowerOff, "guest-reset": host.NoticeResetEnd, "guest-panic": host.NoticePanic,
 		}[data.Reason]
 	case "RESET":
 		if data.Guest {
