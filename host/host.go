@@ -59,6 +59,16 @@ type Command struct {
 	GID     int
 	Groups  []int    // besides GID: the group of /dev/kvm, where the VMM needs it
 	MaxFile vm.Bytes // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
+	Needs   Needs
+}
+
+// Needs is what a VMM uses of the machine besides what it inherits. A launcher
+// that can confine it lets nothing else through.
+type Needs struct {
+	Network  bool     // the host's network: for user-mode NICs
+	JIT      bool     // it makes machine code and runs it, as TCG does
+	Devices  []string // opened by path: /dev/kvm, block devices
+	Writable []string // files and folders that it opens for writing by path
 }
 
 // Socket is a listening unix socket that the VMM inherits. Where Argv says

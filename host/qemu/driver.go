@@ -86,11 +86,39 @@ func (d *Driver) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, 
 		c.Sockets = append(c.Sockets, host.Socket{Name: "agent", Path: f.Agent})
 	}
 	c.Taps = l.taps()
+	c.Needs = l.needs()
 	c.UID, c.GID = d.config.Owners.Of(ref.Slot)
 	if d.config.Accel == AccelKVM {
 		c.Groups = []int{d.config.KVMGroup}
 	}
 	return c, nil
+}
+
+// needs is what the command line will open by path; see host.Needs.
+func (l *Launch) needs() host.Needs {
+	n := host.Needs{JIT: l.Accel != AccelKVM, Writable: []string{l.Paths.Log}}
+	if l.Accel == AccelKVM {
+		n.Devices = []string{"/dev/kvm"}
+	}
+	for _, nic := range l.Spec.Networks {
+		n.Network = n.Network || nic.Mode == vm.NetworkUser
+	}
+	disks := l.Spec.Disks
+	if l.Spec.Boot.Disk != "" {
+		disks = append([]vm.Disk{{Path: l.Spec.Boot.Disk}}, disks...)
+	}
+	for _, d := range disks {
+		path := d.Path
+		if path == "" {
+			path = l.Paths.Disk(d.Name)
+		}
+		if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeDevice != 0 {
+			n.Devices = append(n.Devices, path)
+		} else if !d.ReadOnly {
+			n.Writable = append(n.Writable, path)
+		}
+	}
+	return n
 }
 
 // Prepare has nothing to make: QEMU needs folders and links alone.
