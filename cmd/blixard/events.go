@@ -13,6 +13,7 @@ import (
 
 	"github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/messages/blixardv1/blixardv1connect"
+	"github.com/blixard/blixard/vm"
 )
 
 func eventsCommand(c *cli) *cobra.Command {
@@ -104,7 +105,9 @@ func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event) error {
 	}
 	line := fmt.Sprintf("%s %6d %s %s%s: %s", e.GetAt().AsTime().Local().Format("15:04:05.000"), e.GetSequence(),
 		or(e.GetVm(), "node"), e.GetKind(), move, strings.Join(more, ", "))
-	return c.printf("%s\n", strings.TrimSuffix(oneLine(line), ":"))
+	const indent = len("15:04:05.000      1 ")
+	line = string(vm.Visible([]byte(strings.TrimSuffix(oneLine(line), ":"))))
+	return c.print([]byte(hang(line, indent, c.width) + "\n"))
 }
 
 // oneLine keeps text in its line without touching its spaces.

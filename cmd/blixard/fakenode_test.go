@@ -31,30 +31,36 @@ func ago(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(noon.A
 // its next try, bad was given up, evil writes to terminals.
 type fakeNode struct {
 	blixardv1connect.UnimplementedNodeHandler
+	mood string // see fakeBoot; empty: the node's boot is long ago
 }
 
 // startNode serves a fakeNode and returns the path of its socket.
 func startNode(t testing.TB) string {
+	t.Helper()
+	return startNodeOf(t, "")
+}
+
+func startNodeOf(t testing.TB, mood string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "bx")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	return serveNode(t, filepath.Join(dir, "s"))
+	return serveNode(t, filepath.Join(dir, "s"), mood)
 }
 
 func serveNode(t interface {
 	Fatal(...any)
 	Cleanup(func())
-}, path string,
+}, path string, mood ...string,
 ) string {
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(blixardv1connect.NewNodeHandler(fakeNode{}))
+	mux.Handle(blixardv1connect.NewNodeHandler(fakeNode{mood: strings.Join(mood, "")}))
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -84,6 +90,15 @@ func fakeVM(name string) *blixardv1.VM {
 		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "backoff", "unknown", "waits for its next try", nil, nil
 		v.Deadline = timestamppb.New(noon.Add(4 * time.Second))
 		v.Restarts.NextRetryAt, v.Restarts.Delay = v.GetDeadline(), durationpb.New(8*time.Second)
+	case "queue":
+		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "backoff", "unknown", "waits for its turn after the node's boot", nil, nil
+		v.Queued, v.LastExit.Cause, v.LastExit.Evidence, v.LastExit.Signal = true, "host-reboot", "the node booted anew", 0
+		v.LastExit.Decision = &blixardv1.Decision{Do: "enqueue", Why: "it was wanted up"}
+		v.LastExit.Result, v.LastExit.MemoryPeakBytes, v.LastExit.CpuTime = "oom-kill", int64(200*vm.MiB), durationpb.New(12300*time.Millisecond)
+		v.Spec.Networks = []*blixardv1.Network{{Mode: "bridge", Bridge: "br0", Mtu: 1400}, {Mode: "user", Mac: "52:54:00:12:34:56"}}
+		v.Spec.Boot = &blixardv1.Boot{Flake: "/srv/vms#queue"}
+		v.Spec.Autostart.Priority = 10
+		v.Spec.Autostart.DependsOn = []*blixardv1.Dependency{{Vm: "db", Is: "healthy", Timeout: durationpb.New(2 * time.Minute)}}
 	case "bad":
 		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "failed", "unknown", "gave up: 6 failures in 10m0s, 5 are allowed", nil, nil
 	case "evil":
@@ -97,7 +112,7 @@ func fakeNames() []string { return []string{"bad", "db", "evil", "web"} }
 
 // named is a VM, or the daemon's refusal.
 func named(name string) (*connect.Response[blixardv1.VM], error) {
-	for _, one := range fakeNames() {
+	for _, one := range append(fakeNames(), "queue") {
 		if one == name {
 			return connect.NewResponse(fakeVM(name)), nil
 		}
@@ -178,10 +193,13 @@ func (fakeNode) GetVM(_ context.Context, r *connect.Request[blixardv1.GetVMReque
 	return named(r.Msg.GetName())
 }
 
-func (fakeNode) ListVMs(context.Context, *connect.Request[blixardv1.ListVMsRequest]) (*connect.Response[blixardv1.ListVMsResponse], error) {
+func (n fakeNode) ListVMs(context.Context, *connect.Request[blixardv1.ListVMsRequest]) (*connect.Response[blixardv1.ListVMsResponse], error) {
 	res := &blixardv1.ListVMsResponse{}
 	for _, name := range fakeNames() {
 		res.Vms = append(res.Vms, fakeVM(name))
+	}
+	if n.mood == booting {
+		res.Vms = append(res.Vms, fakeVM("queue"))
 	}
 	return connect.NewResponse(res), nil
 }
@@ -237,11 +255,14 @@ func (fakeNode) Logs(_ context.Context, r *connect.Request[blixardv1.LogsRequest
 	return nil
 }
 
-func (fakeNode) WatchEvents(_ context.Context, r *connect.Request[blixardv1.WatchEventsRequest], s *connect.ServerStream[blixardv1.Event]) error {
+func (n fakeNode) WatchEvents(_ context.Context, r *connect.Request[blixardv1.WatchEventsRequest], s *connect.ServerStream[blixardv1.Event]) error {
 	events := []*blixardv1.Event{
 		{Sequence: 1, At: ago(time.Minute), Kind: "DaemonStarted", Why: "version v1"},
 		{Sequence: 2, At: ago(50 * time.Second), Vm: "web", Kind: "StartAsked", From: "stopped", To: "preparing", Why: "started", By: "uid=0 cli"},
 		{Sequence: 3, At: ago(40 * time.Second), Vm: "web", Kind: "VMMGone", From: "running", To: "reaping", Cause: "vmm-crash", Decision: "restart", Why: "sig\x1b[0m\nnal 9"},
+	}
+	if n.mood == booted {
+		events = append(events, fakeEnds()...)
 	}
 	for _, e := range events {
 		if e.GetSequence() > r.Msg.GetAfter() {
@@ -285,12 +306,12 @@ func (fakeNode) Send(_ context.Context, r *connect.Request[blixardv1.SendRequest
 	return connect.NewResponse(&blixardv1.SendResponse{Type: "VM", Json: `{"path":"` + r.Msg.GetPath() + `"}`}), nil
 }
 
-func (fakeNode) NodeStatus(context.Context, *connect.Request[blixardv1.NodeStatusRequest]) (*connect.Response[blixardv1.NodeStatusResponse], error) {
-	return connect.NewResponse(&blixardv1.NodeStatusResponse{
+func (n fakeNode) NodeStatus(context.Context, *connect.Request[blixardv1.NodeStatusRequest]) (*connect.Response[blixardv1.NodeStatusResponse], error) {
+	return connect.NewResponse(n.boot(&blixardv1.NodeStatusResponse{
 		Version: "v1", StartedAt: ago(26 * time.Hour), BootId: "b", Launcher: "process", Accel: "tcg", StateDir: "/var/lib/blixard",
 		Goroutines: 40, Fds: 12, Vms: 4, Phases: map[string]int32{"running": 2, "backoff": 1, "failed": 1}, LastEvent: 3,
 		Health: map[string]int32{"healthy": 2, "unknown": 2}, Broken: []string{"0000000000000001: bad codec"},
-	}), nil
+	})), nil
 }
 
 func (fakeNode) NodeTree(context.Context, *connect.Request[blixardv1.NodeTreeRequest]) (*connect.Response[blixardv1.NodeTreeResponse], error) {

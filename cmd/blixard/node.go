@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -15,8 +12,9 @@ import (
 
 func nodeCommand(c *cli) *cobra.Command {
 	return group(
-		&cobra.Command{Use: "node", Short: "Look at the node and its daemon"},
-		nodeStatusCommand(c), nodeTreeCommand(c), nodeDoctorCommand(c),
+		&cobra.Command{Use: "node", Short: "Look at the node and its daemon, mend it, shut it down"},
+		nodeStatusCommand(c), nodePlanCommand(c), nodeRestoreCommand(c), nodeRepairCommand(c), nodeShutdownCommand(c),
+		nodeTreeCommand(c), nodeDoctorCommand(c),
 	)
 }
 
@@ -29,63 +27,6 @@ func (c *cli) told(cmd *cobra.Command, m proto.Message) (handled bool, err error
 		return true, c.printYAML(m)
 	}
 	return false, nil
-}
-
-func nodeStatusCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "status", Short: "Show the node at a glance",
-		Long:    "Show the daemon's version, how it launches VMs, and how many are in which state.",
-		Example: "  blixard node status\n  blixard node status -o json | jq .phases",
-		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := ask(cmd.Context(), c, c.node().NodeStatus, &blixardv1.NodeStatusRequest{})
-			if err != nil {
-				return err
-			}
-			if handled, err := c.told(cmd, s); handled {
-				return err
-			}
-			return c.print(c.statusBlock(s).bytes(c))
-		},
-	}
-	return outputs(cmd, "text", "json", "yaml")
-}
-
-func (c *cli) statusBlock(s *blixardv1.NodeStatusResponse) *block {
-	b := &block{}
-	b.add("Daemon", "%s, up %s", s.GetVersion(), or(c.since(s.GetStartedAt()), "0s"))
-	b.add("State", "%s", s.GetStateDir())
-	b.add("Launcher", "%s", s.GetLauncher())
-	b.add("Acceleration", "%s", s.GetAccel())
-	b.add("VMs", "%d%s", s.GetVms(), counts(s.GetPhases()))
-	b.addIf(len(s.GetHealth()) > 0, "Health", "%s", strings.TrimPrefix(counts(s.GetHealth()), ": "))
-	if r := s.GetReserved(); r != nil {
-		b.add("Reserved", "%d cpus, %s memory, %s disk", r.GetCpus(), size(r.GetMemoryBytes()), size(r.GetDiskBytes()))
-	}
-	b.add("Uses", "%d goroutines, %d open files", s.GetGoroutines(), s.GetFds())
-	b.add("Journal", "%d events", s.GetLastEvent())
-	b.add("Boot", "%s", s.GetBootId())
-	for i, broken := range s.GetBroken() {
-		label := ""
-		if i == 0 {
-			label = "Broken"
-		}
-		b.add(label, "%s", broken)
-	}
-	return b
-}
-
-func counts(m map[string]int32) string {
-	var out []string
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		if m[name] != 0 {
-			out = append(out, fmt.Sprintf("%d %s", m[name], name))
-		}
-	}
-	if len(out) == 0 {
-		return ""
-	}
-	return ": " + strings.Join(out, ", ")
 }
 
 func nodeTreeCommand(c *cli) *cobra.Command {

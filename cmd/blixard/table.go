@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,6 +14,7 @@ type table struct {
 	heads []string
 	bare  bool // without the line of the heads
 	rows  [][]string
+	long  []string // heads of the columns that go first where there is no room for all
 }
 
 func (t *table) row(cells ...string) {
@@ -35,8 +37,9 @@ func cell(s string) string {
 const gap = 3
 
 // write lays the table out; paint may add colour to a cell, it gets the
-// column's head and the text.
-func (t *table) write(paint func(head, text string) string) []byte {
+// column's head and the text. Columns that a terminal of that width has no room
+// for follow under their row, each after its head.
+func (t *table) write(width int, paint func(head, text string) string) []byte {
 	widths := make([]int, len(t.heads))
 	for i, h := range t.heads {
 		widths[i] = len(h)
@@ -46,12 +49,13 @@ func (t *table) write(paint func(head, text string) string) []byte {
 			widths[i] = max(widths[i], utf8.RuneCountInString(s))
 		}
 	}
+	beside, under := t.fitting(widths, width)
 	var out strings.Builder
 	line := func(cells []string, paint func(head, text string) string) {
-		for i, s := range cells {
-			out.WriteString(paint(t.heads[i], s))
-			if i < len(cells)-1 {
-				out.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(s)+gap))
+		for nth, i := range beside {
+			out.WriteString(paint(t.heads[i], cells[i]))
+			if nth < len(beside)-1 {
+				out.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cells[i])+gap))
 			}
 		}
 		out.WriteByte('\n')
@@ -61,13 +65,58 @@ func (t *table) write(paint func(head, text string) string) []byte {
 	}
 	for _, r := range t.rows {
 		line(r, paint)
+		t.writeUnder(&out, r, under, width)
 	}
 	return []byte(out.String())
 }
 
+// fitting says which columns stand beside each other, and which under their row.
+func (t *table) fitting(widths []int, width int) (beside, under []int) {
+	whole := -gap
+	for _, w := range widths {
+		whole += w + gap
+	}
+	used, full := 0, false
+	for i, w := range widths {
+		long := width > 0 && whole > width && slices.Contains(t.long, t.heads[i])
+		full = full || width > 0 && i > 0 && !long && used+w > width
+		if long || full {
+			under = append(under, i)
+			continue
+		}
+		beside = append(beside, i)
+		used += w + gap
+	}
+	return beside, under
+}
+
+const indent = "    "
+
+// writeUnder writes the cells that have no room in the row. What is empty is left out.
+func (t *table) writeUnder(out *strings.Builder, cells []string, under []int, width int) {
+	line := ""
+	for _, i := range under {
+		if cells[i] == "-" {
+			continue
+		}
+		one := t.heads[i] + " " + cells[i]
+		if line != "" && utf8.RuneCountInString(indent+line)+gap+utf8.RuneCountInString(one) > width {
+			out.WriteString(hang(indent+line, len(indent), width) + "\n")
+			line = ""
+		}
+		if line != "" {
+			line += strings.Repeat(" ", gap)
+		}
+		line += one
+	}
+	if line != "" {
+		out.WriteString(hang(indent+line, len(indent), width) + "\n")
+	}
+}
+
 // printTable writes the table, with colour where a person looks.
 func (c *cli) printTable(t *table) error {
-	return c.print(t.write(func(_, text string) string { return c.paint(text) }))
+	return c.print(t.write(c.width, func(_, text string) string { return c.paint(text) }))
 }
 
 // Colours of what should catch the eye, and of what is well.
@@ -91,4 +140,12 @@ func (c *cli) paint(word string) string {
 		return word
 	}
 	return colour + word + plain
+}
+
+// alarm paints what nobody may overlook.
+func (c *cli) alarm(text string) string {
+	if !c.color {
+		return text
+	}
+	return red + text + plain
 }

@@ -20,9 +20,13 @@ func TestMain(m *testing.M) {
 
 // TestTranscripts plays testdata/transcripts/*.txt: lines that begin with "$ "
 // are commands, what follows is what they say. "! " is standard error, and
-// "[n]" an exit code that isn't 0.
+// "[n]" an exit code that isn't 0. "@ MOOD WIDTH" goes on with a node of another
+// mood and a terminal of that width.
 func TestTranscripts(t *testing.T) {
-	t.Setenv("BLIXARD_SOCKET", startNode(t))
+	nodes := map[string]string{"calm": startNode(t)}
+	for _, mood := range []string{booting, booted, damaged, wrong} {
+		nodes[mood] = startNodeOf(t, mood)
+	}
 	files, err := filepath.Glob("testdata/transcripts/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no transcripts", err)
@@ -33,7 +37,7 @@ func TestTranscripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := play(string(want), false)
+			got := play(t, string(want), nodes)
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -48,15 +52,25 @@ func TestTranscripts(t *testing.T) {
 }
 
 // play runs every command of a transcript; lines that begin with # stay.
-func play(text string, color bool) string {
+func play(t *testing.T, text string, nodes map[string]string) string {
+	t.Helper()
+	t.Setenv("BLIXARD_SOCKET", nodes["calm"])
 	var out strings.Builder
+	width := 0
 	for line := range strings.Lines(text) {
 		command, isCommand := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "$ ")
 		switch {
 		case strings.HasPrefix(line, "# "):
 			out.WriteString(line)
+		case strings.HasPrefix(line, "@ "):
+			out.WriteString(line)
+			mood := ""
+			if _, err := fmt.Sscanf(line, "@ %s %d", &mood, &width); err != nil || nodes[mood] == "" {
+				t.Fatalf("%q names no mood and width: %v", line, err)
+			}
+			t.Setenv("BLIXARD_SOCKET", nodes[mood])
 		case isCommand:
-			code, stdout, stderr := runOnce(words(command), "", color)
+			code, stdout, stderr := runAt(words(command), "", false, width)
 			fmt.Fprintf(&out, "$ %s\n%s", command, stdout)
 			for e := range strings.Lines(stderr) {
 				fmt.Fprintf(&out, "! %s", e)
@@ -70,9 +84,13 @@ func play(text string, color bool) string {
 }
 
 func runOnce(args []string, stdin string, color bool) (code int, stdout, stderr string) {
+	return runAt(args, stdin, color, 0)
+}
+
+func runAt(args []string, stdin string, color bool, width int) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
 	code = run(args, &terminal{
-		in: strings.NewReader(stdin), out: &out, err: &err, inFD: -1, color: color, now: func() time.Time { return noon },
+		in: strings.NewReader(stdin), out: &out, err: &err, inFD: -1, color: color, width: width, outIs: width > 0, now: func() time.Time { return noon },
 	})
 	return code, out.String(), err.String()
 }

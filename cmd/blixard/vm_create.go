@@ -225,12 +225,12 @@ func networkFlag(text string) (vm.Network, error) {
 		case key == "mac":
 			n.MAC = value
 		case key == "mtu":
-			n.MTU, r = count(value)
+			n.MTU, r = wholeNumber(value)
 		case key == "bridge":
 			n.Bridge = value
 			n.Mode = vm.NetworkBridge
-		case value == "" && n.Mode == "":
-			n.Mode = vm.NetworkMode(key)
+		case key == string(vm.NetworkUser) && value == "":
+			n.Mode = vm.NetworkUser
 		default:
 			return false, nil
 		}
@@ -267,9 +267,9 @@ func checkFlag(text string) (vm.Check, error) {
 		case "timeout":
 			h.Timeout, r = specfile.ParseDuration(value)
 		case "failures":
-			h.Failures, r = count(value)
+			h.Failures, r = wholeNumber(value)
 		case "successes":
-			h.Successes, r = count(value)
+			h.Successes, r = wholeNumber(value)
 		case "healthy":
 			h.Healthy = value
 		case "unhealthy":
@@ -300,7 +300,7 @@ func pairs(flag, text, known string, set func(key, value string) (bool, *vm.Refu
 	return nil
 }
 
-func count(s string) (int, *vm.Refusal) {
+func wholeNumber(s string) (int, *vm.Refusal) {
 	n, err := strconv.Atoi(s)
 	if err != nil {
 		return 0, &vm.Refusal{Code: vm.Invalid, Why: fmt.Sprintf("%.60q is no whole number", s), Try: "3"}

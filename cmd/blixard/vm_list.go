@@ -51,11 +51,19 @@ func (c *cli) printVMs(format string, bare bool, res *blixardv1.ListVMsResponse)
 	t := &table{bare: bare, heads: []string{"NAME", "PHASE", "HEALTH", "SINCE", "RESTARTS", "CPUS", "MEMORY"}}
 	if wide {
 		t.heads = append(t.heads, "INTENT", "INC", "PID", "LAUNCHER", "LAST-EXIT", "REASON")
+		t.long = []string{"REASON"}
 	}
+	queued := 0
 	for _, v := range res.GetVms() {
 		t.row(c.listRow(v, wide)...)
+		if v.GetQueued() {
+			queued++
+		}
 	}
-	return c.printTable(t)
+	if err := c.printTable(t); err != nil || queued == 0 || !c.outIs {
+		return err
+	}
+	return c.printf("%s for their turn after the node's boot: blixard node status\n", count(queued, "VM waits", "VMs wait"))
 }
 
 func (c *cli) listRow(v *blixardv1.VM, wide bool) []string {

@@ -55,11 +55,25 @@ func (c *cli) printVM(format string, v *blixardv1.VM, more bool) error {
 	return c.print(c.block(v, format == "wide").bytes(c))
 }
 
-// block is "label: text" lines with the labels aligned. Lines without text are left out.
-type block struct{ lines [][2]string }
+// block is "label: text" lines with the labels aligned, and broken where a
+// terminal ends.
+type block struct {
+	lines  [][2]string
+	alarms map[string]bool // labels of what nobody may overlook
+}
 
 func (b *block) add(label, format string, args ...any) {
 	b.lines = append(b.lines, [2]string{label, cell(fmt.Sprintf(format, args...))})
+}
+
+// addAll adds lines under one label.
+func (b *block) addAll(label string, lines []string) {
+	for i, line := range lines {
+		if i > 0 {
+			label = ""
+		}
+		b.add(label, "%s", line)
+	}
 }
 
 func (b *block) addIf(yes bool, label, format string, args ...any) {
@@ -74,17 +88,25 @@ func (b *block) bytes(c *cli) []byte {
 		width = max(width, utf8.RuneCountInString(l[0]))
 	}
 	var out strings.Builder
+	alarm := false
 	for _, l := range b.lines {
-		word, rest, _ := strings.Cut(l[1], " ")
-		if l[0] == "Phase" || l[0] == "Health" {
-			word = c.paint(word)
-		}
 		colon := ":"
+		alarm = b.alarms[l[0]] || alarm && l[0] == ""
 		if l[0] == "" {
 			colon = " "
 		}
-		text := strings.TrimRight(word+" "+rest, " ")
-		fmt.Fprintf(&out, "%s%s%s %s\n", l[0], colon, strings.Repeat(" ", width-utf8.RuneCountInString(l[0])), text)
+		label := l[0] + colon + strings.Repeat(" ", width-utf8.RuneCountInString(l[0]))
+		for i, text := range wrap(l[1], c.width-width-2) {
+			word, rest, _ := strings.Cut(text, " ")
+			switch {
+			case alarm:
+				label, text = c.alarm(label), c.alarm(text)
+			case i == 0 && (l[0] == "Phase" || l[0] == "Health"):
+				text = strings.TrimRight(c.paint(word)+" "+rest, " ")
+			}
+			fmt.Fprintf(&out, "%s %s\n", label, text)
+			label = strings.Repeat(" ", width+1)
+		}
 	}
 	return []byte(out.String())
 }
@@ -93,6 +115,7 @@ func (c *cli) block(v *blixardv1.VM, wide bool) *block {
 	b := &block{}
 	b.add("Name", "%s", v.GetName())
 	b.add("Phase", "%s for %s: %s", v.GetPhase(), or(c.since(v.GetPhaseSince()), "0s"), or(v.GetReason(), "no reason was given"))
+	b.addIf(v.GetQueued(), "Queue", "its turn after the node's boot comes by itself: blixard node status; blixard vm start %s starts it now", v.GetName())
 	b.addIf(v.GetDeadline() != nil, "Deadline", "%s", c.until(v.GetDeadline()))
 	b.add("Intent", "%s", v.GetIntent())
 	b.add("Health", "%s", strings.TrimSuffix(v.GetHealth()+": "+v.GetHealthWhy(), ": "))
@@ -125,6 +148,7 @@ func (c *cli) supervision(b *block, v *blixardv1.VM) {
 		if e.GetCharged() {
 			charged = "charged"
 		}
+		b.addIf(account(e) != "", "", "%s", account(e))
 		b.add("", "incarnation %d, %s, %s, decided: %s", e.GetIncarnation(), c.moment(e.GetAt()), charged, decided(e.GetDecision()))
 	}
 }
@@ -137,7 +161,48 @@ func (c *cli) sizes(b *block, v *blixardv1.VM) {
 		b.add("Usage", "%s memory, %s disk, %.1fs cpu", size(u.GetMemoryBytes()), size(u.GetDiskBytes()), u.GetCpuSeconds())
 	}
 	boot := v.GetSpec().GetBoot()
-	b.add("Boots", "%s", strings.TrimSpace(boot.GetImage()+boot.GetKernel()+boot.GetDisk()+" "+boot.GetCmdline()))
+	what := boot.GetImage() + boot.GetKernel() + boot.GetDisk() + boot.GetRunner() + boot.GetFlake()
+	b.add("Boots", "%s", strings.TrimSpace(what+" "+boot.GetCmdline()))
+	var nics []string
+	for _, n := range v.GetSpec().GetNetworks() {
+		nics = append(nics, nic(n))
+	}
+	b.addAll("Networks", nics)
+	b.addIf(v.GetSpec().GetAutostart() != nil, "Autostart", "%s", autostart(v.GetSpec().GetAutostart()))
+}
+
+func nic(n *blixardv1.Network) string {
+	out := strings.TrimSpace(n.GetMode() + " " + n.GetBridge())
+	if n.GetMac() != "" {
+		out += ", mac " + n.GetMac()
+	}
+	if n.GetMtu() != 0 {
+		out += fmt.Sprintf(", mtu %d", n.GetMtu())
+	}
+	return out
+}
+
+func autostart(a *blixardv1.Autostart) string {
+	out := fmt.Sprintf("%s, priority %d", a.GetPolicy(), a.GetPriority())
+	for _, d := range a.GetDependsOn() {
+		out += fmt.Sprintf(", after %s is %s or %s have passed", d.GetVm(), d.GetIs(), span(d.GetTimeout()))
+	}
+	return out
+}
+
+// account is what a service manager told of a VMM's end.
+func account(e *blixardv1.LastExit) string {
+	var out []string
+	if e.GetResult() != "" {
+		out = append(out, "systemd says "+e.GetResult())
+	}
+	if e.GetMemoryPeakBytes() != 0 {
+		out = append(out, size(e.GetMemoryPeakBytes())+" memory at most")
+	}
+	if e.GetCpuTime() != nil {
+		out = append(out, span(e.GetCpuTime())+" of processor time")
+	}
+	return strings.Join(out, ", ")
 }
 
 // ended says how a process ended, where that is known.

@@ -78,3 +78,11 @@ func size(n int64) string {
 	}
 	return fmt.Sprintf("%dB", n)
 }
+
+// count is a number with its word.
+func count(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
