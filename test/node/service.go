@@ -174,35 +174,27 @@ func (s *Service) Restart(ctx context.Context) error {
 // Kill ends the daemon with SIGKILL, which systemd answers by another one, and
 // returns when that answers.
 func (s *Service) Kill(ctx context.Context) error {
-	before, err := s.MainPID(ctx)
-	if err != nil {
+	if err := s.Strike(ctx); err != nil {
 		return err
 	}
-	if _, err := s.Run(ctx, "systemctl", "kill", "--kill-whom=main", "-s", "KILL", serviceUnit); err != nil {
-		return err
-	}
-	s.hangUp()
-	tick := time.NewTicker(10 * time.Millisecond)
+	return s.Ready(ctx)
+}
+
+// Strike is Kill without the wait for the next daemon.
+func (s *Service) Strike(ctx context.Context) error {
+	defer s.hangUp()
+	tick := time.NewTicker(startPause)
 	defer tick.Stop()
 	for {
-		if now, err := s.MainPID(ctx); err == nil && now != 0 && now != before {
-			return s.Ready(ctx)
+		for _, p := range s.Processes(serviceFiles + "/bin/blixard\x00daemon") {
+			return p.Kill()
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("systemd did not start the daemon again: %w", ctx.Err())
-		case <-tick.C:
+			return fmt.Errorf("no daemon runs: %w", ctx.Err())
+		case <-tick.C: // it is about to be started again
 		}
 	}
-}
-
-// MainPID is the daemon's as the machine counts, or 0 while it doesn't run.
-func (s *Service) MainPID(ctx context.Context) (int, error) {
-	out, err := s.Run(ctx, "systemctl", "show", "-P", "MainPID", serviceUnit)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(out))
 }
 
 // CLI runs blixard inside.
