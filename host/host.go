@@ -240,6 +240,20 @@ type Folders interface {
 	Discard(ctx context.Context, ref vm.Ref) error
 }
 
+// Salvage looks at all folders at once, for the reconciler and for the day that
+// the store is lost.
+type Salvage interface {
+	// List returns every folder of a VM, durable or run, sorted by name. One that
+	// can't be read hides no other (P13).
+	List(ctx context.Context) ([]vm.FoundFolder, error)
+	// Quarantine moves a durable folder aside, whole, and says under which name
+	// (P14). It moves what List found, or nothing.
+	Quarantine(ctx context.Context, f vm.FoundFolder) (name string, err error)
+	// Restore moves it back; Gone where nothing of that name is aside, Broken
+	// where its place is taken. Repeating it is safe.
+	Restore(ctx context.Context, name string) error
+}
+
 // Machine tells of the machine that the node runs on.
 type Machine interface {
 	// Pressure is read anew at each call; an error means that the kernel doesn't tell.
@@ -268,6 +282,7 @@ type Ports struct {
 	Agent    Agent
 	Console  Console
 	Folders  Folders
+	Salvage  Salvage
 	Links    Links
 	Machine  Machine
 	Clock    Clock

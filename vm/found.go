@@ -20,12 +20,13 @@ type FoundLink struct {
 // FoundFolder is a VM's durable folder, or what is left of one.
 type FoundFolder struct {
 	Path   string
-	Name   Name   // by its own name
-	ID     ID     // by its manifest; empty: none that can be read
-	Slot   uint32 // by its manifest
-	Spec   *Spec  // by its manifest
-	Bytes  Bytes  // what its disks hold on the host
-	Why    string // why its manifest can't be read
-	Folder bool   // the durable folder exists
-	Run    bool   // a run folder exists
+	Name   Name        // by its own name
+	ID     ID          // by its manifest; empty: none that can be read
+	Slot   uint32      // by its manifest
+	Spec   *Spec       // by its manifest
+	Last   Incarnation // the highest that has left a log; 0: none
+	Bytes  Bytes       // what it holds on the host
+	Why    string      // why its manifest can't be read
+	Folder bool        // the durable folder exists
+	Run    bool        // a run folder exists
 }
