@@ -204,4 +204,3 @@ func tidy(folder string, s script) error {
 	}
 	return nil
 }
-
