@@ -152,6 +152,11 @@ func runTurns(t *testing.T, p *Pebble, h *history) {
 					return
 				}
 				h.ack(s, number)
+				if n == 1 && rev%4 == 0 {
+					if err := p.Witness(); err != nil {
+						t.Error(err)
+					}
+				}
 				if n == 0 && rev%5 == 0 {
 					if err := p.db.Flush(); err != nil {
 						t.Error(err)
@@ -180,7 +185,7 @@ func cutWhileRecovering(t *testing.T, h *history, first image) int {
 // checkImage opens what a cut left, compares it with the history, and closes it.
 func checkImage(t *testing.T, h *history, img image, fs vfs.FS) {
 	t.Helper()
-	p, err := Open(memDir, Options{FS: fs, Fatal: func(m string) { t.Errorf("%s: fatal: %s", img.story, m) }})
+	p, err := Open(memDir, Options{FS: fs, Witness: memWitness, Fatal: func(m string) { t.Errorf("%s: fatal: %s", img.story, m) }})
 	if err != nil {
 		t.Fatalf("%s: %v", img.story, err)
 	}

@@ -190,6 +190,9 @@ func openDamaged(t *testing.T, w whole, files map[string][]byte, story string) T
 	}
 	wantRefusal(t, err, state)
 	for name, content := range files {
+		if name == "LOCK" {
+			continue // taking it empties it
+		}
 		if now, err := os.ReadFile(filepath.Join(state, "store", name)); err != nil || !bytes.Equal(now, content) {
 			t.Errorf("%s: %s was changed: %v", story, name, err)
 		}
@@ -206,7 +209,7 @@ func TestDamageInTheMiddleOfTheLogIsNoEnd(t *testing.T) {
 	w.witness = nil
 	told := 0
 	for name, content := range w.files {
-		if !strings.HasSuffix(name, ".log") || usedBytes(content) < 10_000 {
+		if !strings.HasSuffix(name, ".log") || usedBytes(content) < 10_000 || isFlushed(w, name) {
 			continue
 		}
 		for at := range 40 {
@@ -222,6 +225,16 @@ func TestDamageInTheMiddleOfTheLogIsNoEnd(t *testing.T) {
 	if told == 0 {
 		t.Error("no log was damaged: this test tests nothing")
 	}
+}
+
+// isFlushed: what the log holds is in a table, and nobody reads it again.
+func isFlushed(w whole, log string) bool {
+	for name := range w.files {
+		if strings.HasSuffix(name, ".log") && name > log {
+			return true
+		}
+	}
+	return false
 }
 
 func TestWitnessTellsALostAndAnOlderStoreFromAFirstStart(t *testing.T) {

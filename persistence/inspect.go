@@ -83,24 +83,26 @@ func (p *Pebble) readThrough(w *Witness) error {
 }
 
 func (p *Pebble) readAll(db *pebble.DB, w *Witness) error {
-	schema, err := schemaOf(db, Schema)
-	if err != nil {
-		return err
-	}
 	id, err := get(db, []byte(identityKey))
 	if err != nil {
 		return err
 	}
+	isKnown := w != nil && w.Store != ""
+	if isKnown && id == nil {
+		return unusable(Damaged, "it is damaged: its id is gone, which its witness %s has seen", p.o.Witness)
+	}
+	if _, err := schemaOf(db, Schema); err != nil {
+		return err
+	}
 	last, err := checkKeys(db)
 	switch {
-	case err != nil || w == nil || w.Store == "":
+	case err != nil || !isKnown:
 		return err
-	case schema == 0:
-		return unusable(Missing, "it is empty, and its witness %s has seen event %d", p.o.Witness, w.Sequence)
 	case string(id) != w.Store:
 		return unusable(Foreign, "it is store %.40q, and its witness %s has seen store %.40q", id, p.o.Witness, w.Store)
 	case last < w.Sequence:
-		return unusable(Older, "it ends with event %d, and its witness %s has seen event %d: a copy was put back, or its end is lost", last, p.o.Witness, w.Sequence)
+		return unusable(Older, "it ends with event %d, and its witness %s has seen event %d: a copy was put back, or its end is lost",
+			last, p.o.Witness, w.Sequence)
 	}
 	return nil
 }

@@ -9,13 +9,15 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-// Memory is a Store for tests: the same keys, values and promises, no disk, no
-// goroutine and no clock, so it lives in synctest bubbles. A Commit is durable
-// when it returns; Crash cuts the power.
+// Memory is a Store without a disk: the same keys, values, bounds and promises,
+// but that nothing outlives it. It is the store of a daemon in safe mode, whose
+// own can't be used, and of tests: it has no goroutine and no clock, so it lives
+// in synctest bubbles, and Crash cuts its power. It takes what a full store takes
+// on disk, about 30 MB with KeepEvents events.
 type Memory struct {
 	journal
 
-	// BeforeCommit and AfterCommit, if set, are called around every Commit,
+	// BeforeCommit and AfterCommit are for tests: if set, they are called around every Commit,
 	// outside of any lock, so they may wait, panic or call Crash. An error of
 	// BeforeCommit is the Commit's and nothing is written; an error of
 	// AfterCommit is the Commit's too, but the turn is durable: both are what a
@@ -35,8 +37,14 @@ var (
 )
 
 // NewMemory returns an empty store.
-func NewMemory() *Memory {
-	return &Memory{keys: btreemap.New[string, []byte](16, compareKeys)}
+func NewMemory() *Memory { return NewMemoryAfter(0) }
+
+// NewMemoryAfter returns an empty store whose first event follows this number:
+// with Witness.Resume, watchers of the store that was lost miss nothing of this one.
+func NewMemoryAfter(last uint64) *Memory {
+	m := &Memory{keys: btreemap.New[string, []byte](16, compareKeys), next: last}
+	m.reached(last)
+	return m
 }
 
 func compareKeys(a, b string) int {

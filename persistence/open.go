@@ -37,7 +37,7 @@ func open(dir string, o Options, id string) (*Pebble, error) {
 		_ = p.lock.Close()
 		return nil, refuseStore(dir, err)
 	}
-	if err := p.openForWriting(); err != nil {
+	if err := p.openForWriting(!isThere); err != nil {
 		if isThere {
 			return nil, refuseStore(dir, err)
 		}
@@ -45,15 +45,14 @@ func open(dir string, o Options, id string) (*Pebble, error) {
 	}
 	p.said.opened.Store(true)
 	if err := p.Witness(); err != nil {
-		_ = p.Close()
-		return nil, refuseFolder(dir, err)
+		o.Log(Warn, err.Error()) // the next visit may do better, and the store is whole
 	}
 	return p, nil
 }
 
 // openForWriting gives the lock back where it fails.
-func (p *Pebble) openForWriting() error {
-	ended, err := p.within(p.openHere, func(err error) { // it may still come to an end, when the disk has room again
+func (p *Pebble) openForWriting(isNew bool) error {
+	ended, err := p.within(func() error { return p.openHere(isNew) }, func(err error) { // it may still come to an end, when the disk has room again
 		if err == nil {
 			_ = p.db.Close()
 		}
@@ -92,21 +91,36 @@ func (p *Pebble) within(f func() error, late func(error)) (ended bool, err error
 	return false, err
 }
 
-func (p *Pebble) openHere() error {
-	cache := pebble.NewCache(cacheBytes)
-	defer cache.Unref()
-	var err error
-	p.db, err = pebble.Open(p.dir, &pebble.Options{
-		FS: orderedFS{writtenLogFS{p.o.FS}}, Lock: p.lock, Cache: cache, MemTableSize: memtableBytes, MaxOpenFiles: openFiles,
-		FormatMajorVersion: formatVersion, Logger: p.said, EventListener: p.said.listener(),
-	})
+func (p *Pebble) openHere(isNew bool) error {
+	if isNew {
+		// Pebble raises a new store's format after it has begun the first log, which
+		// therefore lacks the sync offsets that checkLogs needs. The next one has them.
+		db, err := p.openPebble()
+		if err != nil {
+			return err
+		}
+		if err := db.Close(); err != nil {
+			return err
+		}
+	}
+	db, err := p.openPebble()
 	if err != nil {
 		return err
 	}
+	p.db = db
 	if err = p.settle(); err != nil {
 		_ = p.db.Close()
 	}
 	return err
+}
+
+func (p *Pebble) openPebble() (*pebble.DB, error) {
+	cache := pebble.NewCache(cacheBytes)
+	defer cache.Unref()
+	return pebble.Open(p.dir, &pebble.Options{
+		FS: orderedFS{writtenLogFS{p.o.FS}}, Lock: p.lock, Cache: cache, MemTableSize: memtableBytes, MaxOpenFiles: openFiles,
+		FormatMajorVersion: formatVersion, Logger: p.said, EventListener: p.said.listener(),
+	})
 }
 
 // settle brings the keys up to date and finds the end of the journal.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -83,18 +84,20 @@ func TestCommitsDontGrowTheLog(t *testing.T) {
 // TestNoRoomForZerosIsNoError: the zeros make commits quicker and promise nothing.
 func TestNoRoomForZerosIsNoError(t *testing.T) {
 	fs := vfs.NewMem()
-	refused := 0
+	var refused sync.Map
 	p := openMem(t, injecting(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".log") && refused == 0 {
-			refused++
-			return syscall.ENOSPC
+		if op.Kind != errorfs.OpFileWrite || !strings.HasSuffix(op.Path, ".log") {
+			return nil
 		}
-		return nil
+		if _, before := refused.LoadOrStore(op.Path, true); before {
+			return nil
+		}
+		return syscall.ENOSPC
 	})))
 	mustCommit(t, p, Turn{Record: sampleRecord(1), Whole: true})
 	for _, log := range logsIn(t, fs, memDir) {
-		if got := len(readAll(t, fs, log)); refused != 1 || got >= writtenLogBytes {
-			t.Errorf("%d writes refused, the log has %d bytes", refused, got)
+		if got := len(readAll(t, fs, log)); got >= writtenLogBytes {
+			t.Errorf("the log %s has %d bytes", log, got)
 		}
 	}
 }
