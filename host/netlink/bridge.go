@@ -14,9 +14,12 @@ import (
 	"github.com/blixard/blixard/host"
 )
 
-// defaultMTU is Ethernet's. It is set on a bridge of ours although the kernel
-// would: only a bridge whose MTU was set doesn't follow its smallest port's.
-const defaultMTU = 1500
+// A bridge follows the MTU of its smallest port until its own is changed by
+// somebody. So ours is made with another one, and then changed to Ethernet's.
+const (
+	firstMTU   = 1499
+	defaultMTU = 1500
+)
 
 // bridge is one that was found, or made.
 type bridge struct{ index, mtu int }
@@ -73,7 +76,7 @@ func (l *Links) bridgeAddress(name string) net.HardwareAddr {
 // crash in between too.
 func (l *Links) makeBridge(b Bridge) (rtnl.Link, error) {
 	made := &rtnl.Bridge{LinkAttrs: rtnl.NewLinkAttrs()}
-	made.Name, made.MTU, made.HardwareAddr = b.Name, defaultMTU, l.bridgeAddress(b.Name)
+	made.Name, made.MTU, made.HardwareAddr = b.Name, firstMTU, l.bridgeAddress(b.Name)
 	if err := rtnl.LinkAdd(made); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, err
 	}
@@ -92,6 +95,10 @@ func (l *Links) restore(b Bridge, link rtnl.Link) (told []string, err error) {
 	a := link.Attrs()
 	whole := a.Alias != "" // else it is in the making, and there is nothing to tell
 	if !whole {
+		if err := rtnl.LinkSetMTU(link, defaultMTU); err != nil {
+			return nil, err
+		}
+		a.MTU = defaultMTU
 		if err := rtnl.LinkSetAlias(link, l.bridgeMark()); err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package netlink
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	rtnl "github.com/vishvananda/netlink"
@@ -19,6 +20,8 @@ type follower struct {
 	wake  chan struct{} // something is to be looked at
 	quit  chan struct{}
 	ended sync.WaitGroup
+
+	opened atomic.Int64 // subscriptions so far
 
 	mu      sync.Mutex
 	taps    map[string]*watched // by name
@@ -139,6 +142,7 @@ func (f *follower) subscribe() *subscription {
 		options.ReceiveBufferForceSize = false
 		err = rtnl.LinkSubscribeWithOptions(s.updates, s.done, options)
 	}
+	f.opened.Add(1)
 	if s.open = err == nil; !s.open {
 		f.links.config.Log.Warn("no notices of links: they are looked at again and again instead", zap.Error(err), zap.Duration("every", f.links.config.pause))
 	}

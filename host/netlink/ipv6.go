@@ -44,3 +44,21 @@ func quieten(link rtnl.Link, v voice) error {
 	}
 	return err
 }
+
+// quietenAgain is for a tap whose MTU was changed: one that rises above 1280,
+// IPv6's least, begins with IPv6 anew, and has an address at once where it is up.
+func quietenAgain(link rtnl.Link) error {
+	if err := quieten(link, noIPv6); err != nil {
+		return err
+	}
+	addresses, err := rtnl.AddrList(link, rtnl.FAMILY_V6)
+	if err != nil && !errors.Is(err, rtnl.ErrDumpInterrupted) {
+		return err
+	}
+	for _, a := range addresses {
+		if err := rtnl.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return err
+		}
+	}
+	return nil
+}

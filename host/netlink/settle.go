@@ -51,6 +51,9 @@ func settle(w want, tap *rtnl.Tuntap) (told []string, err error) {
 		if err := rtnl.LinkSetMTU(tap, w.mtu); err != nil {
 			return told, fmt.Errorf("set its MTU to %d: %w", w.mtu, absent(err))
 		}
+		if err := quietenAgain(tap); err != nil {
+			return told, fmt.Errorf("keep IPv6 off it: %w", absent(err))
+		}
 		say("had an MTU of %d and has %d again", a.MTU, w.mtu)
 	}
 	if a.MasterIndex != w.master {
