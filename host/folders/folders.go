@@ -79,6 +79,9 @@ func (f *Folders) Paths(ref vm.Ref) host.Paths { return host.NewPaths(f.State, f
 func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
 	uid, gid := f.Owners.Of(r.Slot)
 	at := f.Paths(r.Ref())
+	if err := lost(at, r); err != nil {
+		return err
+	}
 	place, err := f.enter(at.Folder, gid)
 	if err != nil {
 		return err

@@ -235,27 +235,6 @@ func TestACutDiscardGoesOn(t *testing.T) {
 	}
 }
 
-func TestManifestsRebuildTheStore(t *testing.T) {
-	f := newFolders(t)
-	prepared(t, f, record("web-1", 4))
-	prepared(t, f, record("web-2", 1))
-	moved := f.Paths(vm.Ref{Name: "web-3"}).Folder
-	if err := os.Rename(f.Paths(vm.Ref{Name: "web-2"}).Folder, moved); err != nil {
-		t.Fatal(err)
-	}
-	stray := filepath.Join(f.State, "vms", "stray")
-	if err := os.WriteFile(stray, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	found, broken, err := f.Manifests()
-	if err != nil || len(found) != 1 || found[0].Spec.Name != "web-1" {
-		t.Errorf("found %+v, %v", found, err)
-	}
-	if len(broken) != 2 || broken[moved] == nil || broken[stray] == nil {
-		t.Errorf("broken: %v", broken)
-	}
-}
-
 func TestAManifestOfALaterVersionIsNotGuessedAt(t *testing.T) {
 	b, _ := json.Marshal(Manifest{Format: 2, ID: "00112233445566aa"})
 	if m, err := parseManifest(b); err == nil {

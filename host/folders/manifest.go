@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
@@ -56,31 +55,6 @@ func parseManifest(b []byte) (Manifest, error) {
 	return m, nil
 }
 
-// Manifests reads every manifest below the state folder, for the day that the
-// store is lost. A folder without a readable one is told of by its path and
-// hides no other (P13).
-func (f *Folders) Manifests() (found []Manifest, broken map[string]error, err error) {
-	vms := filepath.Join(f.State, "vms")
-	entries, err := os.ReadDir(vms)
-	if err != nil {
-		return nil, nil, fail("list "+vms, vms, err)
-	}
-	broken = map[string]error{}
-	for _, e := range entries {
-		path := filepath.Join(vms, e.Name())
-		m, err := ReadManifest(filepath.Join(path, manifestName))
-		if err == nil && string(m.Spec.Name) != e.Name() {
-			err = fmt.Errorf("the manifest in it is of VM %q", m.Spec.Name)
-		}
-		if err != nil {
-			broken[path] = err
-			continue
-		}
-		found = append(found, m)
-	}
-	return found, broken, nil
-}
-
 // claim writes the manifest, unless the folder is another VM's.
 func claim(place *os.Root, at host.Paths, r vm.Record) error {
 	doing := "claim " + at.Folder
@@ -124,6 +98,24 @@ func unclaimed(place *os.Root) error {
 		return err
 	}
 	return fmt.Errorf("it holds %d disks and no manifest that says whose they are; move it away", len(entries))
+}
+
+// lost refuses to make disks anew that a guest has written to: an empty disk in
+// the place of a full one would look like a start that went well.
+// It looks before the folder is made: an empty one would be in a backup's way.
+func lost(at host.Paths, r vm.Record) error {
+	if r.State.LastExit == nil || r.State.LastExit.Uptime == 0 {
+		return nil // it never ran
+	}
+	if _, err := os.Lstat(at.Manifest); !errors.Is(err, fs.ErrNotExist) {
+		return nil // there, or to be met by whoever reads it
+	}
+	for _, d := range r.Spec.Disks {
+		if d.Path == "" {
+			return host.Fail(host.Broken, "use "+at.Folder, fmt.Errorf("it is gone, with disk %s that its guest had: restore it from a backup, or delete the VM and create it anew", d.Name))
+		}
+	}
+	return nil
 }
 
 func foreign(m Manifest, id vm.ID) error {
