@@ -35,13 +35,14 @@ func knock(ctx context.Context, work, name string, uid int) (net.Conn, error) {
 	}
 	defer news.Close()
 	defer context.AfterFunc(ctx, func() { _ = news.SetReadDeadline(time.Unix(1, 0)) })()
+	last := fs.ErrNotExist
 	for {
 		conn, err := dial(ctx, path, uid)
 		switch {
 		case err == nil:
 			return conn, nil
 		case ctx.Err() != nil:
-			return nil, host.Fail(host.Transient, doing, fmt.Errorf("%w; its runner says why in the VMM's log", err))
+			return nil, host.Fail(host.Transient, doing, fmt.Errorf("%w; its runner says why in the VMM's log", last))
 		case errors.Is(err, unix.ECONNREFUSED):
 		case errors.Is(err, fs.ErrNotExist):
 			if err := waitNews(news); err != nil && ctx.Err() == nil {
@@ -50,6 +51,7 @@ func knock(ctx context.Context, work, name string, uid int) (net.Conn, error) {
 		default:
 			return nil, fail(doing, err)
 		}
+		last = err
 		select {
 		case <-time.After(listenPause):
 		case <-ctx.Done():
