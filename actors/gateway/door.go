@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +37,7 @@ type Config struct {
 // Door answers on the socket. Whoever serves it puts each connection's peer
 // into the context (messages.WithPeer); a request without one has no role.
 //
-//	size, role, rate, concurrency ──▶ Connect ──▶ Node, Journal, Consoles
+//	role, rate, size, concurrency ──▶ Connect ──▶ Node, Journal, Consoles
 type Door struct {
 	Config
 	rpc       http.Handler
@@ -104,16 +103,26 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, no)
 		return
 	}
+	arrival, no := d.admission.arrive(caller.UID)
+	if no != nil {
+		d.refuse(w, r, no)
+		return
+	}
+	defer arrival.end()
+	if no = d.admission.pace(r.Context(), arrival.u); no == nil && m.kind != twoWay {
+		no = arrival.read(w, r)
+	}
+	arrival.arrived()
+	if no != nil {
+		d.refuse(w, r, no)
+		return
+	}
 	leave, no := d.admission.enter(r.Context(), caller.UID, m.kind)
 	if no != nil {
 		d.refuse(w, r, no)
 		return
 	}
 	defer leave()
-	if no := d.readBody(w, r, m.kind); no != nil {
-		d.refuse(w, r, no)
-		return
-	}
 	w, r = newPatient(w), r.WithContext(withCaller(r.Context(), caller))
 	if !rpc {
 		d.Metrics.ServeHTTP(w, r)
@@ -137,37 +146,6 @@ func (d *Door) caller(r *http.Request) messages.Caller {
 		c.Name = name
 	}
 	return c
-}
-
-// How a body is read: what is over the limit is thrown away up to drainBody, so
-// that a client hears the refusal instead of a broken pipe.
-const (
-	bodyTimeout = 10 * time.Second
-	drainBody   = 32 << 20
-)
-
-// readBody reads the one message of a request before anything of it is parsed.
-func (d *Door) readBody(w http.ResponseWriter, r *http.Request, k kind) *vm.Refusal {
-	if k == twoWay || r.Body == nil {
-		return nil
-	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every test's writer has one
-	limit := d.admission.limits.Body
-	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
-	if err != nil {
-		return &vm.Refusal{Code: vm.Invalid, Why: fmt.Sprintf("the request's body broke off after %d bytes: %v", len(body), err)}
-	}
-	if len(body) > limit {
-		more, _ := io.Copy(io.Discard, io.LimitReader(r.Body, drainBody))
-		return &vm.Refusal{
-			Code: vm.Invalid, Why: fmt.Sprintf("the request has %d bytes, at most %d are read", int64(len(body))+more, limit),
-			Try: "a spec is a few hundred bytes: name files by their path",
-		}
-	}
-	_ = control.SetReadDeadline(time.Time{})
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return nil
 }
 
 // refuse answers in the protocol that the request speaks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"connectrpc.com/connect"
 
@@ -57,11 +58,30 @@ func (d *Door) explain(m *blixardv1.ExplainVMRequest) (*blixardv1.Explanation, e
 	if err != nil {
 		e.Tried += " (the crash history can't be read now)"
 	}
+	e.Next += d.turnOf(rec)
 	return &blixardv1.Explanation{
 		Vm: d.show(rec), State: messages.Text(e.State), Since: messages.Stamp(e.Since), Seen: messages.Text(e.Seen),
 		Tried: messages.Text(e.Tried), Next: messages.Text(e.Next), NextAt: messages.Stamp(e.NextAt),
 		Rule: messages.Text(e.Rule), Can: e.Can,
 	}, nil
+}
+
+// turnOf is where a VM stands in the queue of the node's boot, which its record
+// doesn't know.
+func (d *Door) turnOf(rec vm.Record) string {
+	if !rec.State.Queued {
+		return ""
+	}
+	b := d.Node.Status().Bootstrap
+	at := slices.Index(b.Waiting, rec.Spec.Name)
+	if at < 0 {
+		return ""
+	}
+	out := fmt.Sprintf("; it is number %d of %d that wait, %d are starting, at most %d may", at+1, len(b.Waiting), len(b.Starting), b.Limit)
+	if b.Pressure != "" {
+		out += "; nothing more is started now: " + b.Pressure
+	}
+	return out
 }
 
 func (d *Door) status() *blixardv1.NodeStatusResponse {

@@ -33,6 +33,9 @@ type world struct {
 	refuse  error // what Ask and Create answer
 	panics  bool
 	stuck   chan struct{} // not nil: Ask waits for it
+	callers []string      // of what concerns the whole node
+	began   chan struct{} // not nil: closed when Repair begins, which then waits for goOn
+	goOn    chan error
 
 	entries []vm.Entry
 	grew    chan struct{}
@@ -147,7 +150,13 @@ func (w *world) Changed(vm.Name) <-chan struct{} {
 
 func (w *world) Tree() []Actor { return []Actor{{Path: "root", State: "running"}} }
 func (w *world) Status() Status {
-	return Status{Version: "v0-test", BootID: "boot", Broken: []string{"\xff"}}
+	return Status{
+		Version: "v0-test", BootID: "boot", Broken: []string{"\xff"}, SafeMode: "damaged", Waiting: 1,
+		Bootstrap: Bootstrap{
+			State: "running", BootID: "boot", Policy: "manual", StartedAt: someTime, Limit: 2, Ready: 1,
+			Waiting: []vm.Name{"db"}, Starting: []vm.Name{"web"},
+		},
+	}
 }
 
 func (w *world) Doctor(context.Context) []Finding { return []Finding{{Check: "kvm", State: "warn"}} }
@@ -251,7 +260,10 @@ func (w *world) door(t testing.TB, more ...func(*Config)) *Door {
 // socket serves the door as the daemon does, with the peer given.
 func socket(t testing.TB, d *Door, p *messages.Peer) (*http.Client, blixardv1connect.NodeClient) {
 	t.Helper()
-	path := serve(t, d, p)
+	return dialAt(serve(t, d, p))
+}
+
+func dialAt(path string) (*http.Client, blixardv1connect.NodeClient) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}
@@ -294,14 +306,36 @@ func peer(uid int, groups ...int) *messages.Peer {
 	return &messages.Peer{Caller: messages.Caller{UID: uid, GID: uid, PID: 4711}, Groups: groups}
 }
 
-func (w *world) Plan(context.Context, bool) (Plan, error) { return Plan{}, nil }
-
-func (w *world) ApplyPlan(context.Context, []string, messages.Caller) (Plan, error) {
-	return Plan{}, nil
+func fakePlan(state string) Plan {
+	return Plan{At: someTime, Actions: []Action{{ID: "a", Do: "kill", What: "\xff", VM: "web", Why: "because", State: state}}}
 }
 
-func (w *world) Restore(context.Context, string, messages.Caller) error { return nil }
+func (w *world) Plan(context.Context, bool) (Plan, error) { return fakePlan("person"), nil }
 
-func (w *world) Repair(context.Context, messages.Caller) (Repaired, error) { return Repaired{}, nil }
+func (w *world) ApplyPlan(_ context.Context, _ []string, by messages.Caller) (Plan, error) {
+	w.callers = append(w.callers, "apply "+by.String())
+	return fakePlan("done"), nil
+}
 
-func (w *world) Shutdown(context.Context, time.Duration, messages.Caller) error { return nil }
+func (w *world) Restore(_ context.Context, _ string, by messages.Caller) error {
+	w.callers = append(w.callers, "restore "+by.String())
+	return nil
+}
+
+func (w *world) Repair(ctx context.Context, by messages.Caller) (Repaired, error) {
+	w.callers = append(w.callers, "repair "+by.String())
+	if w.began != nil {
+		close(w.began)
+		select {
+		case <-w.goOn:
+		case <-ctx.Done():
+			return Repaired{}, ctx.Err()
+		}
+	}
+	return Repaired{Aside: "/aside", VMs: 3, Lines: []string{"\xff"}}, nil
+}
+
+func (w *world) Shutdown(_ context.Context, _ time.Duration, by messages.Caller) error {
+	w.callers = append(w.callers, "shutdown "+by.String())
+	return nil
+}
