@@ -112,6 +112,9 @@ func (m maker) End(v *proof.VMM) vm.Exit { return v.Reap(m.who.Proc) }
 // and exec.
 func (m maker) Settle(context.Context) error { return nil }
 
+// Clear has nothing to take back: a process leaves nothing.
+func (m maker) Clear(context.Context, vm.Ref, string) error { return nil }
+
 // Adopted limits a VMM whose daemon died before it could.
 func (m maker) Adopted(v *proof.VMM) {
 	uid, gid, err := ownerOf(v.Process.PID)

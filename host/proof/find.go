@@ -212,10 +212,16 @@ func (l *Seats) Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error {
 	if err != nil {
 		return host.Fail(host.Transient, doing, err)
 	}
-	if v == nil {
-		return nil
+	if v != nil {
+		if err := v.kill(ctx, doing); err != nil {
+			return err
+		}
 	}
-	return v.kill(ctx, doing)
+	if s, err = l.enter(ctx, ref.VM); err != nil {
+		return err
+	}
+	defer l.leave(ref.VM, s)
+	return l.hands.Clear(ctx, ref, doing)
 }
 
 // finish forbids the incarnation before it waits for the seat, so that a launch

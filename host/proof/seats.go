@@ -36,6 +36,9 @@ type Hands interface {
 	End(v *VMM) vm.Exit
 	// Adopted is told of each VMM that another life of the daemon made.
 	Adopted(v *VMM)
+	// Clear takes back what the dead VMM of an incarnation, or of one before it,
+	// left; the seat is held. Repeating it is safe: nothing there is success.
+	Clear(ctx context.Context, ref vm.Ref, doing string) error
 	// Settle waits until a scan can see what another life of the daemon began.
 	Settle(ctx context.Context) error
 }
@@ -96,6 +99,13 @@ func NewSeats(who Identity, hands Hands) (*Seats, error) {
 
 // Identity is whose VMMs these are.
 func (l *Seats) Identity() Identity { return l.who }
+
+// Remember keeps the end of a VMM that nobody watched.
+func (l *Seats) Remember(ref vm.Ref, e vm.Exit) {
+	v := &VMM{Ref: ref, exit: e, gone: make(chan struct{})}
+	close(v.gone)
+	l.bury(v)
+}
 
 // mayRead refuses a root that could not read the tags of another user's VMM:
 // after a restart it would take each of them for gone and launch a second (P1).

@@ -39,8 +39,11 @@ func (s sleeper) Make(_ context.Context, c host.Command, _ string) (*VMM, error)
 	return NewVMM(c.Ref, s.who.Process(c.Ref, pid, stat.StartTime), fd)
 }
 
-func (s sleeper) End(v *VMM) vm.Exit           { return v.Reap(procfs.Default) }
-func (s sleeper) Adopted(*VMM)                 {}
+func (s sleeper) End(v *VMM) vm.Exit { return v.Reap(procfs.Default) }
+func (s sleeper) Adopted(*VMM)       {}
+
+func (s sleeper) Clear(context.Context, vm.Ref, string) error { return nil }
+
 func (s sleeper) Settle(context.Context) error { return nil }
 
 // node is who owns the VMMs of one test.

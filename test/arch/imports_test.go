@@ -34,6 +34,7 @@ var importMap = []arrow{
 var testArrows = []arrow{
 	{"actors", []string{"host/fake"}},
 	{"host", []string{"host"}},
+	{"host/systemd", []string{"host", "test/node"}}, // a machine with a systemd of its own
 }
 
 func targets(table []arrow, folder string) ([]string, bool) {

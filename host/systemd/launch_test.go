@@ -1,0 +1,69 @@
+package systemd
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/procfs"
+	"github.com/blixard/blixard/host/proof"
+)
+
+func TestUnitLaunchesAVMMAsItsOwnUser(t *testing.T) {
+	w := newWorld(t)
+	c := w.sh(1, 3, `pwd >&2; id -u >&2; id -G >&2; grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status >&2; env >&2; readlink /proc/$$/fd/$1 >&2; read line || echo "stdin ended" >&2; exec sleep 600`, "{fd:qmp}")
+	c.Env = append(c.Env, "BLIXARD_VM=forged", "OTHER=kept $HOME %n")
+	c.Groups = []int{4711}
+	c.Sockets = []host.Socket{{Name: "qmp", Path: filepath.Join(w.dir, "qmp.sock")}}
+	c.MaxFile = 1 << 20
+	p := w.launch(c)
+	saw := w.says(c, "stdin ended")
+	t.Log(saw)
+	for _, want := range []string{
+		w.dir + "\n" + strconv.Itoa(c.UID) + "\n" + strconv.Itoa(c.GID) + " 4711\n",
+		"CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2",
+		"OTHER=kept $HOME %n", "socket:",
+	} {
+		if !strings.Contains(saw, want) {
+			t.Errorf("it didn't see %q", want)
+		}
+	}
+	s, err := procfs.Default.Stat(p.PID)
+	if err != nil || s.StartTime != p.StartTime || p.Launcher != Name || p.Unit != "blixard-vm-1.service" {
+		t.Errorf("process %+v, %+v, %v", p, s, err)
+	}
+	limits, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/limits")
+	if got := strings.Join(strings.Fields(string(limits)), " "); err != nil || !strings.Contains(got, "Max file size 1048576 1048576") {
+		t.Errorf("limits %s, %v", got, err)
+	}
+	conn, err := net.Dial("unix", c.Sockets[0].Path)
+	if err != nil {
+		t.Fatalf("it doesn't listen: %v", err)
+	}
+	_ = conn.Close()
+	kill9(t, p.PID)
+	if e := w.exit(p); !e.Known || e.Signal != int(unix.SIGKILL) || e.Result != "signal" { // the processor time is told only where systemd has its controller
+		t.Errorf("exit %+v", e)
+	}
+	if conn, err := net.Dial("unix", c.Sockets[0].Path); err == nil {
+		_ = conn.Close()
+		t.Error("its socket still listens: somebody kept a copy")
+	}
+	w.launch(w.sh(1, 4, sleeps))
+	if got := w.run("systemctl", "show", "-p", "Environment", proof.UnitName("vm-1")); strings.Contains(got, w.config.Node) {
+		t.Errorf("anybody can read the node's id: %s", got)
+	}
+}
+
+func kill9(t *testing.T, pid int) {
+	t.Helper()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,278 @@
+// Package systemd launches each VMM in a transient service of its own.
+//
+//	Make ─ descriptors on a socket, StartTransientUnit ─▶ blixard-vmm ─ exec ─▶ VMM
+//	       blixard-<name>.service in blixard.slice ─▶ proof.VMM{pidfd}
+//	End  ─ pidfd is readable ─▶ Result, exit code, CPU time by the bus
+//	Clear ─ the dead unit is stopped and reset, so that its name is free
+//
+// The name has no incarnation in it: systemd itself refuses a second VMM of one
+// VM (P1). A unit stays when its VMM ends, however it ends, so that a daemon that
+// was down can still read the verdict; the next launch, or a kill, frees it.
+//
+// Who lives is known from /proc and pidfds (package proof), not from the bus: a
+// bus that is lost holds launches and kills up and disturbs nothing that runs.
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/dbus"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/procfs"
+	"github.com/blixard/blixard/host/proof"
+	"github.com/blixard/blixard/vm"
+)
+
+// Name is the launcher's name in records.
+const Name = "systemd"
+
+// Config of a launcher.
+type Config struct {
+	Node   string // see proof.Identity
+	BootID vm.BootID
+	Shim   string    // absolute path of blixard-vmm; empty: beside our own binary
+	Before string    // the daemon's own unit; empty: blixard.service
+	Proc   procfs.FS // zero: the kernel's
+
+	// Reconnected is called, from a goroutine of its own, each time that systemd
+	// answers again after it didn't: what happened meanwhile is found by a List.
+	Reconnected func() `json:"-"`
+
+	socket string // of PID 1; empty: private
+}
+
+// Launcher is the host.Launcher of one node. Close it to let go of all VMMs.
+type Launcher struct {
+	*proof.Seats
+	bus *bus
+}
+
+var _ host.Launcher = (*Launcher)(nil)
+
+// Available says why this launcher can't be had here; nil: it can.
+func Available(ctx context.Context) error {
+	if os.Geteuid() != 0 {
+		return errors.New("only root may make units of the system")
+	}
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return errors.New("this machine was not booted by systemd")
+	}
+	b, err := openBus(private, func() {})
+	if err != nil {
+		return fmt.Errorf("systemd doesn't answer on %s: %w", private, err)
+	}
+	defer b.close()
+	conn, err := b.get()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	if _, err := conn.ListUnitsByNamesContext(ctx, []string{proof.Slice}); err != nil {
+		return fmt.Errorf("systemd doesn't answer: %w", err)
+	}
+	return nil
+}
+
+// New makes a launcher.
+func New(c Config) (*Launcher, error) {
+	const doing = "make the systemd launcher"
+	if c.Proc.Root == "" {
+		c.Proc = procfs.Default
+	}
+	if c.Before == "" {
+		c.Before = "blixard.service"
+	}
+	if c.socket == "" {
+		c.socket = private
+	}
+	if c.Reconnected == nil {
+		c.Reconnected = func() {}
+	}
+	if c.Shim == "" {
+		own, err := os.Executable()
+		if err != nil {
+			return nil, host.Fail(host.Broken, doing, err)
+		}
+		c.Shim = filepath.Join(filepath.Dir(own), "blixard-vmm")
+	}
+	if info, err := os.Stat(c.Shim); err != nil || info.Mode().Perm()&0o111 == 0 {
+		return nil, host.Fail(host.Broken, doing, fmt.Errorf("%s can't be run: install it beside blixard", c.Shim))
+	}
+	hands := &maker{who: proof.Identity{Node: c.Node, BootID: c.BootID, Proc: c.Proc}, shim: c.Shim, before: c.Before}
+	seats, err := proof.NewSeats(hands.who, hands)
+	if err != nil {
+		return nil, err
+	}
+	hands.remember = seats.Remember
+	hands.bus, err = openBus(c.socket, c.Reconnected)
+	if err != nil {
+		return nil, host.Fail(host.Transient, doing, err)
+	}
+	return &Launcher{Seats: seats, bus: hands.bus}, nil
+}
+
+// Name is "systemd".
+func (l *Launcher) Name() string { return Name }
+
+// Close lets go of every VMM; they live on. Watchers are not called any more.
+func (l *Launcher) Close() error {
+	l.Seats.Close()
+	l.bus.close()
+	return nil
+}
+
+// Verdict is what we saw ourselves or, of an incarnation that ended while no
+// daemon looked, what its unit says.
+func (l *Launcher) Verdict(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Exit, error) {
+	seen, err := l.Seats.Verdict(ctx, ref, hint)
+	if err == nil && seen.Known {
+		return seen, nil
+	}
+	doing := "read the verdict of " + proof.UnitName(ref.Name)
+	conn, away := l.bus.get()
+	if away != nil {
+		return vm.Exit{}, failure(doing, away)
+	}
+	u, failed := look(ctx, conn, proof.UnitName(ref.Name))
+	if failed != nil {
+		return vm.Exit{}, failure(doing, failed)
+	}
+	of, foreign := l.Identity().Parse(u.env)
+	if foreign == nil && of.VM == ref.VM && of.Incarnation == ref.Incarnation {
+		if e, ok := u.exit(); ok {
+			return e, nil
+		}
+	}
+	return seen, err
+}
+
+// maker is what this launcher does with its own hands.
+type maker struct {
+	who      proof.Identity
+	bus      *bus
+	shim     string
+	before   string
+	remember func(vm.Ref, vm.Exit)
+}
+
+// verdictWait is how long systemd may take to reap a VMM whose pidfd has told
+// of its end: its memory is freed by then, so it is short unless PID 1 is busy.
+const verdictWait = 3 * time.Second
+
+// End asks the unit. Without an answer the kernel's word is all there is.
+func (m *maker) End(v *proof.VMM) vm.Exit {
+	at := time.Now()
+	if v.Process.Launcher == Name {
+		ctx, cancel := context.WithTimeout(context.Background(), verdictWait)
+		defer cancel()
+		if e, ok := m.verdict(ctx, v); ok {
+			return e
+		}
+	}
+	e := v.Reap(m.who.Proc)
+	e.At = at
+	return e
+}
+
+// verdict waits until systemd has reaped it.
+func (m *maker) verdict(ctx context.Context, v *proof.VMM) (vm.Exit, bool) {
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		if conn, err := m.bus.get(); err == nil {
+			u, err := look(ctx, conn, v.Process.Unit)
+			if err == nil && (!u.loaded || u.mainPID != v.Process.PID) {
+				return vm.Exit{}, false // somebody has freed it, or has its name
+			}
+			if e, ok := u.exit(); err == nil && ok {
+				return e, true
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return vm.Exit{}, false
+		case <-time.After(wait):
+		}
+	}
+}
+
+// Adopted has nothing to do: a unit has had its limits since before its exec.
+func (m *maker) Adopted(*proof.VMM) {}
+
+// Settle waits for the units that a daemon before us had asked for: their VMMs
+// carry no tags before systemd's exec.
+func (m *maker) Settle(ctx context.Context) error {
+	conn, err := m.bus.get()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for {
+		starting, err := conn.ListUnitsByPatternsContext(ctx, []string{"activating"}, []string{proof.UnitName("*")})
+		if err != nil || len(starting) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is being started: %w", starting[0].Name, ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Clear kills what is left in the unit of a dead incarnation and frees its name.
+func (m *maker) Clear(ctx context.Context, ref vm.Ref, doing string) error {
+	conn, err := m.bus.get()
+	if err != nil {
+		return failure(doing, err)
+	}
+	u, err := look(ctx, conn, proof.UnitName(ref.Name))
+	if err != nil {
+		return failure(doing, err)
+	}
+	of, foreign := m.who.Parse(u.env)
+	if !u.loaded || foreign != nil || of.VM != ref.VM || of.Incarnation > ref.Incarnation { // P8
+		return nil
+	}
+	return m.free(ctx, conn, u, doing)
+}
+
+// free ends and forgets a unit that was proved ours.
+func (m *maker) free(ctx context.Context, conn *sd.Conn, u unit, doing string) error {
+	if !u.dead() {
+		err := conn.KillUnitWithTarget(ctx, u.name, sd.All, int32(sigkill))
+		if err != nil && !named(err, "org.freedesktop.systemd1.NoSuchProcess") && !named(err, "org.freedesktop.systemd1.NoSuchUnit") {
+			return failure(doing, err)
+		}
+	}
+	_, err := m.bus.await(ctx, func(ctx context.Context, c *sd.Conn, done chan<- string) error {
+		_, err := c.StopUnitContext(ctx, u.name, "replace", done)
+		return err
+	})
+	if err != nil && !named(err, "org.freedesktop.systemd1.NoSuchUnit") {
+		return failure(doing, err)
+	}
+	for {
+		if err := conn.ResetFailedUnitContext(ctx, u.name); err != nil && !named(err, "org.freedesktop.systemd1.NoSuchUnit") {
+			return failure(doing, err)
+		}
+		left, err := conn.ListUnitsByNamesContext(ctx, []string{u.name})
+		if err != nil {
+			return failure(doing, err)
+		}
+		if len(left) == 0 || left[0].LoadState == "not-found" || left[0].ActiveState == "inactive" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return host.Fail(host.Transient, doing, fmt.Errorf("%s is still %s: %w", u.name, left[0].ActiveState, ctx.Err()))
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,224 @@
+package systemd
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/proof"
+)
+
+// order is everything that the properties of a unit depend on.
+type order struct {
+	command host.Command
+	argv    []string // with the numbers of descriptors
+	env     []string // with the tags
+	shim    string   // absolute path of blixard-vmm
+	before  string   // the daemon's unit
+	stdin   int      // the socket that holds what the VMM inherits
+}
+
+// oomScore lets the kernel choose a VM before the daemon and the node's own services.
+const oomScore = 200
+
+// Bounds of a unit.
+const (
+	startWithin = 20 * time.Second // systemd's own work up to the exec
+	stopWithin  = 10 * time.Second // from SIGTERM to SIGKILL, where a person or a shutdown stops the unit
+	maxTasks    = 1024             // QEMU's pools have 64 threads each; a guest's processors come on top
+)
+
+// properties are those of the VM's transient unit. They are pure: the same
+// order gives the same unit. resolve follows symlinks of a path.
+func properties(o order, resolve func(string) string) []sd.Property {
+	c := o.command
+	out := []sd.Property{
+		value("Description", fmt.Sprintf("Blixard VM %s, incarnation %d (%s)", c.Ref.Name, c.Ref.Incarnation, c.Ref.VM)),
+		value("Slice", proof.Slice),
+		value("Before", []string{o.before}), // so at a shutdown of the node the daemon is stopped first, and stops the guests in order
+		value("Type", "exec"),
+		value("Restart", "no"),         // we restart
+		value("RemainAfterExit", true), // a clean end too waits for a daemon that was down
+		value("ExecStartEx", []start{{Path: o.shim, Argv: shimArgv(o), Flags: []string{"no-env-expand"}}}),
+		value("StandardInputFileDescriptor", dbus.UnixFD(o.stdin)),
+		value("StandardOutput", "journal"), // of the shim alone
+		value("StandardError", "journal"),
+		value("Environment", o.env),
+		value("KillMode", "control-group"),
+		value("SendSIGKILL", true),
+		value("TimeoutStartUSec", micros(startWithin)),
+		value("TimeoutStopUSec", micros(stopWithin)),
+		value("OOMScoreAdjust", int32(oomScore)),
+		value("TasksMax", uint64(maxTasks)),
+		value("CPUAccounting", true),
+		value("MemoryAccounting", true),
+		value("LimitCORE", uint64(0)), // a core would be an image of the guest's memory
+	}
+	if c.MaxFile > 0 {
+		out = append(out, value("LimitFSIZE", uint64(c.MaxFile)))
+	}
+	return append(out, confinement(c, append(pathsOf(c), o.shim), resolve)...)
+}
+
+// start is one command of ExecStartEx.
+type start struct {
+	Path  string
+	Argv  []string
+	Flags []string
+}
+
+func shimArgv(o order) []string {
+	c := o.command
+	out := []string{"blixard-vmm", "-uid", strconv.Itoa(c.UID), "-gid", strconv.Itoa(c.GID), "-dir", c.Dir}
+	if len(c.Groups) > 0 {
+		var groups []string
+		for _, g := range c.Groups {
+			groups = append(groups, strconv.Itoa(g))
+		}
+		out = append(out, "-groups", strings.Join(groups, ","))
+	}
+	return append(append(out, "--"), o.argv...)
+}
+
+// confinement is what stands around a VMM whose guest broke out. The unit
+// begins as root with three capabilities, by which the shim changes to the VM's
+// own user and gives them up for good; see docs/decisions/0005.
+func confinement(c host.Command, named []string, resolve func(string) string) []sd.Property {
+	const capabilities = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETPCAP
+	out := []sd.Property{
+		value("NoNewPrivileges", true),
+		value("CapabilityBoundingSet", uint64(capabilities)),
+		value("AmbientCapabilities", uint64(0)),
+		value("UMask", uint32(0o077)),
+		value("ProtectSystem", "strict"),
+		value("ProtectClock", true),
+		value("ProtectControlGroups", true),
+		value("ProtectHostname", true),
+		value("ProtectKernelLogs", true),
+		value("ProtectKernelModules", true),
+		value("ProtectKernelTunables", true),
+		value("ProtectProc", "invisible"),
+		value("ProcSubset", "pid"),
+		value("PrivateIPC", true),
+		value("PrivateMounts", true),
+		value("KeyringMode", "private"),
+		value("LockPersonality", true),
+		value("RestrictNamespaces", uint64(0)), // none may be made
+		value("RestrictRealtime", true),
+		value("RestrictSUIDSGID", true),
+		value("SystemCallArchitectures", []string{"native"}),
+		value("SystemCallErrorNumber", int32(unix.EPERM)),
+		value("SystemCallFilter", filter{true, []string{"@system-service"}}),
+		value("SystemCallFilter", filter{false, []string{"@privileged", "@keyring"}}),
+		value("SystemCallFilter", filter{true, []string{"@setuid"}}), // the shim's; no capability is left for them
+		value("MemoryDenyWriteExecute", !c.Needs.JIT),
+	}
+	return slices.Concat(out, network(c.Needs.Network), devices(c.Needs.Devices), files(c.Needs.Writable, named, resolve))
+}
+
+// filter is a list of system calls, allowed or taken from those.
+type filter struct {
+	Allow bool
+	Calls []string
+}
+
+// prefix is a range of addresses, as IPAddressDeny has it.
+type prefix struct {
+	Family  int32
+	Address []byte
+	Length  uint32
+}
+
+// network: a tap is inherited, so a VMM needs a network of the host only for
+// user-mode NICs.
+func network(host bool) []sd.Property {
+	families := []string{"AF_UNIX"}
+	if host {
+		return []sd.Property{value("RestrictAddressFamilies", filter{true, append(families, "AF_INET", "AF_INET6")})}
+	}
+	return []sd.Property{
+		value("PrivateNetwork", true),
+		value("RestrictAddressFamilies", filter{true, families}),
+		value("IPAddressDeny", []prefix{{unix.AF_INET, make([]byte, 4), 0}, {unix.AF_INET6, make([]byte, 16), 0}}),
+	}
+}
+
+// rights is one entry of DeviceAllow.
+type rights struct{ Path, Access string }
+
+func devices(paths []string) []sd.Property {
+	out := []sd.Property{value("DevicePolicy", "closed")}
+	if len(paths) == 0 {
+		return append(out, value("PrivateDevices", true))
+	}
+	var allow []rights
+	for _, p := range paths {
+		allow = append(allow, rights{p, "rw"})
+	}
+	return append(out, value("DeviceAllow", allow))
+}
+
+// pathsOf is every path that the command names.
+func pathsOf(c host.Command) []string {
+	out := append([]string{c.Dir}, c.Needs.Writable...)
+	for _, word := range c.Argv {
+		out = append(out, paths(word)...)
+	}
+	return out
+}
+
+// files: everything is read-only but what it writes. Homes and the temporary
+// folders are hidden, unless something that the command names lies there.
+func files(writable, named []string, resolve func(string) string) []sd.Property {
+	for _, p := range slices.Clone(named) {
+		named = append(named, resolve(p))
+	}
+	home, tmp := "yes", true
+	for _, p := range named {
+		if below(p, "/home") || below(p, "/root") || below(p, "/run/user") {
+			home = "read-only"
+		}
+		tmp = tmp && !below(p, "/tmp") && !below(p, "/var/tmp")
+	}
+	out := []sd.Property{value("ProtectHome", home), value("PrivateTmp", tmp)}
+	var open []string
+	for _, p := range writable {
+		open = append(open, "-"+p) // it may not be there yet, and then there is nothing to write
+	}
+	if len(open) > 0 {
+		out = append(out, value("ReadWritePaths", open))
+	}
+	return out
+}
+
+// paths are the absolute paths in one argument of a command line, which may
+// hold several: "socket,id=a,logfile=/a,…", {"filename":"/a"}.
+func paths(word string) []string {
+	var out []string
+	for _, part := range strings.FieldsFunc(word, func(r rune) bool { return strings.ContainsRune(`,="`, r) }) {
+		if filepath.IsAbs(part) {
+			out = append(out, filepath.Clean(part))
+		}
+	}
+	return out
+}
+
+func below(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, folder+"/")
+}
+
+func micros(d time.Duration) uint64 {
+	if d < 0 {
+		return math.MaxUint64
+	}
+	return uint64(d.Microseconds())
+}
