@@ -33,7 +33,7 @@ func TestDaemonMayDieAtAnyMoment(t *testing.T) {
 	s := settle(t, node.Options{})
 	luck := dice(t)
 	rounds := 25
-	if all() {
+	if allScenarios() {
 		rounds = 250
 	}
 	m := &mayhem{site: s, wanted: map[string]string{}}
@@ -82,7 +82,7 @@ func (m *mayhem) make(name string) {
 	m.t.Helper()
 	spec := m.PVH(name)
 	spec.Restart = node.Impatient(100)
-	spec.Restart.Budget.Window = seconds(10) // nobody is given up here
+	spec.Restart.Budget.Window = seconds(10)                              // nobody is given up here
 	spec.Stop = &v1.Stop{Timeout: durationpb.New(200 * time.Millisecond)} // this guest hears nothing
 	m.up(spec)
 	m.wanted[name] = "running"

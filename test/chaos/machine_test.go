@@ -21,13 +21,13 @@ type site struct {
 	foreign []string // links that somebody else made
 }
 
-// all says whether the long scenarios run too (make chaos), or only those that CI has time for.
-func all() bool { return os.Getenv("BLIXARD_CHAOS") == "all" }
+// allScenarios says whether the long scenarios run too (make chaos), or only those that CI has time for.
+func allScenarios() bool { return os.Getenv("BLIXARD_CHAOS") == "all" }
 
 // onlyInAll skips a scenario that is too long for CI.
 func onlyInAll(t *testing.T) {
 	t.Helper()
-	if !all() {
+	if !allScenarios() {
 		t.Skip("a long scenario: BLIXARD_CHAOS=all runs it, as `make chaos` does")
 	}
 }

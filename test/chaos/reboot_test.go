@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	v1 "github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/test/node"
 )
@@ -26,6 +28,7 @@ func (s *site) crowd() []*member {
 	add := func(count int, kind, policy, after string, bring func(*site, *v1.VMSpec) *v1.VM) {
 		for i := range count {
 			spec := s.PVH(fmt.Sprintf("%s-%d", kind, i))
+			spec.Stop = &v1.Stop{Timeout: durationpb.New(300 * time.Millisecond)} // this guest hears nothing
 			spec.Autostart = &v1.Autostart{Policy: policy, Priority: int32(i)}
 			m := &member{name: spec.GetName(), policy: policy, after: after}
 			m.bring = func(s *site) *v1.VM { return bring(s, spec) }

@@ -84,8 +84,10 @@ type stranger struct {
 
 func (s *site) stranger() stranger {
 	s.t.Helper()
-	const tap = "bx-vm-0"
+	const tap = "blx77n0"
 	_, err := s.Run(s.ctx, "ip", "tuntap", "add", "dev", tap, "mode", "tap")
+	s.must(err)
+	_, err = s.Run(s.ctx, "ip", "link", "set", "dev", tap, "alias", "blixard of somebody else")
 	s.must(err)
 	s.foreign = append(s.foreign, tap)
 	_, err = s.Run(s.ctx, "systemd-run", "--unit=stranger", "--setenv=BLIXARD_VM=vm-0", "--", "qemu-system-x86_64", "-name", "blixard-vm-0",

@@ -290,6 +290,15 @@ func (m *Machine) Run(ctx context.Context, argv ...string) (string, error) {
 	return string(out), nil
 }
 
+// Shell runs a script among the processes of the machine, but with the files
+// and mounts of this one, where /proc/sys may be written.
+func (m *Machine) Shell(ctx context.Context, script string) (string, error) {
+	cmd := exec.CommandContext(ctx, "nsenter", "-t", strconv.Itoa(m.init.PID), "-p", "sh", "-c", script)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // Journal is what the machine logged over all its boots, at least the end of
 // it, of one unit or, where none is named, of all.
 func (m *Machine) Journal(ctx context.Context, unit string) string {
