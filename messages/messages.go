@@ -122,6 +122,13 @@ func (f Released) Of() vm.Incarnation      { return f.Incarnation }
 func (f Discarded) Of() vm.Incarnation     { return f.Incarnation }
 func (f EffectFailed) Of() vm.Incarnation  { return f.Incarnation }
 
+// Missed: reconciler → vm/<name>. No process of the incarnation was found; may
+// come late.
+type Missed struct{ Incarnation vm.Incarnation }
+
+// Of is the incarnation that the fact speaks of.
+func (f Missed) Of() vm.Incarnation { return f.Incarnation }
+
 // CalledUp: bootstrap → vm/<name>. Its turn has come; late ones meet a VM that
 // waits for no turn any more, and are dropped.
 type CalledUp struct{}

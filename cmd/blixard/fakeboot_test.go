@@ -45,10 +45,10 @@ func (n fakeNode) boot(s *blixardv1.NodeStatusResponse) *blixardv1.NodeStatusRes
 
 func (n fakeNode) NodePlan(_ context.Context, r *connect.Request[blixardv1.NodePlanRequest]) (*connect.Response[blixardv1.Plan], error) {
 	p := &blixardv1.Plan{At: ago(12 * time.Second)}
-	switch {
-	case n.mood == booting:
+	switch n.mood {
+	case booting:
 		p.At = nil
-	case n.mood == wrong:
+	case wrong:
 		p.Actions = fakeActions()
 	}
 	if r.Msg.GetFresh() {

@@ -19,9 +19,10 @@ func nodeShutdownCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "shutdown", Short: "Stop every VM before the machine goes down",
 		Long: `Stop every VM because the machine goes down: gracefully, in the reverse order of
-their start, all within the time given; what is left then is killed. They stay
-wanted up, and come back at the machine's next boot. The machine itself is left
-alone.
+their start; when two thirds of the time are over, all that are left at once; each is
+killed when its own stop timeout has passed. They stay wanted up, and come back
+at the machine's next boot. The machine itself is left alone. The exit code is 5
+where some are up when the time is over.
 
 Under systemd this happens by itself. An init script without systemd calls it
 before it stops the daemon.`,
@@ -104,9 +105,9 @@ func (c *cli) tellEnds(ctx context.Context, after uint64, told map[string]bool, 
 }
 
 func (c *cli) copyEnds(ctx context.Context, req *blixardv1.WatchEventsRequest, told map[string]bool, began time.Time) error {
-	stream, err := c.node().WatchEvents(ctx, connect.NewRequest(req))
-	if err != nil {
-		return nil //nolint:nilerr // a courtesy
+	stream, noStream := c.node().WatchEvents(ctx, connect.NewRequest(req))
+	if noStream != nil {
+		return nil
 	}
 	defer func() { _ = stream.Close() }() // it has ended, or nobody listens any more
 	for stream.Receive() {

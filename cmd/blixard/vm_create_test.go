@@ -15,8 +15,9 @@ func TestFlagsSayWhatASpecFileDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := wish{
-		flake: "./vms#web", priority: -3, networks: []string{"user", "bridge=br0,mac=52:54:00:12:34:56,mtu=1400", "mode=user", "bridge=br1,mac=auto"},
-		depends: []string{"db", "queue:healthy", "cache:running,timeout=5m", "old,timeout=1s"},
+		flake: "./vms#web", priority: -3,
+		networks: []string{"user", "bridge=br0,mac=52:54:00:12:34:56,mtu=1400", "mode=user", "bridge=br1,mac=auto"},
+		depends:  []string{"db", "queue:healthy", "cache:running,timeout=5m", "old,timeout=1s"},
 	}.spec("new")
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +25,9 @@ func TestFlagsSayWhatASpecFileDoes(t *testing.T) {
 	want := vm.Spec{
 		Name: "new", Boot: vm.Boot{Flake: here + "/vms#web"},
 		Networks: []vm.Network{
-			{Mode: vm.NetworkUser}, {Mode: vm.NetworkBridge, Bridge: "br0", MAC: "52:54:00:12:34:56", MTU: 1400}, {Mode: vm.NetworkUser},
+			{Mode: vm.NetworkUser},
+			{Mode: vm.NetworkBridge, Bridge: "br0", MAC: "52:54:00:12:34:56", MTU: 1400},
+			{Mode: vm.NetworkUser},
 			{Mode: vm.NetworkBridge, Bridge: "br1", MAC: "auto"},
 		},
 		Autostart: vm.Autostart{Priority: -3, DependsOn: []vm.Dependency{

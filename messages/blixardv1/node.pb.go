@@ -2390,7 +2390,7 @@ func (x *NodeRepairResponse) GetLines() []string {
 
 type ShutdownNodeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Within        *durationpb.Duration   `protobuf:"bytes,1,opt,name=within,proto3" json:"within,omitempty"` // absent: 2 min; at most 1 h; then what is left is killed
+	Within        *durationpb.Duration   `protobuf:"bytes,1,opt,name=within,proto3" json:"within,omitempty"` // absent: 2 min; at most 1 h; then it is refused (timed-out), and tells how many are up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
