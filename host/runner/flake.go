@@ -212,6 +212,11 @@ func (n *nix) source(ctx context.Context, flake string) (string, error) {
 // there already may be enough.
 func (n *nix) build(ctx context.Context, folder string, b *build) error {
 	link := filepath.Join(folder, buildName)
+	if to, err := os.Readlink(link); err == nil && !isThere(link, to) {
+		if err := os.Remove(link); err != nil { // nix replaces only what leads into its store
+			return err
+		}
+	}
 	arguments := []string{"build", "--no-write-lock-file", "--out-link", link, b.Reference}
 	_, err := n.ask(ctx, buildLimit, arguments...)
 	if err != nil && ctx.Err() == nil && code(err) < buildFailed {

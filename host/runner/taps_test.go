@@ -195,17 +195,18 @@ func TestATapUpThatFailsIsQuoted(t *testing.T) {
 		return
 	}
 	w := newWorld(t)
-	for up, want := range map[string]struct {
+	for _, c := range []struct {
+		up   string
 		kind host.Kind
 		says string
 	}{
-		"#!/bin/sh\necho no such user >&2\nexit 1\n": {host.Transient, "no such user"},
-		"#!/bin/sh\n": {host.Broken, "didn't make it"},
-		"#!/bin/sh\nip tuntap add name vm-web mode tun\n": {host.Broken, "not as a tap"},
+		{"#!/bin/sh\necho no such user >&2\nexit 1\n", host.Transient, "no such user"},
+		{"#!/bin/sh\n", host.Broken, "didn't make it"},
+		{"#!/bin/sh\nip tuntap add name vm-web mode tun\n", host.Broken, "not as a tap"},
 	} {
-		w.tapRunner(up, "vm-web")
+		w.tapRunner(c.up, "vm-web")
 		err := w.driver.Prepare(w.ctx(), w.ref, w.spec, w.paths)
-		wantKind(t, up, err, want.kind, want.says)
+		wantKind(t, c.up, err, c.kind, c.says)
 	}
 }
 
