@@ -3,6 +3,7 @@
 // open.
 //
 //	Listen ──▶ lock beside the socket ──▶ stale socket replaced ──▶ mode and group
+//	Take   ──▶ lock beside the socket ──▶ the service manager's socket, as it is
 //	Server ──▶ HTTP/1.1 and HTTP/2 without TLS; SO_PEERCRED of each connection
 package control
 
@@ -49,8 +50,26 @@ func Listen(path string, mode os.FileMode, group string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fail("make the socket's folder", err)
 	}
+	return succeed(path, func() (*net.UnixListener, error) { return bind(path, mode, gid) })
+}
+
+// Take is Listen for a socket at path that a service manager made and keeps
+// open: mode, group and file are its affair. Closing the listener lets go of the
+// lock and leaves the file, so callers wait for the next daemon and are never
+// refused.
+func Take(given *net.UnixListener, path string) (net.Listener, error) {
+	given.SetUnlinkOnClose(false)
+	l, err := succeed(path, func() (*net.UnixListener, error) { return given, nil })
+	if err != nil {
+		_ = given.Close()
+	}
+	return l, err
+}
+
+// succeed claims the path, and waits a moment for a daemon that is dying.
+func succeed(path string, open func() (*net.UnixListener, error)) (net.Listener, error) {
 	for deadline := time.Now().Add(succession); ; <-time.After(5 * time.Millisecond) {
-		l, err := claim(path, mode, gid)
+		l, err := claim(path, open)
 		if no, _ := errors.AsType[*vm.Refusal](err); no == nil || no.Code != vm.Exists || time.Now().After(deadline) {
 			return l, err
 		}
@@ -62,12 +81,12 @@ func Listen(path string, mode os.FileMode, group string) (net.Listener, error) {
 const succession = time.Second
 
 // claim is one try to own the path.
-func claim(path string, mode os.FileMode, gid int) (net.Listener, error) {
+func claim(path string, open func() (*net.UnixListener, error)) (net.Listener, error) {
 	lock, err := hold(path)
 	if err != nil {
 		return nil, err
 	}
-	l, err := bind(path, mode, gid)
+	l, err := open()
 	if err != nil {
 		_ = lock.Close()
 		return nil, err
@@ -236,7 +255,7 @@ func (l *listener) leave(uid int) {
 	}
 }
 
-// Close removes the socket and gives the lock back. Doing it twice is harmless.
+// Close removes the socket, if we made it, and gives the lock back. Doing it twice is harmless.
 func (l *listener) Close() error {
 	err := l.UnixListener.Close()
 	l.closed.Do(func() { _ = l.lock.Close() })

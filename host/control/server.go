@@ -6,13 +6,20 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
 // Server serves HTTP/1.1 and HTTP/2 without TLS on the socket.
 type Server struct {
-	http   *http.Server
-	cancel context.CancelFunc
+	http    *http.Server
+	cancel  context.CancelFunc
+	arrived *arrivals
+	accept  sync.RWMutex // read-held while connections are accepted
+
+	mu     sync.Mutex
+	listen net.Listener // nil: not serving yet
+	ending bool
 }
 
 const (
@@ -33,12 +40,13 @@ func NewServer(h http.Handler, complaints *log.Logger) *Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	s := &Server{cancel: cancel, http: &http.Server{
-		Handler: h, Protocols: protocols, ErrorLog: complaints,
+	arrived := &arrivals{all: map[net.Conn]struct{}{}}
+	s := &Server{cancel: cancel, arrived: arrived, http: &http.Server{
+		Handler: arrived.serve(h), Protocols: protocols, ErrorLog: complaints,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 256},
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnContext: withPeer,
+		ConnContext: arrived.withConn, ConnState: arrived.changed,
 	}}
 	if long, ok := h.(interface{ Close() }); ok {
 		s.http.RegisterOnShutdown(long.Close)
@@ -46,19 +54,38 @@ func NewServer(h http.Handler, complaints *log.Logger) *Server {
 	return s
 }
 
-// Serve answers until Shutdown; then it returns nil.
+// Serve answers until Shutdown; then it returns nil. It is called once.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fail("serve the socket", err)
+	s.accept.RLock()
+	defer s.accept.RUnlock()
+	if !s.begin(l) {
+		_ = l.Close()
+		return nil
 	}
-	return nil
+	err := s.http.Serve(l)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fail("serve the socket", err)
 }
 
-// Shutdown takes no more connections, lets requests end for up to a second,
-// then ends the contexts of all that is left, and closes what doesn't heed that.
-// It returns within ctx, and within two seconds in any case.
+// begin is false where Shutdown came first.
+func (s *Server) begin(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listen = l
+	return !s.ending
+}
+
+// Shutdown takes no more connections, answers what those that it has taken ask
+// next, lets requests end for up to a second, then ends the contexts of all
+// that is left, and closes what doesn't heed that. It returns within ctx, and
+// within two seconds in any case.
 func (s *Server) Shutdown(ctx context.Context) {
 	defer s.cancel()
+	s.drain(ctx)
 	if s.within(ctx, grace) {
 		return
 	}
@@ -66,6 +93,24 @@ func (s *Server) Shutdown(ctx context.Context) {
 	if !s.within(ctx, grace/2) {
 		_ = s.http.Close()
 	}
+}
+
+// drain returns when every accepted connection has brought its first request,
+// or has had time enough to.
+func (s *Server) drain(ctx context.Context) {
+	s.mu.Lock()
+	s.ending = true
+	l := s.listen
+	s.mu.Unlock()
+	if l == nil {
+		return
+	}
+	_ = l.Close() // the library's own Shutdown does it again, and harmlessly
+	s.accept.Lock()
+	s.accept.Unlock() //nolint:staticcheck // the wait is all: what was accepted is known from here on
+	ctx, cancel := context.WithTimeout(ctx, grace/4)
+	defer cancel()
+	s.arrived.wait(ctx)
 }
 
 func (s *Server) within(ctx context.Context, d time.Duration) bool {
