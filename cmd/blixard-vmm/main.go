@@ -42,7 +42,7 @@ func main() {
 	os.Exit(notStarted)
 }
 
-// parse reads -uid N -gid N [-groups N,N] [-dir PATH] -- PROGRAM ARGUMENT…
+// parse reads -uid N -gid N [-groups N,N] [-dir PATH] -- PROGRAM and its arguments.
 func parse(args []string) (orders, error) {
 	var o orders
 	f := flag.NewFlagSet("blixard-vmm", flag.ContinueOnError)

@@ -153,7 +153,7 @@ func named(err error, name string) bool {
 // begin is a call that starts a job and sends its result.
 type begin func(ctx context.Context, c *sd.Conn, done chan<- string) error
 
-// await runs a job to its end; the result is systemd's word: done, failed, canceled, …
+// await runs a job to its end; the result is systemd's word, as done, failed or canceled.
 func (b *bus) await(ctx context.Context, start begin) (string, error) {
 	conn, err := b.get()
 	if err != nil {

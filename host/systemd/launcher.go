@@ -236,11 +236,10 @@ func (m *maker) Clear(ctx context.Context, ref vm.Ref, doing string) error {
 	if err != nil {
 		return failure(doing, err)
 	}
-	of, foreign := m.who.Parse(u.env)
-	if !u.loaded || foreign != nil || of.VM != ref.VM || of.Incarnation > ref.Incarnation { // P8
-		return nil
+	if of, foreign := m.who.Parse(u.env); u.loaded && foreign == nil && of.VM == ref.VM && of.Incarnation <= ref.Incarnation { // P8
+		return m.free(ctx, conn, u, doing)
 	}
-	return m.free(ctx, conn, u, doing)
+	return nil
 }
 
 // free ends and forgets a unit that was proved ours.

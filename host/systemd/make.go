@@ -64,7 +64,7 @@ func (m *maker) vacate(ctx context.Context, conn *sd.Conn, c host.Command, doing
 	}
 	of, err := m.who.Parse(u.env)
 	if err != nil {
-		return host.Fail(host.Broken, doing, fmt.Errorf("%w: %s", errTaken, u.name)) // P8
+		return host.Fail(host.Broken, doing, fmt.Errorf("%w (%s, %s); look at it with systemctl status %s and free it with systemctl stop and systemctl reset-failed", errTaken, u.active, u.sub, u.name)) // P8
 	}
 	if !u.dead() {
 		return host.Fail(host.Transient, doing, fmt.Errorf("incarnation %d of VM %s is %s in %s", of.Incarnation, of.VM, u.active, u.name))

@@ -90,6 +90,8 @@ func newWorld(t *testing.T) *world {
 		w.l = w.launcher()
 		w.killAll()
 		_ = w.l.Close()
+		w.run("systemctl", "stop", "blixard-*.service") // the dead ones
+		w.run("systemctl", "reset-failed", "blixard-*.service")
 		_ = os.RemoveAll(dir)
 	})
 	return w
