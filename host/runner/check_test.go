@@ -142,8 +142,9 @@ func TestWhatAScriptTells(t *testing.T) {
 		{"nothing", "", script{}},
 		{"option without a value", q + "-qmp", script{QEMU: true, bounded: true}},
 		{"a quote without end", "exec /x/qemu-system-x86_64 -qmp 'unix:a", script{QEMU: true, QMP: "a"}},
-		{"volumes", "truncate -s 512M 'a'\ntruncate -s 2G b\ntruncate -s 7 c\n" + q + "-drive id=vda,format=raw,file=a\n",
-			script{QEMU: true, sizes: []int64{512 << 20, 2 << 30, 7}, files: []string{"a"}, bounded: true}},
+		{"volumes", "truncate -s 512M 'a'\ntruncate -s 2G b\ntruncate -s 7 c\n" + q + "-drive id=vda,format=raw,file=a\n", script{
+			QEMU: true, sizes: []int64{512 << 20, 2 << 30, 7}, files: []string{"a"}, bounded: true,
+		}},
 		{"a disk that grows", q + "-drive file=x.qcow2,format=qcow2\n", script{QEMU: true, files: []string{"x.qcow2"}}},
 		{"a folder of the host", q + "-fsdev local,path=/srv\n", script{QEMU: true}},
 		{"a size beyond all", "truncate -s 99999999999999999999G a\ntruncate -s 9999999999T a\n" + q, script{QEMU: true, bounded: true}},

@@ -59,7 +59,7 @@ func (d *Driver) Build(ctx context.Context, ref vm.Ref, spec vm.Spec, folder str
 		}
 		return "", err
 	}
-	defer n.log.Close()
+	defer func() { _ = n.log.Close() }() // a log that can't be written fails nothing
 	next := build{Reference: flake}
 	if isLocal(flake) {
 		next.Source, err = n.source(ctx, flake)

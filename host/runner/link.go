@@ -93,7 +93,7 @@ func makeTap(name string, flags uint16) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	ask, err := unix.NewIfreq(name)
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ func byScript(ctx context.Context, folder, script string) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // a log that can't be written fails nothing
 	c := call{argv: []string{script}, dir: folder, env: environment("/"), limit: tapLimit, errors: log}
 	log.begin(c.argv)
 	if err := log.quote(c.run(ctx)); err != nil {
