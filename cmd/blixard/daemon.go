@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/blixard/blixard/host/console"
 	"github.com/blixard/blixard/host/control"
 	"github.com/blixard/blixard/host/folders"
+	"github.com/blixard/blixard/host/notify"
 	"github.com/blixard/blixard/host/process"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
@@ -70,11 +72,15 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 	if err != nil {
 		return err
 	}
+	service, err := notify.Open() // early: no child may inherit what it takes from the environment
+	if err != nil {
+		return err
+	}
 	log, err := newLog(o)
 	if err != nil {
 		return err
 	}
-	d := &daemon{daemonOptions: o, conf: conf, log: log, run: filepath.Dir(o.socket)}
+	d := &daemon{daemonOptions: o, conf: conf, log: log, service: service, run: filepath.Dir(o.socket)}
 	defer d.letGo()
 	if err := d.open(); err != nil { //nolint:contextcheck // what is opened lives longer than any one call
 		return err
@@ -85,10 +91,12 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 // daemon is what one life of the node has opened.
 type daemon struct {
 	daemonOptions
-	conf   config
-	log    *zap.Logger
-	run    string // run folder, beside the socket
-	closes []func()
+	conf    config
+	log     *zap.Logger
+	run     string // run folder, beside the socket
+	service *notify.Service
+	tree    atomic.Pointer[actors.Node] // node, for who asks before Start has returned
+	closes  []func()
 
 	boot    vm.BootID
 	store   *persistence.Pebble
@@ -112,7 +120,7 @@ func (d *daemon) letGo() {
 // open takes the socket first: whoever has it is the node's only daemon, and
 // nothing is touched before that is known.
 func (d *daemon) open() error {
-	listener, err := control.Listen(d.socket, 0o660, d.conf.Socket.Group)
+	listener, err := d.listen()
 	if err != nil {
 		return err
 	}
@@ -126,6 +134,7 @@ func (d *daemon) open() error {
 	d.metrics = actors.NewMetrics()
 	d.node, err = actors.Start(actors.Config{
 		Ports: d.ports, Store: d.store, Log: d.log, Observer: d.metrics, Doctor: d.doctor, Status: d.status,
+		Alive: d.alive, AliveEvery: d.service.AliveEvery(),
 		Fatal: func(why string) {
 			d.log.Fatal("a promise was broken; VMs live on and are adopted at the next start", zap.String("why", why))
 		},
@@ -133,6 +142,7 @@ func (d *daemon) open() error {
 	if err != nil {
 		return err
 	}
+	d.tree.Store(d.node)
 	d.metrics.Show(d.node)
 	d.later(d.stopNode)
 	return d.openDoor(listener)
@@ -194,7 +204,9 @@ func (d *daemon) stopNode() {
 // serve answers until a signal, or until serving fails.
 func (d *daemon) serve(ctx context.Context) error {
 	d.log.Info("ready", zap.String("socket", d.socket), zap.String("state", d.state), zap.Int("vms", len(d.node.List())))
+	d.ready()
 	<-ctx.Done()
+	d.stopping()
 	d.log.Info("ending; VMs live on")
 	return nil
 }
