@@ -24,14 +24,6 @@ type site struct {
 // allScenarios says whether the long scenarios run too (make chaos), or only those that CI has time for.
 func allScenarios() bool { return os.Getenv("BLIXARD_CHAOS") == "all" }
 
-// onlyInAll skips a scenario that is too long for CI.
-func onlyInAll(t *testing.T) {
-	t.Helper()
-	if !allScenarios() {
-		t.Skip("a long scenario: BLIXARD_CHAOS=all runs it, as `make chaos` does")
-	}
-}
-
 // settle switches a machine on; at the scenario's end every VM is deleted,
 // nothing may be left inside, and then the machine goes.
 func settle(t *testing.T, o node.Options) *site {

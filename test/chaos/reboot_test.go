@@ -147,7 +147,7 @@ func (m *member) checkHistory(s *site, is *v1.VM) {
 	if m.after == "running" {
 		want++
 	}
-	if got := is.GetIncarnation(); got != want && !(m.torn && got == want+1) {
+	if got := is.GetIncarnation(); got != want && (!m.torn || got != want+1) {
 		s.t.Errorf("%s: want incarnation %d, got %d", m.name, want, got)
 	}
 	if is.GetIntent() != was.GetIntent() && want != 1 { // what was never started is by now
