@@ -42,6 +42,7 @@ type bootstrap struct {
 	starting map[vm.Name]time.Time // called up then
 	report   gateway.Bootstrap
 	disarm   func()
+	gone     chan struct{} // closed at this actor's end
 }
 
 // waiting is a VM whose turn is to come.
@@ -82,6 +83,7 @@ func (b *bootstrap) Receive(c actor.Context) {
 		b.step(c)
 	case *actor.Stopping:
 		b.env.turned.leave(b.self)
+		close(b.gone)
 		if b.disarm != nil {
 			b.disarm()
 		}
@@ -89,33 +91,41 @@ func (b *bootstrap) Receive(c actor.Context) {
 }
 
 func (b *bootstrap) begin(c actor.Context) {
-	b.self, b.starting = c.Self(), map[vm.Name]time.Time{}
+	b.self, b.starting, b.gone = c.Self(), map[vm.Name]time.Time{}, make(chan struct{})
 	b.pace = policies.NewPace(b.env.ports.Machine.Cores(), b.conduct.Parallel)
 	b.env.turned.join(b.self)
-	self, env := b.self, b.env
+	self, env, gone := b.self, b.env, b.gone
 	late := make(chan struct{})
 	cancel := env.ports.Clock.After(wakeLimit, func() { close(late) })
 	go func() {
 		select {
 		case <-env.awake.done:
 		case <-late:
+		case <-gone:
 		}
 		cancel()
 		env.tell(self, allAwake{})
 	}()
 }
 
-// enlist reads from the views who waits. Only when that is known is the boot
-// marked as met: a daemon that dies before does all of it again.
+// enlist reads from the views who waits, also who is still being released after
+// the boot, and who is on its way up already. Only when that is known is the
+// boot marked as met: a daemon that dies before does all of it again.
 func (b *bootstrap) enlist() {
 	now := b.env.ports.Clock.Now()
-	byName, all := map[vm.Name]vm.Record{}, []policies.Candidate{}
+	byName, all, coming := map[vm.Name]vm.Record{}, []policies.Candidate{}, []vm.Name{}
+	const ending = vm.Stopping | vm.Killing | vm.Reaping
 	for _, v := range b.env.views.list() {
-		if v.rec.State.Phase == vm.Backoff && v.rec.State.Queued {
-			byName[v.rec.Spec.Name] = v.rec
+		s, name := v.rec.State, v.rec.Spec.Name
+		switch {
+		case s.Intent != vm.WantRunning:
+		case s.Queued && s.Phase&(vm.Backoff|ending) != 0:
+			byName[name] = v.rec
 			all = append(all, policies.CandidateOf(now, v.rec))
-		} else if v.rec.State.Phase == vm.Failed {
-			b.report.Held = append(b.report.Held, fmt.Sprintf("%s: %s", v.rec.Spec.Name, v.rec.State.Reason))
+		case s.Phase == vm.Failed || s.Phase&ending != 0 && s.After == vm.ThenHold:
+			b.report.Held = append(b.report.Held, fmt.Sprintf("%s: %s", name, s.Reason))
+		case s.Phase&(vm.Preparing|vm.Starting) != 0 || s.Phase == vm.Adopting && s.ReadyAt.IsZero():
+			coming = append(coming, name)
 		}
 	}
 	for _, name := range policies.Order(all) {
@@ -128,6 +138,9 @@ func (b *bootstrap) enlist() {
 		}
 	}
 	if len(b.waiting) > 0 {
+		for _, name := range coming {
+			b.follow(name, now)
+		}
 		b.env.note("BootstrapBegan", vm.Record{}, fmt.Sprintf("%d VMs wait for their turn, %d at once", len(b.waiting), b.pace.Limit))
 	}
 }
@@ -165,6 +178,10 @@ func (b *bootstrap) whoMay(now time.Time) (int, time.Time) {
 	var wake time.Time
 	for i, w := range b.waiting {
 		why, until := policies.Unmet(now, w.since, w.deps, b.standing)
+		if v, ok := b.env.views.get(w.name); ok && v.parked == "" && v.rec.State.Phase != vm.Backoff {
+			// It is still being released: its turns tell when that is over, but for a bug.
+			why, until = "being released", now.Add(easeAgain)
+		}
 		if why == "" {
 			return i, time.Time{}
 		}
@@ -197,10 +214,31 @@ func (b *bootstrap) callUp(now time.Time, i int) {
 			b.env.note("DependencyNotAwaited", v.rec, fmt.Sprintf("%s starts though %s is not %s", w.name, d.VM, d.Is))
 		}
 	}
-	b.starting[w.name] = now
+	b.follow(w.name, now)
+	b.startClocks(now, w.name, map[vm.Name]bool{})
 	b.env.tell(v.pid, messages.CalledUp{})
-	self, env, m := b.self, b.env, slotOver{w.name, now}
+}
+
+// follow counts a VM as one that is on its way up, for as long as a start may take.
+func (b *bootstrap) follow(name vm.Name, now time.Time) {
+	b.starting[name] = now
+	self, env, m := b.self, b.env, slotOver{name, now}
 	env.ports.Clock.After(b.conduct.Slow, func() { env.tell(self, m) })
+}
+
+// startClocks lets the timeouts of those that depend on a VM run from when that
+// VM was called up: the time in which it waited for its own turn is not its fault.
+func (b *bootstrap) startClocks(now time.Time, of vm.Name, seen map[vm.Name]bool) {
+	if seen[of] {
+		return
+	}
+	seen[of] = true
+	for i, w := range b.waiting {
+		if slices.ContainsFunc(w.deps, func(d vm.Dependency) bool { return d.VM == of }) {
+			b.waiting[i].since = now
+			b.startClocks(now, w.name, seen)
+		}
+	}
 }
 
 // stood follows a VM that was called up, and lets go of one that a person
@@ -210,7 +248,7 @@ func (b *bootstrap) stood(rec vm.Record) {
 	if i := slices.IndexFunc(b.waiting, func(w waiting) bool { return w.name == name }); i >= 0 && !s.Queued {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 		if s.Phase == vm.Preparing {
-			b.starting[name] = b.env.ports.Clock.Now() // by a person; it takes its share of the machine all the same
+			b.follow(name, b.env.ports.Clock.Now()) // by a person; it takes its share of the machine all the same
 		}
 		return
 	}
@@ -236,9 +274,14 @@ func (b *bootstrap) slotOver(m slotOver) {
 		return
 	}
 	delete(b.starting, m.name)
+	v, ok := b.env.views.get(m.name)
+	if ok && v.rec.State.Queued {
+		// It never heard the call: its actor failed by a bug just then.
+		b.waiting = append(b.waiting, waiting{name: m.name, since: m.at})
+		return
+	}
 	b.report.Failed++
 	b.pace = b.pace.TookTooLong()
-	v, _ := b.env.views.get(m.name)
 	b.env.note("BootstrapSlowed", v.rec, fmt.Sprintf("%s is not up after %s; from now on %d at once", m.name, b.conduct.Slow, b.pace.Limit))
 }
 

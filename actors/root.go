@@ -22,9 +22,11 @@ type root struct {
 	joined  chan<- struct{}
 	pulse   pulse
 	conduct Conduct
-	boot    *actor.PID
+	boot    *actor.PID // nil: it has ended
 	bugs    map[string]int // of the actors that nothing but progress depends on
 	again   map[string]func(c actor.Context)
+
+	shutdowns int // begun in this life
 }
 
 // Receive is the root's mailbox.
@@ -42,6 +44,9 @@ func (r *root) Receive(c actor.Context) {
 	case shutdownAsked:
 		r.shutdown(c, m)
 	case *actor.Terminated:
+		if m.Who.Equal(r.boot) {
+			r.boot = nil // a shutdown must not wait for its end again
+		}
 		if again := r.again[m.Who.Id]; again != nil {
 			delete(r.again, m.Who.Id)
 			again(c)
@@ -63,8 +68,8 @@ func (r *root) boots(c actor.Context) {
 // shutdown ends the bootstrap first: it would call up again what is stopped.
 func (r *root) shutdown(c actor.Context, m shutdownAsked) {
 	begin := func(c actor.Context) {
-		name := fmt.Sprintf("shutdown-%d", r.env.ports.Clock.Now().UnixNano())
-		spawn(c, r.env.log, name, func() actor.Actor { return &shutdown{env: r.env, asked: m} })
+		r.shutdowns++
+		spawn(c, r.env.log, fmt.Sprintf("shutdown-%d", r.shutdowns), func() actor.Actor { return &shutdown{env: r.env, asked: m} })
 	}
 	if r.boot == nil {
 		begin(c)

@@ -49,6 +49,7 @@ func (s *shutdown) Receive(c actor.Context) {
 		s.step(c)
 	case hurry:
 		s.rushed = true
+		clear(s.told) // who did not hear, for a bug of ours, hears it now; twice does no harm
 		s.step(c)
 	case tooLate:
 		s.end(c, &vm.Refusal{

@@ -96,8 +96,8 @@ func lastHealth(rec vm.Record) vm.Health {
 	switch {
 	case s.Phase&(vm.Running|vm.Paused) == 0:
 		return s.LastHealth
-	case len(rec.Spec.Health) == 0:
-		return vm.Healthy
+	case len(rec.Spec.Health) == 0 || s.Health == vm.HealthStarting:
+		return vm.Healthy // it has answered, and nothing was held against it since
 	}
 	return s.Health
 }

@@ -102,7 +102,8 @@ func carry(out *Outcome, t Turn) {
 	case vm.HeldBack, vm.Dismissed:
 		follow(s, *t.Decision)
 	case vm.Rebooted:
-		if s.Phase&ending != 0 && s.Intent == vm.WantRunning { // its end was judged already, not what the boot makes of it
+		// Its end was judged already, not what the boot makes of it; what was given up stays held.
+		if s.Phase&ending != 0 && s.Intent == vm.WantRunning && s.After != vm.ThenHold {
 			follow(s, *t.Decision)
 		}
 	case vm.NodeEnding:
@@ -204,7 +205,7 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 // enter moves to a phase and sets what every visit of it begins with.
 func enter(r *vm.Record, to vm.Phase, t Turn) {
 	s := &r.State
-	if to&(vm.Preparing|vm.Stopped|vm.Failed|vm.Removing) != 0 {
+	if to&(vm.Preparing|up|vm.Stopped|vm.Failed|vm.Removing) != 0 {
 		s.Queued = false
 	}
 	if to == vm.Preparing {

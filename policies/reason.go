@@ -36,6 +36,9 @@ func reason(before, after vm.State, t Turn) string {
 	case vm.GuestReset:
 		return "the guest rebooted itself: " + t.Why
 	case vm.DeadlinePassed:
+		if before.Queued {
+			return "its turn after the node's boot did not come in time, so it starts without"
+		}
 		if before.Phase == vm.Backoff {
 			return "its delay after the last failure is over"
 		}
