@@ -33,6 +33,7 @@ build: ## static binaries in bin/, and the built-in guest where a kernel is ther
 	@mkdir -p bin
 	$(GOBUILD) -o bin/blixard ./cmd/blixard
 	$(GOBUILD) -o bin/blixard-init ./cmd/blixard-init
+	$(GOBUILD) -o bin/blixard-vmm ./cmd/blixard-vmm
 	@if [ -d $(KERNEL)/boot ]; then BLIXARD_STATE_DIR=build/guest bin/blixard image build --kernel-root $(KERNEL); \
 	else echo "skipped: the built-in guest, because no kernel is unpacked in $(KERNEL) (make setup)"; fi
 

@@ -24,7 +24,6 @@ import (
 	"github.com/blixard/blixard/host/control"
 	"github.com/blixard/blixard/host/folders"
 	"github.com/blixard/blixard/host/notify"
-	"github.com/blixard/blixard/host/process"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
 )
@@ -49,7 +48,7 @@ func daemonCommand(c *cli) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.config, "config", "", "configuration file (YAML)")
 	f.StringVar(&o.state, "state-dir", "", "state folder (default $BLIXARD_STATE_DIR, /var/lib/blixard for root)")
-	f.StringVar(&o.launcher, "launcher", "auto", "who holds the VMMs: auto or process")
+	f.StringVar(&o.launcher, "launcher", launcherAuto, "who holds the VMMs: auto, systemd or process")
 	f.StringVar(&o.accel, "accel", "auto", "acceleration: auto, kvm or tcg")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "auto", "auto, console or json")
@@ -106,6 +105,9 @@ type daemon struct {
 	vmms    *vmms
 	metrics *actors.Metrics
 	node    *actors.Node
+
+	looks     atomic.Pointer[actors.Node] // the node, once it may be told to look
+	noSystemd string                      // why its launcher isn't used, where that is so by itself
 }
 
 func (d *daemon) later(f func()) { d.closes = append(d.closes, f) }
@@ -143,6 +145,7 @@ func (d *daemon) open() error {
 		return err
 	}
 	d.tree.Store(d.node)
+	d.looks.Store(d.node)
 	d.metrics.Show(d.node)
 	d.later(d.stopNode)
 	return d.openDoor(listener)
@@ -169,11 +172,10 @@ func (d *daemon) openHost() error {
 		return err
 	}
 	d.boot = boot
-	launcher, err := process.New(process.Config{Node: id, BootID: boot, Lock: filepath.Join(d.state, "launcher.lock")})
+	launcher, err := d.openLauncher(boot, id)
 	if err != nil {
 		return err
 	}
-	d.later(func() { _ = launcher.Close() })
 	owners := host.Owners{UID: d.conf.VMM.UID, GID: d.conf.VMM.GID}
 	images := filepath.Join(d.state, "images")
 	d.folders, err = folders.New(folders.Config{State: d.state, Run: d.run, Owners: owners})
@@ -249,8 +251,8 @@ func (d *daemon) openMetrics(h http.Handler) error {
 
 // fill sets the places that were not named, and makes the state folder.
 func (o *daemonOptions) fill() error {
-	if o.launcher != "auto" && o.launcher != "process" {
-		return &vm.Refusal{Code: vm.Invalid, Why: fmt.Sprintf("launcher %q is not known", o.launcher), Try: "--launcher auto or process"}
+	if o.launcher != launcherAuto && o.launcher != launcherSystemd && o.launcher != launcherProcess {
+		return &vm.Refusal{Code: vm.Invalid, Why: fmt.Sprintf("launcher %q is not known", o.launcher), Try: "--launcher auto, systemd or process"}
 	}
 	if o.accel != "auto" && o.accel != "kvm" && o.accel != "tcg" {
 		return &vm.Refusal{Code: vm.Invalid, Why: fmt.Sprintf("acceleration %q is not known", o.accel), Try: "--accel auto, kvm or tcg"}

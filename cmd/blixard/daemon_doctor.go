@@ -68,11 +68,3 @@ func (d *daemon) checkDisk() gateway.Finding {
 	}
 	return ok("disk", why)
 }
-
-func (d *daemon) checkLauncher() gateway.Finding {
-	return gateway.Finding{
-		Check: "launcher", State: "warn",
-		Why: "VMMs are processes of their own (launcher process): CPU and IO limits are not enforced, and how a VMM ended while no daemon ran can't be known",
-		Try: "nothing to mend: this is what this launcher can do",
-	}
-}

@@ -6,11 +6,8 @@ package process
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/signal"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,10 +34,6 @@ type Launcher struct {
 	lock *os.File
 }
 
-// lockWait is how long a forked child of a daemon that was just killed may
-// take to its exec, which is what lets go of the daemon's lock.
-const lockWait = 5 * time.Second
-
 var _ host.Launcher = (*Launcher)(nil)
 
 // New makes a launcher. From then on SIGXFSZ is ignored in this process, since
@@ -60,34 +53,10 @@ func New(c Config) (*Launcher, error) {
 	if c.Lock == "" {
 		return l, nil
 	}
-	if err := l.takeLock(c.Lock); err != nil {
+	if l.lock, err = proof.Lock(c.Lock); err != nil {
 		return nil, err
 	}
 	return l, nil
-}
-
-// takeLock keeps a second launcher out. A child that a killed daemon had forked
-// but that has not come to its exec carries no tags yet, so no scan could see
-// it; it does hold this lock, which its exec closes.
-func (l *Launcher) takeLock(path string) error {
-	doing := "lock " + path
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return host.Fail(host.Broken, doing, err)
-	}
-	deadline := time.Now().Add(lockWait)
-	for {
-		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			l.lock = file
-			return nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
-			_ = file.Close()
-			return host.Fail(host.Broken, doing, fmt.Errorf("another daemon of this node lives: %w", err))
-		}
-		<-time.After(5 * time.Millisecond)
-	}
 }
 
 // Name is "process".

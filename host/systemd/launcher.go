@@ -36,6 +36,7 @@ const Name = "systemd"
 type Config struct {
 	Node   string // see proof.Identity
 	BootID vm.BootID
+	Lock   string    // file that keeps a second launcher of the node out; empty: none
 	Shim   string    // absolute path of blixard-vmm; empty: beside our own binary
 	Before string    // the daemon's own unit; empty: blixard.service
 	Proc   procfs.FS // zero: the kernel's
@@ -50,7 +51,8 @@ type Config struct {
 // Launcher is the host.Launcher of one node. Close it to let go of all VMMs.
 type Launcher struct {
 	*proof.Seats
-	bus *bus
+	bus  *bus
+	lock *os.File
 }
 
 var _ host.Launcher = (*Launcher)(nil)
@@ -80,9 +82,8 @@ func Available(ctx context.Context) error {
 	return nil
 }
 
-// New makes a launcher.
-func New(c Config) (*Launcher, error) {
-	const doing = "make the systemd launcher"
+// fill sets what was left empty.
+func (c *Config) fill() error {
 	if c.Proc.Root == "" {
 		c.Proc = procfs.Default
 	}
@@ -98,12 +99,21 @@ func New(c Config) (*Launcher, error) {
 	if c.Shim == "" {
 		own, err := os.Executable()
 		if err != nil {
-			return nil, host.Fail(host.Broken, doing, err)
+			return err
 		}
 		c.Shim = filepath.Join(filepath.Dir(own), "blixard-vmm")
 	}
-	if info, err := os.Stat(c.Shim); err != nil || info.Mode().Perm()&0o111 == 0 {
-		return nil, host.Fail(host.Broken, doing, fmt.Errorf("%s can't be run: install it beside blixard", c.Shim))
+	if info, err := os.Stat(c.Shim); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+		return fmt.Errorf("%s can't be run: install it beside blixard", c.Shim)
+	}
+	return nil
+}
+
+// New makes a launcher.
+func New(c Config) (*Launcher, error) {
+	const doing = "make the systemd launcher"
+	if err := c.fill(); err != nil {
+		return nil, host.Fail(host.Broken, doing, err)
 	}
 	hands := &maker{who: proof.Identity{Node: c.Node, BootID: c.BootID, Proc: c.Proc}, shim: c.Shim, before: c.Before}
 	seats, err := proof.NewSeats(hands.who, hands)
@@ -115,7 +125,15 @@ func New(c Config) (*Launcher, error) {
 	if err != nil {
 		return nil, host.Fail(host.Transient, doing, err)
 	}
-	return &Launcher{Seats: seats, bus: hands.bus}, nil
+	l := &Launcher{Seats: seats, bus: hands.bus}
+	if c.Lock == "" {
+		return l, nil
+	}
+	if l.lock, err = proof.Lock(c.Lock); err != nil {
+		l.bus.close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // Name is "systemd".
@@ -125,6 +143,9 @@ func (l *Launcher) Name() string { return Name }
 func (l *Launcher) Close() error {
 	l.Seats.Close()
 	l.bus.close()
+	if l.lock != nil {
+		return l.lock.Close()
+	}
 	return nil
 }
 
