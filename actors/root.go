@@ -22,7 +22,7 @@ type root struct {
 	joined  chan<- struct{}
 	pulse   pulse
 	conduct Conduct
-	boot    *actor.PID // nil: it has ended
+	boot    *actor.PID     // nil: it has ended
 	bugs    map[string]int // of the actors that nothing but progress depends on
 	again   map[string]func(c actor.Context)
 
