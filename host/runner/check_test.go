@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
 )
 
 const sleeper = "#!/bin/sh\nexec sleep 600\n"
@@ -104,6 +105,20 @@ func TestAScriptOfAnotherUserIsRefused(t *testing.T) {
 	wantKind(t, "a folder that keeps the VM's user out", err, host.Broken, "can't pass")
 }
 
+func TestASpecThatARunnerCantFollowIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.spec.Boot.Runner = w.runner("runner", map[string]string{"bin/microvm-run": sleeper})
+	for says, bend := range map[string]func(*vm.Spec){
+		"has no disks":    func(s *vm.Spec) { s.Disks = []vm.Disk{{Name: "d", Size: vm.MiB}} },
+		"has no networks": func(s *vm.Spec) { s.Networks = []vm.Network{{Mode: vm.NetworkUser}} },
+		"no guest agent":  func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckConsole}, {Type: vm.CheckAgent}} },
+	} {
+		spec := w.spec
+		bend(&spec)
+		wantKind(t, says, w.driver.Prepare(w.ctx(), w.ref, spec, w.paths), host.Broken, says)
+	}
+}
+
 func TestPrepareLeavesWhatIsInTheWayAlone(t *testing.T) {
 	w := newWorld(t)
 	w.spec.Boot.Runner = w.runner("runner", map[string]string{"bin/microvm-run": sleeper})
@@ -146,6 +161,7 @@ func TestWhatAScriptTells(t *testing.T) {
 			QEMU: true, sizes: []int64{512 << 20, 2 << 30, 7}, files: []string{"a"}, bounded: true,
 		}},
 		{"a disk that grows", q + "-drive file=x.qcow2,format=qcow2\n", script{QEMU: true, files: []string{"x.qcow2"}}},
+		{"a disk that is only read", q + "-drive file=x.qcow2,format=qcow2,readonly=on\n", script{QEMU: true, files: []string{"x.qcow2"}, bounded: true}},
 		{"a folder of the host", q + "-fsdev local,path=/srv\n", script{QEMU: true}},
 		{"a size beyond all", "truncate -s 99999999999999999999G a\ntruncate -s 9999999999T a\n" + q, script{QEMU: true, bounded: true}},
 	} {
@@ -177,10 +193,26 @@ func TestTheLimitSparesTheDisks(t *testing.T) {
 		{script{bounded: true, sizes: []int64{10}, files: []string{"large"}}, 5000},
 		{script{bounded: true, files: []string{filepath.Join(dir, "large")}}, 5000},
 		{script{bounded: true, files: []string{"none", "/dev/null"}}, 1000},
+		{script{bounded: true, files: []string{"large"}, readOnly: map[string]bool{"large": true}}, 1000},
 	} {
 		if got := c.s.maxFile(dir, 1000); int64(got) != c.want {
 			t.Errorf("%+v: limit %d, want %d", c.s, got, c.want)
 		}
+	}
+}
+
+func TestNeedsNameWhatQEMUOpens(t *testing.T) {
+	s := parseScript("exec /x/qemu-system-x86_64 -drive file=/nix/store/x,format=raw,read-only=on -drive file=a.img,format=raw " +
+		"-drive file=/srv/./b.img,format=raw,read-only=off -drive file=/dev/vg/web,format=raw\n")
+	n := s.needs("/w")
+	if got := strings.Join(n.Writable, " "); got != "/w /srv/b.img" {
+		t.Errorf("writes %s", got)
+	}
+	if got := strings.Join(n.Devices, " "); got != strings.Join(devices, " ")+" /dev/vg/web" {
+		t.Errorf("opens %s", got)
+	}
+	if !n.Network || !n.JIT {
+		t.Errorf("%+v", n)
 	}
 }
 

@@ -55,6 +55,9 @@ func New(c Config) *Driver {
 // Prepare builds a flake if need be, checks the runner, makes its working
 // folder and its taps. Repeating it is safe.
 func (d *Driver) Prepare(ctx context.Context, ref vm.Ref, spec vm.Spec, f host.Paths) error {
+	if err := followable(spec); err != nil {
+		return err
+	}
 	dir := spec.Boot.Runner
 	if spec.Boot.Flake != "" {
 		built, err := d.Build(ctx, ref, spec, f.Folder)
@@ -82,6 +85,24 @@ func (d *Driver) Prepare(ctx context.Context, ref vm.Ref, spec vm.Spec, f host.P
 		return fail("note the runner that is started", err)
 	}
 	return d.raise(ctx, ref, f.Folder, built, uid, gid)
+}
+
+// followable refuses what a runner was built without and can't be told: it
+// would be missed in silence.
+func followable(spec vm.Spec) error {
+	const doing = "follow the spec"
+	switch {
+	case len(spec.Disks) > 0:
+		return host.Fail(host.Broken, doing, errors.New("a VM of a runner has no disks of its own: build it with volumes"))
+	case len(spec.Networks) > 0:
+		return host.Fail(host.Broken, doing, errors.New("a VM of a runner has no networks of its own: build it with interfaces"))
+	}
+	for _, c := range spec.Health {
+		if c.Type == vm.CheckAgent {
+			return host.Fail(host.Broken, doing, errors.New("a runner has no guest agent that is reached from here: check the console, or the vmm"))
+		}
+	}
+	return nil
 }
 
 // Release takes the taps back. Repeating it is safe.
@@ -113,6 +134,7 @@ func (d *Driver) Command(ref vm.Ref, _ vm.Spec, f host.Paths) (host.Command, err
 		Ref: ref, Argv: []string{"/bin/sh", "-c", become, run}, Dir: work, Stdout: f.Log, Stderr: f.Stderr,
 		Env:     environment(work),
 		MaxFile: s.maxFile(work, d.config.LogLimit),
+		Needs:   s.needs(work),
 	}
 	c.UID, c.GID = d.config.Owners.Of(ref.Slot)
 	if d.config.KVMGroup != 0 {

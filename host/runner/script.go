@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -19,6 +21,8 @@ type script struct {
 	QMP   string   // path of the QMP socket, as QEMU was given it; empty: none
 	files []string // of QEMU's drives
 	sizes []int64  // of the volumes that the script makes
+	// readOnly has those of files that QEMU opens so.
+	readOnly map[string]bool
 	// bounded: all that the guest may write to is in files, and raw, so that its size is known.
 	bounded bool
 }
@@ -134,26 +138,61 @@ func (s *script) readArguments(arguments []string) {
 				}
 			}
 		case "-drive":
-			name, raw := drive(value)
-			s.files = append(s.files, name)
-			s.bounded = s.bounded && raw && name != ""
+			d := parseDrive(value)
+			s.files = append(s.files, d.file)
+			s.bounded = s.bounded && (d.readOnly || d.raw && d.file != "")
+			if d.readOnly && s.readOnly == nil {
+				s.readOnly = map[string]bool{}
+			}
+			if d.readOnly {
+				s.readOnly[d.file] = true
+			}
 		case "-blockdev", "-fsdev", "-virtfs", "-hda", "-hdb", "-hdc", "-hdd", "-readconfig":
 			s.bounded = false // the guest may write to other files, or we can't tell to which
 		}
 	}
 }
 
-func drive(value string) (file string, raw bool) {
+// drive is what the argument of -drive tells.
+type drive struct {
+	file          string
+	raw, readOnly bool
+}
+
+func parseDrive(value string) drive {
+	var d drive
 	for option := range strings.SplitSeq(value, ",") {
 		name, v, _ := strings.Cut(option, "=")
 		switch name {
 		case "file":
-			file = v
+			d.file = v
 		case "format":
-			raw = v == "raw"
+			d.raw = v == "raw"
+		case "read-only", "readonly":
+			d.readOnly = v == "on"
 		}
 	}
-	return file, raw
+	return d
+}
+
+// devices that a runner's VMM may open by path, where the machine has them.
+var devices = []string{"/dev/kvm", "/dev/net/tun", "/dev/vhost-net", "/dev/vhost-vsock"}
+
+// needs is what any runner's VMM may use: the host's network, where its taps
+// and its user-mode NICs are, and code made as it runs, for QEMU falls back to
+// that. Of what it writes by an absolute path, only QEMU's drives are known.
+func (s *script) needs(work string) host.Needs {
+	n := host.Needs{Network: true, JIT: true, Devices: slices.Clone(devices), Writable: []string{work}}
+	for _, name := range s.files {
+		switch {
+		case !filepath.IsAbs(name):
+		case strings.HasPrefix(filepath.Clean(name), "/dev/"):
+			n.Devices = append(n.Devices, filepath.Clean(name))
+		case !s.readOnly[name]:
+			n.Writable = append(n.Writable, filepath.Clean(name))
+		}
+	}
+	return n
 }
 
 // maxFile is the limit on the size of the runner's files. The limit can't tell
@@ -168,6 +207,9 @@ func (s *script) maxFile(work string, log vm.Bytes) vm.Bytes {
 		limit = max(limit, vm.Bytes(n))
 	}
 	for _, name := range s.files {
+		if s.readOnly[name] {
+			continue
+		}
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(work, name)
 		}

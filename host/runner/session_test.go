@@ -181,7 +181,7 @@ func TestAttachWaitsForTheSocketNoLongerThanItsContext(t *testing.T) {
 	dead.SetUnlinkOnClose(false)
 	_ = dead.Close()
 	_, err = w.driver.Attach(ctx, w.spec, w.paths, func(host.Notice) {})
-	wantKind(t, "nobody listens", err, host.Transient, "refused")
+	wantKind(t, "nobody listens", err, host.Transient, "web.sock")
 }
 
 func TestAttachComesWithTheSocket(t *testing.T) {

@@ -41,7 +41,7 @@ func knock(ctx context.Context, work, name string, uid int) (net.Conn, error) {
 		switch {
 		case err == nil:
 			return conn, nil
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, os.IsTimeout(err): // the dialer's clock may be before the context's
 			return nil, host.Fail(host.Transient, doing, fmt.Errorf("%w; its runner says why in the VMM's log", last))
 		case errors.Is(err, unix.ECONNREFUSED):
 		case errors.Is(err, fs.ErrNotExist):
