@@ -81,7 +81,7 @@ func (d *Driver) Prepare(ctx context.Context, ref vm.Ref, spec vm.Spec, f host.P
 	if err := tidy(f.Folder, s); err != nil {
 		return err
 	}
-	if err := note(filepath.Join(f.Folder, bootedName), start{Runner: built, QMP: s.QMP}); err != nil {
+	if err := note(filepath.Join(f.Folder, bootedName), start{Incarnation: ref.Incarnation, Runner: built, QMP: s.QMP}); err != nil {
 		return fail("note the runner that is started", err)
 	}
 	return d.raise(ctx, ref, f.Folder, built, uid, gid)
@@ -105,9 +105,28 @@ func followable(spec vm.Spec) error {
 	return nil
 }
 
-// Release takes the taps back. Repeating it is safe.
+// Release takes the taps back, by the scripts of the runner that was started,
+// whatever the spec says by now. Repeating it is safe.
 func (d *Driver) Release(ctx context.Context, ref vm.Ref, _ vm.Spec, f host.Paths) error {
-	return d.lower(ctx, ref, f.Folder)
+	if err := d.lower(ctx, ref, f.Folder); err != nil {
+		return err
+	}
+	at, err := started(f.Folder)
+	if err == nil && at.Incarnation > ref.Incarnation {
+		return nil // a successor's
+	}
+	if err := os.Remove(filepath.Join(f.Folder, bootedName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fail("forget the runner that was started", err)
+	}
+	return nil
+}
+
+// Started says whether the VM's last start was by a runner and wasn't released
+// yet. A spec may have changed meanwhile; what was started decides on how it is
+// spoken to and ended.
+func Started(f host.Paths) bool {
+	_, err := started(f.Folder)
+	return err == nil
 }
 
 // become notes the VMM's pid, which exec keeps, for a bin/microvm-shutdown that
@@ -151,8 +170,9 @@ func environment(home string) []string {
 // start is what the VM was last started with: what ends it has to be of the
 // same build as what began it.
 type start struct {
-	Runner string `json:"runner"`
-	QMP    string `json:"qmp,omitempty"`
+	Incarnation vm.Incarnation `json:"incarnation"`
+	Runner      string         `json:"runner"`
+	QMP         string         `json:"qmp,omitempty"`
 }
 
 func started(folder string) (start, error) {

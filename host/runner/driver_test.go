@@ -193,9 +193,32 @@ func TestCommandIsOfTheRunnerThatWasPrepared(t *testing.T) {
 	if os.Geteuid() == 0 && c.UID != w.uid {
 		t.Errorf("runs as %d, want the VM's user %d", c.UID, w.uid)
 	}
+	w.ref.Incarnation = 2
 	w.prepare()
 	c, err = w.driver.Command(w.ref, w.spec, w.paths)
 	if err != nil || c.Argv[len(c.Argv)-1] != next+"/bin/microvm-run" {
 		t.Errorf("after the next Prepare %q, %v", c.Argv, err)
 	}
+}
+
+func TestWhatWasStartedIsKnownUntilItsRelease(t *testing.T) {
+	w := newWorld(t)
+	w.spec.Boot.Runner = w.runner("runner", map[string]string{"bin/microvm-run": sleeper})
+	if Started(w.paths) {
+		t.Error("nothing was started yet")
+	}
+	w.ref.Incarnation = 2
+	w.prepare()
+	w.ref.Incarnation = 1
+	w.release() // late, of the incarnation before
+	if !Started(w.paths) {
+		t.Error("it was started")
+	}
+	w.ref.Incarnation = 2
+	w.spec.Boot = vm.Boot{Image: "builtin"} // applied meanwhile
+	w.release()
+	if Started(w.paths) {
+		t.Error("it was released")
+	}
+	w.release()
 }

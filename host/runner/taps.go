@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,6 +24,8 @@ const (
 	// tapLimit bounds bin/tap-up and bin/tap-down: a tap takes milliseconds, its
 	// removal some tens.
 	tapLimit = 30 * time.Second
+	// tapUser is written into the bin/tap-up of microvm.nix.
+	tapUser = "microvm"
 )
 
 // taps is the record of the links that were about to be made. It is written
@@ -80,7 +83,12 @@ func (d *Driver) raise(ctx context.Context, ref vm.Ref, folder, built string, ui
 func (d *Driver) up(ctx context.Context, folder, built string, names []string) error {
 	script := filepath.Join(built, "bin/tap-up")
 	if _, err := os.Stat(script); err == nil {
-		return byScript(ctx, folder, script)
+		err := byScript(ctx, folder, script)
+		if _, unknown := user.Lookup(tapUser); err != nil && unknown != nil {
+			return fail("make the links of the runner", fmt.Errorf(
+				"%w; this machine has no user %s, for whom microvm.nix makes taps: add it by useradd --system %[2]s", err, tapUser))
+		}
+		return err
 	}
 	flags, err := tapFlags(built)
 	if err != nil {
@@ -136,13 +144,14 @@ func (d *Driver) lower(ctx context.Context, ref vm.Ref, folder string) error {
 	path := filepath.Join(folder, tapsName)
 	var last taps
 	err := recall(path, &last)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		last = taps{} // cut by a power cut, which ended the links too
+	case err != nil:
 		return fail("read "+path, err)
-	}
-	if last.Incarnation > ref.Incarnation {
+	case last.Incarnation > ref.Incarnation:
 		return nil // they are a successor's by now
 	}
 	ours, others := d.present(ref, last)

@@ -188,6 +188,10 @@ func TestACrashBetweenTapUpAndItsMarkIsHealed(t *testing.T) {
 	do(t, os.WriteFile(path, []byte("{"), 0o600))
 	err = w.driver.Prepare(w.ctx(), w.ref, w.spec, w.paths)
 	wantKind(t, "half a record", err, host.Broken, "isn't marked")
+	w.release()
+	if _, err := os.Stat(path); err == nil || look("vm-web") == nil {
+		t.Errorf("after half a record's release: %v, tap %v", err, look("vm-web"))
+	}
 }
 
 func TestATapUpThatFailsIsQuoted(t *testing.T) {
