@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,17 +34,19 @@ func (d *Door) logs(ctx context.Context, m *blixardv1.LogsRequest, send logSende
 		return err
 	}
 	if !m.GetFollow() {
-		return d.sendTail(rec, n, m.GetTailBytes(), send)
+		return d.sendTail(rec, n, m, send)
 	}
 	if err := send(nil); err != nil { // hello, after its place is taken
 		return err
 	}
+	offset := d.beforeTail(rec, n, m.GetTailLines())
 	for {
 		if n > 0 {
-			if err := d.follow(ctx, rec, n, send); err != nil {
+			if err := d.follow(ctx, rec, n, offset, send); err != nil {
 				return err
 			}
 		}
+		offset = 0
 		if rec, err = d.nextIncarnation(ctx, rec, n); err != nil || rec.ID == "" {
 			return err
 		}
@@ -58,6 +61,8 @@ func incarnationOf(rec vm.Record, m *blixardv1.LogsRequest) (vm.Incarnation, err
 		return 0, invalid("it asks for the previous incarnation and for a numbered one", "one of both")
 	case m.GetTailBytes() < 0 || m.GetTailBytes() > 0 && m.GetFollow():
 		return 0, invalid("tailBytes is negative, or together with follow", "one of both")
+	case m.GetTailLines() < 0 || m.GetTailLines() > 0 && m.GetTailBytes() > 0:
+		return 0, invalid("tailLines is negative, or together with tailBytes", "one of both")
 	case n > last, m.GetPrevious() && last < 2:
 		return 0, &vm.Refusal{
 			Code: vm.NotFound, Why: fmt.Sprintf("%s has no such incarnation, its last is %d", rec.Spec.Name, last),
@@ -81,7 +86,8 @@ func (d *Door) pathsOf(rec vm.Record, n vm.Incarnation) host.Paths {
 	return d.Paths(ref)
 }
 
-func (d *Door) sendTail(rec vm.Record, n vm.Incarnation, limit int64, send logSender) error {
+func (d *Door) sendTail(rec vm.Record, n vm.Incarnation, m *blixardv1.LogsRequest, send logSender) error {
+	limit := m.GetTailBytes()
 	if limit == 0 || limit > logWhole {
 		limit = logWhole
 	}
@@ -89,7 +95,38 @@ func (d *Door) sendTail(rec vm.Record, n vm.Incarnation, limit int64, send logSe
 	if err != nil {
 		return noLog(rec, n, err)
 	}
-	return sendChunks(b, n, send)
+	return sendChunks(b[beforeLines(b, m.GetTailLines()):], n, 0, send)
+}
+
+// beforeTail is where a follow begins that shows the last lines first; a console
+// that can't be read yet is shown from its beginning.
+func (d *Door) beforeTail(rec vm.Record, n vm.Incarnation, lines int32) int64 {
+	if lines == 0 || n == 0 {
+		return 0
+	}
+	b, err := d.Consoles.Tail(d.pathsOf(rec, n), logWhole)
+	if err != nil || len(b) == logWhole { // cut, so that offsets mean nothing
+		return 0
+	}
+	return int64(beforeLines(b, lines))
+}
+
+// beforeLines is how many bytes stand before the last lines of a console; one
+// that has no end yet is a line too. 0 lines: all.
+func beforeLines(b []byte, lines int32) int {
+	if lines == 0 {
+		return 0
+	}
+	at := len(b)
+	if at > 0 && b[at-1] == '\n' {
+		at--
+	}
+	for range lines {
+		if at = bytes.LastIndexByte(b[:max(at, 0)], '\n'); at < 0 {
+			return 0
+		}
+	}
+	return at + 1
 }
 
 func noLog(rec vm.Record, n vm.Incarnation, err error) error {
@@ -102,13 +139,13 @@ func noLog(rec vm.Record, n vm.Incarnation, err error) error {
 	}
 }
 
-func sendChunks(b []byte, n vm.Incarnation, send logSender) error {
+func sendChunks(b []byte, n vm.Incarnation, offset int64, send logSender) error {
 	for len(b) > 0 {
 		part := b[:min(len(b), logChunk)]
-		if err := send(&blixardv1.LogsChunk{Data: part, Incarnation: uint64(n)}); err != nil {
+		if err := send(&blixardv1.LogsChunk{Data: part, Incarnation: uint64(n), Offset: offset}); err != nil {
 			return err
 		}
-		b = b[len(part):]
+		b, offset = b[len(part):], offset+int64(len(part))
 	}
 	return nil
 }
@@ -142,9 +179,8 @@ func (l *backlog) drain() (b []byte, overflew bool) {
 }
 
 // follow sends one incarnation's console until another one has begun, or the VM
-// is gone, and everything that was written is sent.
-func (d *Door) follow(ctx context.Context, rec vm.Record, n vm.Incarnation, send logSender) error {
-	var offset int64
+// is gone, and everything that was written from offset on is sent.
+func (d *Door) follow(ctx context.Context, rec vm.Record, n vm.Incarnation, offset int64, send logSender) error {
 	for {
 		again, err := d.followOnce(ctx, rec, n, &offset, send)
 		if err != nil || !again {
@@ -168,7 +204,7 @@ func (d *Door) followOnce(ctx context.Context, rec vm.Record, n vm.Incarnation, 
 		now, ok := d.Node.Get(rec.Spec.Name)
 		over := !ok || now.ID != rec.ID || now.State.Incarnation > n
 		b, overflew := l.drain()
-		if err := sendChunks(b, n, send); err != nil {
+		if err := sendChunks(b, n, *offset, send); err != nil {
 			return false, err
 		}
 		*offset += int64(len(b))
@@ -196,7 +232,7 @@ func (d *Door) sendRest(rec vm.Record, n vm.Incarnation, offset *int64, send log
 	if err != nil || int64(len(b)) <= *offset || len(b) == logWhole {
 		return nil //nolint:nilerr // gone with its VM, all sent, or cut so that offsets mean nothing
 	}
-	return sendChunks(b[*offset:], n, send)
+	return sendChunks(b[*offset:], n, *offset, send)
 }
 
 // untilLog waits for a console that isn't there yet: its incarnation is being prepared.

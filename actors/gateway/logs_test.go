@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -27,7 +28,8 @@ func TestLogsOfOneIncarnation(t *testing.T) {
 	fresh.State.Incarnation = 0
 	w := newWorld(r, fresh)
 	hostile := strings.Repeat("\xff\x00\x1b]0;t\x07", 20000)
-	w.files[log2], w.files[log3] = []byte("second"), []byte(hostile)
+	w.files[log2], w.files[log3] = []byte("one\ntwo\n\nsecond"), []byte(hostile)
+	const second = "one\ntwo\n\nsecond"
 	_, client := socket(t, w.door(t), peer(1))
 	for story, c := range map[string]struct {
 		req  *blixardv1.LogsRequest
@@ -36,8 +38,13 @@ func TestLogsOfOneIncarnation(t *testing.T) {
 	}{
 		"the last":            {req: &blixardv1.LogsRequest{Name: "web"}, want: hostile},
 		"its tail":            {req: &blixardv1.LogsRequest{Name: "web", TailBytes: 7}, want: hostile[len(hostile)-7:]},
-		"previous":            {req: &blixardv1.LogsRequest{Name: "web", Previous: true}, want: "second"},
-		"numbered":            {req: &blixardv1.LogsRequest{Name: "web", Incarnation: 2}, want: "second"},
+		"previous":            {req: &blixardv1.LogsRequest{Name: "web", Previous: true}, want: second},
+		"numbered":            {req: &blixardv1.LogsRequest{Name: "web", Incarnation: 2}, want: second},
+		"a line":              {req: &blixardv1.LogsRequest{Name: "web", Incarnation: 2, TailLines: 1}, want: "second"},
+		"three lines":         {req: &blixardv1.LogsRequest{Name: "web", Incarnation: 2, TailLines: 3}, want: "two\n\nsecond"},
+		"more than there are": {req: &blixardv1.LogsRequest{Name: "web", Incarnation: 2, TailLines: 1 << 30}, want: second},
+		"negative lines":      {req: &blixardv1.LogsRequest{Name: "web", TailLines: -1}, code: vm.Invalid},
+		"lines and bytes":     {req: &blixardv1.LogsRequest{Name: "web", TailLines: 1, TailBytes: 1}, code: vm.Invalid},
 		"no longer kept":      {req: &blixardv1.LogsRequest{Name: "web", Incarnation: 1}, code: vm.NotFound},
 		"not yet":             {req: &blixardv1.LogsRequest{Name: "web", Incarnation: 4}, code: vm.NotFound},
 		"both":                {req: &blixardv1.LogsRequest{Name: "web", Incarnation: 2, Previous: true}, code: vm.Invalid},
@@ -61,6 +68,43 @@ func TestLogsOfOneIncarnation(t *testing.T) {
 			t.Errorf("%s: %d bytes, want %d", story, got.Len(), len(c.want))
 		}
 	}
+}
+
+func TestTheLastLinesOfAConsole(t *testing.T) {
+	for text, want := range map[string]string{"": "", "\n": "\n", "a": "a", "a\n": "a\n", "a\nb\n": "b\n", "a\n\n": "\n", "a\nb": "b"} {
+		if got := text[beforeLines([]byte(text), 1):]; got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// A follow that begins with the last lines goes on with what comes, whose place
+// is told.
+func TestAFollowBeginsWithTheLastLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := record("web", vm.Running)
+		r.State.Incarnation = 2
+		w := newWorld(r)
+		w.files[log2] = []byte("one\ntwo\nthree\n")
+		ctx, leave := context.WithCancel(t.Context())
+		var got strings.Builder
+		ended := make(chan error, 1)
+		go func() {
+			ended <- w.door(t).logs(ctx, &blixardv1.LogsRequest{Name: "web", Follow: true, TailLines: 2}, func(c *blixardv1.LogsChunk) error {
+				if c != nil {
+					fmt.Fprintf(&got, "%d:%s", c.GetOffset(), c.GetData())
+				}
+				return nil
+			})
+		}()
+		synctest.Wait()
+		w.write(log2, "four\n", false)
+		synctest.Wait()
+		leave()
+		if err := <-ended; !errors.Is(err, context.Canceled) || got.String() != "4:two\nthree\n14:four\n" {
+			t.Errorf("%q, %v", got.String(), err)
+		}
+	})
 }
 
 // TestLogsFollowAVMThroughItsLives: created, started, crashed, restarted, deleted.

@@ -247,10 +247,12 @@ func (fakeNode) Logs(_ context.Context, r *connect.Request[blixardv1.LogsRequest
 	if _, err := named(r.Msg.GetName()); err != nil {
 		return err
 	}
+	at := int64(0)
 	for _, part := range []string{"Linux\r\nhost\xc3", "\xa4 login:\x1b[", "31m\r\n"} {
-		if err := s.Send(&blixardv1.LogsChunk{Data: []byte(part), Incarnation: 3}); err != nil {
+		if err := s.Send(&blixardv1.LogsChunk{Data: []byte(part), Incarnation: 3, Offset: at}); err != nil {
 			return err
 		}
+		at += int64(len(part))
 	}
 	return nil
 }

@@ -52,10 +52,14 @@ func (n *leavingNode) WatchEvents(_ context.Context, r *connect.Request[blixardv
 
 func (n *leavingNode) Logs(_ context.Context, r *connect.Request[blixardv1.LogsRequest], s *connect.ServerStream[blixardv1.LogsChunk]) error {
 	nth := n.next("incarnation %d", r.Msg.GetIncarnation())
-	for _, part := range []string{"one", "two", "three", "four", "five"}[:min(nth+1, 5)] {
-		if err := s.Send(&blixardv1.LogsChunk{Data: []byte(part + "\n"), Incarnation: 7}); err != nil {
-			return err
+	at := int64(0)
+	for _, part := range []string{"one\n", "two\n", "three\n", "four\n", "five\n"}[:min(nth+1, 5)] {
+		if r.Msg.GetTailLines() == 0 || part != "one\n" { // all but one
+			if err := s.Send(&blixardv1.LogsChunk{Data: []byte(part), Incarnation: 7, Offset: at}); err != nil {
+				return err
+			}
 		}
+		at += int64(len(part))
 	}
 	return depart(nth)
 }
@@ -114,6 +118,12 @@ func TestFollowersOutliveTheDaemon(t *testing.T) {
 		}
 		if code != exitFailed || out != "one\ntwo\nthree\nfour\nfive\n" || strings.Count(errs, "went away") != 3 {
 			t.Errorf("code %d\n%q\n%s", code, out, errs)
+		}
+	})
+	t.Run("logs from the last lines on", func(t *testing.T) {
+		serveLeaving(t)
+		if _, out, errs := runOnce([]string{"vm", "logs", "--tail", "1", "-f", "web"}, "", false); out != "two\nthree\nfour\nfive\n" {
+			t.Errorf("%q\n%s", out, errs)
 		}
 	})
 }

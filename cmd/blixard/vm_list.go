@@ -63,7 +63,7 @@ func (c *cli) printVMs(format string, bare bool, res *blixardv1.ListVMsResponse)
 	if err := c.printTable(t); err != nil || queued == 0 || !c.outIs {
 		return err
 	}
-	return c.printf("%s for their turn after the node's boot: blixard node status\n", count(queued, "VM waits", "VMs wait"))
+	return c.printf("%s after a boot of the node: blixard node status\n", count(queued, "VM waits for its turn", "VMs wait for their turn"))
 }
 
 func (c *cli) listRow(v *blixardv1.VM, wide bool) []string {

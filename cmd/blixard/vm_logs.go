@@ -20,12 +20,16 @@ func logsCommand(c *cli) *cobra.Command {
 		Use: "logs NAME", Short: "Show the serial console of a VM",
 		Long: `Show what a guest wrote on its serial console. Each incarnation has its own log;
 without a flag it is the last one's. With -f the log is followed, into the next
-incarnations and across restarts of the daemon. Control bytes are made visible, unless --raw asks for them.`,
-		Example: "  blixard vm logs web\n  blixard vm logs -f web\n  blixard vm logs --previous web\n  blixard vm logs --incarnation 3 --raw web > boot.log",
+incarnations and across restarts of the daemon. Control bytes are made visible,
+unless --raw asks for them.`,
+		Example: "  blixard vm logs web\n  blixard vm logs --tail 20 -f web\n  blixard vm logs --previous web\n  blixard vm logs --incarnation 3 --raw web > boot.log",
 		Args:    between(1, 1), ValidArgsFunction: c.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if req.GetPrevious() && req.GetIncarnation() != 0 {
 				return misuse(cmd, "--previous and --incarnation exclude each other")
+			}
+			if req.GetTailLines() < 0 {
+				return misuse(cmd, "--tail is %d, allowed are whole numbers from 0 on", req.GetTailLines())
 			}
 			req.Name = args[0]
 			return c.logs(cmd.Context(), req, raw)
@@ -35,7 +39,7 @@ incarnations and across restarts of the daemon. Control bytes are made visible, 
 	f.BoolVarP(&req.Follow, "follow", "f", false, "go on with what comes")
 	f.BoolVar(&req.Previous, "previous", false, "the incarnation before the last one")
 	f.Uint64Var(&req.Incarnation, "incarnation", 0, "the incarnation of this `NUMBER`")
-	f.Int64Var(&req.TailBytes, "tail", 0, "only the last `BYTES`")
+	f.Int32Var(&req.TailLines, "tail", 0, "only the last `LINES`; with -f, and what comes after them")
 	f.BoolVar(&raw, "raw", false, "as it came, control bytes and all")
 	return cmd
 }
@@ -60,7 +64,7 @@ type logCopy struct {
 	out   guestText
 	node  blixardv1connect.NodeClient
 	req   *blixardv1.LogsRequest
-	shown int64 // bytes of the incarnation req.Incarnation
+	shown int64 // up to this byte of the incarnation req.Incarnation
 }
 
 func (l *logCopy) copy(ctx context.Context) (came bool, err error) {
@@ -69,24 +73,23 @@ func (l *logCopy) copy(ctx context.Context) (came bool, err error) {
 		return false, lost(err)
 	}
 	defer func() { _ = stream.Close() }() // it has ended, or nobody listens any more
-	first, skip := true, l.shown
+	first := true
 	for stream.Receive() {
-		n, data := stream.Msg().GetIncarnation(), stream.Msg().GetData()
+		n, data, at := stream.Msg().GetIncarnation(), stream.Msg().GetData(), stream.Msg().GetOffset()
 		if n != l.req.GetIncarnation() {
 			if err := l.head(n, first && l.shown == 0); err != nil {
 				return came, err
 			}
-			l.shown, skip = 0, 0
+			l.shown = 0
 		}
-		old := min(skip, int64(len(data)))
-		skip -= old
-		l.shown += int64(len(data)) - old
+		old := min(max(l.shown-at, 0), int64(len(data)))
+		l.shown = max(l.shown, at+int64(len(data)))
 		first, came = false, true
 		if _, err := l.out.Write(data[old:]); err != nil {
 			return came, err
 		}
 		if l.req.GetFollow() {
-			l.req.Incarnation, l.req.Previous = n, false
+			l.req.Incarnation, l.req.Previous, l.req.TailLines = n, false, 0
 		}
 	}
 	return came, lost(stream.Err())
