@@ -36,6 +36,9 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 			w.promise("P1", "%s: incarnation %d launched while %d lives", c.Ref.Name, c.Ref.Incarnation, p.ref.Incarnation)
 		}
 	}
+	if err := w.plugged(c); err != nil {
+		return vm.Process{}, host.Fail(host.Transient, "launch", err)
+	}
 	if w.watch.Launching != nil {
 		w.watch.Launching(c.Ref)
 	}

@@ -12,8 +12,12 @@ import (
 
 type driver struct{ d *Daemon }
 
-func (driver) Command(ref vm.Ref, _ vm.Spec, _ host.Paths) (host.Command, error) {
-	return host.Command{Ref: ref, Argv: []string{"/fake/vmm"}}, nil
+func (driver) Command(ref vm.Ref, spec vm.Spec, _ host.Paths) (host.Command, error) {
+	c := host.Command{Ref: ref, Argv: []string{"/fake/vmm"}}
+	for _, name := range tapNames(ref, spec.Networks) {
+		c.Taps = append(c.Taps, host.Tap{Name: name, Link: name})
+	}
+	return c, nil
 }
 
 func (driver) Prepare(context.Context, vm.Ref, vm.Spec, host.Paths) error { return nil }

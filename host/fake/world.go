@@ -35,6 +35,9 @@ type World struct {
 	named map[vm.Name][]*process
 	// folders are on disk, runs on tmpfs: a power cut empties runs.
 	folders, runs map[vm.Name]vm.ID
+	aside         map[string]vm.ID         // in quarantine
+	taps          map[string]*tap          // by name
+	made          int                      // taps so far: each has an index of its own
 	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
 	guests        func(ref vm.Ref) Guest
 	faults        Faults
@@ -58,6 +61,7 @@ type Guest struct {
 // Faults are probabilities for each call, in [0,1].
 type Faults struct {
 	Prepare, Launch, LateLaunch, Attach, Find, Kill, Release, Discard float64 // the call fails as Transient; LateLaunch after the process exists
+	Ensure, LateEnsure, Unlink                                        float64 // making and removing taps; LateEnsure after they exist
 	Bug                                                               float64 // a port panics in its caller's goroutine: a bug of ours
 	Slow                                                              float64 // a call takes up to MaxSlow
 	Twice                                                             float64 // a notice comes twice
@@ -76,7 +80,7 @@ type Watch struct {
 func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...any)) *World {
 	f := &World{
 		seed: seed, dice: map[string]*rand.Rand{}, live: map[int]*process{}, named: map[vm.Name][]*process{}, folders: map[vm.Name]vm.ID{},
-		runs: map[vm.Name]vm.ID{}, guests: guests, watch: w, story: story, pid: 1000,
+		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, guests: guests, watch: w, story: story, pid: 1000,
 	}
 	f.on()
 	return f
@@ -101,7 +105,7 @@ func (w *World) PowerCut() {
 	for _, p := range w.live {
 		p.end(vm.Exit{}, false)
 	}
-	w.runs = map[vm.Name]vm.ID{}
+	w.runs, w.taps = map[vm.Name]vm.ID{}, map[string]*tap{}
 	w.on()
 }
 
@@ -129,12 +133,12 @@ func (w *World) Refs() []vm.Ref {
 	return out
 }
 
-// Held says what a VM holds beside processes: its run folder.
+// Held says whether a VM holds anything beside processes: its run folder, taps.
 func (w *World) Held(name vm.Name) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	_, ok := w.runs[name]
-	return ok
+	return ok || len(w.tapsOf(func(r vm.Ref) bool { return r.Name == name })) > 0
 }
 
 // Folder says whether a VM's folder exists.

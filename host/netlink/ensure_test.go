@@ -22,8 +22,10 @@ func TestTapsAreMadeAsTheSpecWantsThem(t *testing.T) {
 	lan := addBridge(t, "lan.7")
 	must(t, rtnl.LinkSetMTU(lan, 1420))
 	nics := []vm.Network{
-		{Mode: vm.NetworkBridge, Bridge: "br0"}, {Mode: vm.NetworkUser},
-		{Mode: vm.NetworkBridge, Bridge: "lan.7"}, {Mode: vm.NetworkBridge, Bridge: "br0", MTU: 9000},
+		{Mode: vm.NetworkBridge, Bridge: "br0"},
+		{Mode: vm.NetworkUser},
+		{Mode: vm.NetworkBridge, Bridge: "lan.7"},
+		{Mode: vm.NetworkBridge, Bridge: "br0", MTU: 9000},
 	}
 	if told := ensure(t, l, ref, nics); len(told) != 1 || told[0] != "bridge br0 was made" {
 		t.Errorf("told %q", told)

@@ -190,10 +190,10 @@ func (f *follower) listen(s *subscription) (ended bool) {
 // hear finds out whom a notice concerns. Notices of the bridge's family are of
 // ports, not of links: a deletion there is a port that left its bridge.
 func (f *follower) hear(u rtnl.LinkUpdate) {
-	if u.IfInfomsg.Family != unix.AF_UNSPEC {
+	if u.Family != unix.AF_UNSPEC {
 		return
 	}
-	a := u.Link.Attrs()
+	a := u.Attrs()
 	f.mu.Lock()
 	t := f.indexes[a.Index]
 	if t == nil {
@@ -214,7 +214,7 @@ func (f *follower) hear(u rtnl.LinkUpdate) {
 
 // concerned hints at the taps of a bridge that came, went, or is down.
 func (f *follower) concerned(u rtnl.LinkUpdate) {
-	a := u.Link.Attrs()
+	a := u.Attrs()
 	_, ours := f.links.bridges[a.Name]
 	down := ours && a.RawFlags&unix.IFF_UP == 0
 	for _, t := range f.taps {

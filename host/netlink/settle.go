@@ -48,19 +48,13 @@ func settle(w want, tap *rtnl.Tuntap) (told []string, err error) {
 		}
 	}
 	if a.MTU != w.mtu {
-		if err := rtnl.LinkSetMTU(tap, w.mtu); err != nil {
+		if err := w.setMTU(tap); err != nil {
 			return told, fmt.Errorf("set its MTU to %d: %w", w.mtu, absent(err))
-		}
-		if err := quietenAgain(tap); err != nil {
-			return told, fmt.Errorf("keep IPv6 off it: %w", absent(err))
 		}
 		say("had an MTU of %d and has %d again", a.MTU, w.mtu)
 	}
 	if a.MasterIndex != w.master {
-		if err := quieten(tap, noIPv6); err != nil { // outside of a bridge the host would answer on it
-			return told, fmt.Errorf("keep IPv6 off it: %w", absent(err))
-		}
-		if err := rtnl.LinkSetMasterByIndex(tap, w.master); err != nil {
+		if err := w.enslave(tap); err != nil {
 			return told, fmt.Errorf("put it into bridge %s: %w", w.bridge, absent(err))
 		}
 		say("was in %s and is in bridge %s again", nameOfMaster(a.MasterIndex), w.bridge)
@@ -72,6 +66,21 @@ func settle(w want, tap *rtnl.Tuntap) (told []string, err error) {
 		say("was down and is up again")
 	}
 	return told, nil
+}
+
+func (w want) setMTU(tap *rtnl.Tuntap) error {
+	if err := rtnl.LinkSetMTU(tap, w.mtu); err != nil {
+		return err
+	}
+	return quietenAgain(tap)
+}
+
+// enslave puts the tap into its bridge. Out of one the host would have answered on it.
+func (w want) enslave(tap *rtnl.Tuntap) error {
+	if err := quieten(tap, noIPv6); err != nil {
+		return err
+	}
+	return rtnl.LinkSetMasterByIndex(tap, w.master)
 }
 
 // rename needs the link down on kernels before 6.2.
