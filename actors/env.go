@@ -2,11 +2,13 @@ package actors
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"go.uber.org/zap"
 
+	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/policies"
@@ -30,6 +32,8 @@ type env struct {
 	awake  *awakening
 	turned *relay
 	booted *booted
+	safe   string // why the node starts and deletes nothing; empty: it doesn't hold back
+	plan   atomic.Pointer[gateway.Plan]
 }
 
 // note writes an entry of the node itself. That it can't be written is no reason to fail.

@@ -103,6 +103,10 @@ func (f *fleet) create(c actor.Context, m create) {
 		one.waiting = append(one.waiting, m)
 		return
 	}
+	if f.env.safe != "" {
+		m.reply <- messages.Answer{Refusal: f.env.holdsBack(string(name) + " was not created")}
+		return
+	}
 	if r := f.taken(name); r != nil {
 		m.reply <- messages.Answer{Refusal: r}
 		return

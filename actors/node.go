@@ -33,6 +33,10 @@ type Config struct {
 	Alive      func()
 	AliveEvery time.Duration
 	Conduct    Conduct
+	// SafeMode says why nothing may be started or deleted; empty: it may. Repair
+	// then writes a new store from the records and has the daemon begin anew.
+	SafeMode string
+	Repair   func(ctx context.Context, records []vm.Record, by messages.Caller) (gateway.Repaired, error)
 }
 
 // Conduct is how the node boots; the zero value brings back all that was wanted up.
@@ -57,13 +61,15 @@ func (c *Conduct) fill() {
 
 // Node is the running tree. It implements gateway.Node.
 type Node struct {
-	env    *env
-	root   *actor.PID
-	fleet  *actor.PID
-	ended  chan struct{}
-	broken []persistence.Broken
-	status func() gateway.Status
-	doctor func(ctx context.Context) []gateway.Finding
+	env        *env
+	root       *actor.PID
+	fleet      *actor.PID
+	reconciler *actor.PID
+	repair     func(ctx context.Context, records []vm.Record, by messages.Caller) (gateway.Repaired, error)
+	ended      chan struct{}
+	broken     []persistence.Broken
+	status     func() gateway.Status
+	doctor     func(ctx context.Context) []gateway.Finding
 }
 
 // Start loads every record and starts the tree; each VM's actor wakes up on its record.
@@ -76,18 +82,20 @@ func Start(cfg Config) (*Node, error) {
 	e := &env{
 		sys: newSystem(cfg.Log), ports: cfg.Ports, store: cfg.Store, views: newViews(), watch: cfg.Observer,
 		log: cfg.Log, fatal: cfg.Fatal, started: cfg.Ports.Clock.Now(), turned: newRelay(), awake: newAwakening(records),
-		boot: cfg.Conduct.Policy, booted: &booted{},
+		boot: cfg.Conduct.Policy, booted: &booted{}, safe: cfg.SafeMode,
 	}
 	if e.first, err = e.bootsAnew(); err != nil {
 		return nil, err
 	}
+	e.first = e.first && e.safe == ""
 	n := &Node{env: e, ended: make(chan struct{}), broken: broken, status: cfg.Status, doctor: cfg.Doctor}
-	fleet, joined := make(chan *actor.PID, 1), make(chan struct{})
+	fleet, joined, looks := make(chan *actor.PID, 1), make(chan struct{}), make(chan *actor.PID, 1)
 	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor {
-		return &root{env: e, records: records, broken: broken, fleet: fleet, joined: joined, conduct: cfg.Conduct,
+		return &root{env: e, records: records, broken: broken, fleet: fleet, joined: joined, looks: looks, conduct: cfg.Conduct,
 			pulse: pulse{every: cfg.AliveEvery, beat: cfg.Alive}}
 	})
-	n.fleet = <-fleet
+	n.fleet, n.repair = <-fleet, cfg.Repair
+	n.reconciler = <-looks
 	<-joined // a list that was answered before would miss VMs
 	spawn(e.sys.Root, e.log, "farewell", func() actor.Actor { return &farewell{root: n.root, ended: n.ended} })
 	return n, nil
@@ -214,6 +222,14 @@ func (n *Node) Tree() []gateway.Actor {
 func (n *Node) Status() gateway.Status {
 	s := n.status()
 	s.StartedAt, s.Bootstrap = n.env.started, n.env.booted.get()
+	s.SafeMode = n.env.safe
+	if p := n.env.plan.Load(); p != nil {
+		for _, a := range p.Actions {
+			if a.State == "person" {
+				s.Waiting++
+			}
+		}
+	}
 	for _, b := range n.broken {
 		s.Broken = append(s.Broken, fmt.Sprintf("record %s: %s", b.ID, b.Why))
 	}

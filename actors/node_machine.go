@@ -2,32 +2,75 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/blixard/blixard/actors/gateway"
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/vm"
 )
 
-// notYet refuses what is being built.
-func notYet() *vm.Refusal {
-	return &vm.Refusal{Code: vm.Unavailable, Why: "this node can't do that yet", Try: "blixard node status"}
-}
-
 // Plan is what the reconciler would do.
-func (n *Node) Plan(context.Context, bool) (gateway.Plan, error) { return gateway.Plan{}, notYet() }
+func (n *Node) Plan(ctx context.Context, fresh bool) (gateway.Plan, error) {
+	return n.askPlan(ctx, planAsk{fresh: fresh})
+}
 
 // ApplyPlan does what waits for a person.
-func (n *Node) ApplyPlan(context.Context, []string, messages.Caller) (gateway.Plan, error) {
-	return gateway.Plan{}, notYet()
+func (n *Node) ApplyPlan(ctx context.Context, ids []string, by messages.Caller) (gateway.Plan, error) {
+	if n.env.safe != "" {
+		return gateway.Plan{}, n.env.holdsBack("nothing was done")
+	}
+	m := planAsk{apply: true, ids: map[string]bool{}}
+	for _, id := range ids {
+		m.ids[id] = true
+	}
+	n.env.note("PlanApplied", vm.Record{}, fmt.Sprintf("%s wants done what waits for a person: %v", by, ids))
+	return n.askPlan(ctx, m)
 }
 
+func (n *Node) askPlan(ctx context.Context, m planAsk) (gateway.Plan, error) {
+	reply := make(chan planAnswer, 1)
+	m.reply = reply
+	n.env.tell(n.reconciler, m)
+	select {
+	case a := <-reply:
+		return a.plan, a.err
+	case <-ctx.Done():
+		return gateway.Plan{}, &vm.Refusal{Code: vm.TimedOut, Why: "the look at the machine takes long", Try: "blixard node plan"}
+	}
+}
+
+// Look has the reconciler look now: what a port was told of may have been missed.
+func (n *Node) Look() { n.env.tell(n.reconciler, lookDue{}) }
+
 // Restore moves back what was put into quarantine.
-func (n *Node) Restore(context.Context, string, messages.Caller) error { return notYet() }
+func (n *Node) Restore(ctx context.Context, name string, by messages.Caller) error {
+	if err := n.env.ports.Salvage.Restore(ctx, name); err != nil {
+		code := vm.Invalid
+		if host.KindOf(err) == host.Gone {
+			code = vm.NotFound
+		}
+		return &vm.Refusal{Code: code, Why: err.Error(), Try: "look at what is in quarantine: blixard node plan"}
+	}
+	n.env.note("Restored", vm.Record{}, fmt.Sprintf("%s was moved back by %s", name, by))
+	return nil
+}
+
+// holdsBack refuses what safe mode doesn't do.
+func (e *env) holdsBack(what string) *vm.Refusal {
+	return &vm.Refusal{
+		Code: vm.Unavailable, Why: fmt.Sprintf("%s: the node is in safe mode, as %s", what, e.safe),
+		Try: "look at what it found with `blixard node status`, then `blixard node repair`",
+	}
+}
 
 // Repair ends safe mode.
-func (n *Node) Repair(context.Context, messages.Caller) (gateway.Repaired, error) {
-	return gateway.Repaired{}, notYet()
+func (n *Node) Repair(ctx context.Context, by messages.Caller) (gateway.Repaired, error) {
+	if n.env.safe == "" || n.repair == nil {
+		return gateway.Repaired{}, &vm.Refusal{Code: vm.WrongPhase, Why: "the node is well, there is nothing to repair", Try: "blixard node status"}
+	}
+	return n.repair(ctx, n.List(), by)
 }
 
 // Shutdown stops every VM in reverse order.

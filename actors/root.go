@@ -20,6 +20,7 @@ type root struct {
 	broken  []persistence.Broken
 	fleet   chan<- *actor.PID
 	joined  chan<- struct{}
+	looks   chan<- *actor.PID
 	pulse   pulse
 	conduct Conduct
 	boot    *actor.PID     // nil: it has ended
@@ -41,6 +42,7 @@ func (r *root) Receive(c actor.Context) {
 		r.fleet <- r.pulse.fleet
 		r.pulse.ask(r.env, c.Self())
 		r.boots(c)
+		r.looks <- r.reconciles(c)
 	case shutdownAsked:
 		r.shutdown(c, m)
 	case *actor.Terminated:
@@ -60,9 +62,17 @@ func (r *root) Receive(c actor.Context) {
 	}
 }
 
-// boots brings up what waits for its turn.
+// boots brings up what waits for its turn; in safe mode nothing comes.
 func (r *root) boots(c actor.Context) {
+	if r.env.safe != "" {
+		return
+	}
 	r.boot = spawn(c, r.env.log, "bootstrap", func() actor.Actor { return &bootstrap{env: r.env, conduct: r.conduct} })
+}
+
+// reconciles compares the machine with the records, at once and from then on.
+func (r *root) reconciles(c actor.Context) *actor.PID {
+	return spawn(c, r.env.log, "reconciler", func() actor.Actor { return &reconciler{env: r.env, broken: r.broken} })
 }
 
 // shutdown ends the bootstrap first: it would call up again what is stopped.
@@ -93,6 +103,9 @@ func (r *root) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, child *ac
 	}
 	r.bugs[child.Id]++
 	r.env.log.Error("an actor failed by a bug", zap.String("actor", child.Id), zap.Any("why", reason), zap.Int("bugs", r.bugs[child.Id]))
+	if child.Id == "root/reconciler" && r.bugs[child.Id] <= bugsAllowed {
+		r.again[child.Id] = func(c actor.Context) { r.reconciles(c) } // of the same name, so whoever knows it reaches the new one
+	}
 	if child.Equal(r.boot) && r.bugs[child.Id] <= bugsAllowed {
 		r.again[child.Id] = r.boots
 	}

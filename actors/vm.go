@@ -115,8 +115,17 @@ func (v *vmActor) wake(c actor.Context) {
 
 // answer carries out an ask and answers when it is durable.
 func (v *vmActor) answer(c actor.Context, m asked) {
+	if v.env.safe != "" && !harmless(m.Event) {
+		m.reply <- messages.Answer{Record: v.rec, Refusal: v.env.holdsBack(string(v.rec.Spec.Name) + " was left as it is")}
+		return
+	}
 	refusal := v.try(c, policies.Turn{Event: m.Event, By: m.By.String(), Spec: m.Spec})
 	m.reply <- messages.Answer{Record: v.rec, Refusal: refusal}
+}
+
+// harmless are the asks that start and delete nothing.
+func harmless(e vm.Event) bool {
+	return e == vm.StopAsked || e == vm.KillAsked || e == vm.PauseAsked || e == vm.ResumeAsked
 }
 
 // hear turns a fact of this incarnation into a turn; facts of others are stale.
@@ -138,6 +147,10 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, Why: m.Why})
 	case messages.Found:
 		v.turn(c, policies.Adopted(v.rec, m.Process, m.Exit, v.env.ports.BootID, v.now()))
+	case messages.Missed:
+		if v.rec.State.Phase&(vm.Running|vm.Paused) != 0 {
+			v.find(v.rec.Ref(), v.rec.State.Process)
+		}
 	case messages.KillConfirmed:
 		v.turn(c, policies.Turn{Event: vm.KillConfirmed})
 	case messages.Released:
@@ -161,6 +174,9 @@ func (v *vmActor) turn(c actor.Context, t policies.Turn) {
 // try is one turn: decide → write, synced → do → arm the phase's one timer.
 func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 	t.At, t.BootID, t.Spread = v.now(), v.env.ports.BootID, v.env.ports.Spread()
+	if v.env.safe != "" {
+		t.Decision = policies.HeldInSafeMode()
+	}
 	out := policies.Next(v.rec, t)
 	if out.Refusal != nil {
 		return out.Refusal

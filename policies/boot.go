@@ -61,6 +61,11 @@ func Woken(rec vm.Record, w Waking) Turn {
 	return t
 }
 
+// HeldInSafeMode is what follows every end while the node is in safe mode.
+func HeldInSafeMode() *vm.Decision {
+	return &vm.Decision{Do: vm.GiveUp, Rule: "safe-mode", Why: "the node is in safe mode and starts nothing: blixard node repair"}
+}
+
 // AfterBoot decides what becomes of a VM that is wanted up, when the node has
 // booted anew. What was given up stays held, and is not asked here.
 func AfterBoot(node BootPolicy, rec vm.Record) vm.Decision {
