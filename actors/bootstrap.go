@@ -29,6 +29,10 @@ const wakeLimit = time.Minute
 // shortest average is over ten seconds.
 const easeAgain = time.Second
 
+// settle is how long the order is waited for while VMs are still being released
+// after the boot; then those that are ready go first.
+const settle = time.Second
+
 // bootstrap brings up what waits for its turn after a boot of the node: in
 // order, paced, and once for each boot. Who waits is written in the records, so
 // a daemon that restarts in the midst of it goes on where the last one was.
@@ -180,6 +184,9 @@ func (b *bootstrap) whoMay(now time.Time) (int, time.Time) {
 		why, until := policies.Unmet(now, w.since, w.deps, b.standing)
 		if v, ok := b.env.views.get(w.name); ok && v.parked == "" && v.rec.State.Phase != vm.Backoff {
 			// It is still being released: its turns tell when that is over, but for a bug.
+			if settled := b.report.StartedAt.Add(settle); now.Before(settled) {
+				return -1, settled
+			}
 			why, until = "being released", now.Add(easeAgain)
 		}
 		if why == "" {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/blixard/blixard/actors"
+	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/messages"
@@ -24,6 +25,8 @@ type stage struct {
 	store *persistence.Memory
 	node  *actors.Node
 	wrap  func(host.Ports) host.Ports // nil: the ports as they are
+
+	conduct actors.Conduct
 }
 
 type deaf struct{}
@@ -46,8 +49,9 @@ func (s *stage) boot() {
 		ports = s.wrap(ports)
 	}
 	node, err := actors.Start(actors.Config{
-		Ports: ports, Store: s.store, Log: zaptest.NewLogger(s.t), Observer: deaf{},
-		Fatal: func(why string) { s.t.Errorf("fatal: %s", why) },
+		Ports: ports, Store: s.store, Log: zaptest.NewLogger(s.t), Observer: deaf{}, Conduct: s.conduct,
+		Fatal:  func(why string) { s.t.Errorf("fatal: %s", why) },
+		Status: func() gateway.Status { return gateway.Status{} },
 	})
 	if err != nil {
 		s.t.Fatal(err)
