@@ -8,6 +8,7 @@ SHELL := bash
 GOLANGCI := v2.15.0
 STATE    ?= build/node/state
 SOCKET   ?= build/node/blixard.sock
+PREFIX   ?= /usr/local
 KERNEL   := build/kernel
 TOOLS    := $(CURDIR)/build/tools
 RELEASE  := $(shell git describe --tags --exact-match 2>/dev/null)
@@ -18,7 +19,7 @@ export BLIXARD_BIN := $(CURDIR)/bin/blixard
 export BLIXARD_GUEST := $(CURDIR)/build/guest/images
 export PATH := $(TOOLS):$(PATH)
 
-.PHONY: help setup setup-test build run demo test unit race arch store-crash lint gen sim chaos bench fuzz cover doctor ci clean
+.PHONY: help setup setup-test build install uninstall run demo test unit race arch store-crash lint gen sim chaos bench fuzz cover doctor ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,12 @@ build: ## static binaries in bin/, and the built-in guest where a kernel is ther
 	$(GOBUILD) -o bin/blixard-vmm ./cmd/blixard-vmm
 	@if [ -d $(KERNEL)/boot ]; then BLIXARD_STATE_DIR=build/guest bin/blixard image build --kernel-root $(KERNEL); \
 	else echo "skipped: the built-in guest, because no kernel is unpacked in $(KERNEL) (make setup)"; fi
+
+install: ## the built binaries, units, completions and manual pages (PREFIX=/usr/local, DESTDIR=)
+	@cmd/blixard/install/install install '$(DESTDIR)' '$(PREFIX)'
+
+uninstall: ## remove what install put there; state, VMs and a changed configuration stay
+	@cmd/blixard/install/install uninstall '$(DESTDIR)' '$(PREFIX)'
 
 run: setup build ## set up, then run a node in the foreground (STATE=, SOCKET=)
 	@mkdir -p $(STATE) $(dir $(SOCKET))
@@ -65,7 +72,7 @@ store-crash: ## the store, cut at every sync, rename and remove
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI) ## golangci-lint, gofumpt, go vet, shellcheck
 	@$< run ./...
 	@$< fmt --diff ./...
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/setup .ci/run $$(test ! -e .ci/demo || echo .ci/demo); \
+	@if command -v shellcheck >/dev/null; then shellcheck cmd/blixard/install/install .ci/setup .ci/run $$(test ! -e .ci/demo || echo .ci/demo); \
 	else echo 'skipped: shellcheck, because it is not installed (make setup-test)'; fi
 
 $(TOOLS)/golangci-lint-$(GOLANGCI):

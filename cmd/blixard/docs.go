@@ -11,28 +11,52 @@ import (
 
 //go:generate go run . docs --out ../../docs/cli
 
-// docsCommand writes the CLI reference from the commands themselves, one page
-// for each group. cobra/doc would bring a man page renderer into the binary.
+// docsCommand writes the CLI reference from the commands themselves: Markdown,
+// one page for each group, or manual pages, one for each command. cobra/doc would
+// bring a Markdown parser into the binary, and its pages don't lint.
 func docsCommand() *cobra.Command {
-	var out string
+	var out, man string
 	cmd := &cobra.Command{
 		Use: "docs", Short: "Write the CLI reference", Hidden: true,
 		Args: between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for name, page := range reference(cmd.Root()) {
-				path := filepath.Join(out, name)
-				if err := os.MkdirAll(out, 0o755); err != nil {
-					return fmt.Errorf("writing the reference: %w", err)
-				}
-				if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
-					return fmt.Errorf("writing the reference: %w", err)
-				}
+			if man == "" {
+				return writePages(out, reference(cmd.Root()))
 			}
-			return nil
+			return writeManuals(man, out, cmd.Root())
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "docs/cli", "the `FOLDER` that takes the pages")
+	cmd.Flags().StringVar(&man, "man", "", "write manual pages, those of section 5 from this configuration reference (`FILE`)")
 	return cmd
+}
+
+// writeManuals fills man1 and man5 below the folder.
+func writeManuals(configuration, out string, root *cobra.Command) error {
+	b, err := os.ReadFile(configuration) //nolint:gosec // the path is the builder's
+	if err != nil {
+		return fmt.Errorf("reading the configuration reference: %w", err)
+	}
+	files, err := fileManuals(string(b))
+	if err != nil {
+		return err
+	}
+	if err := writePages(filepath.Join(out, "man1"), manuals(root)); err != nil {
+		return err
+	}
+	return writePages(filepath.Join(out, "man5"), files)
+}
+
+func writePages(out string, pages map[string]string) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return fmt.Errorf("writing the reference: %w", err)
+	}
+	for name, page := range pages {
+		if err := os.WriteFile(filepath.Join(out, name), []byte(page), 0o644); err != nil {
+			return fmt.Errorf("writing the reference: %w", err)
+		}
+	}
+	return nil
 }
 
 // reference is every page by its file name.

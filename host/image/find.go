@@ -98,21 +98,24 @@ func cutRun(s string) (run, rest string) {
 	return s[:i], s[i:]
 }
 
-// InitProgram is the file name of cmd/blixard-init beside the daemon.
+// InitProgram is the file name of cmd/blixard-init: beside the daemon in a
+// build, below libexec where it was installed.
 const InitProgram = "blixard-init"
 
-// FindInit returns the init program that was built beside the running
-// executable. The failure is host.Gone.
+// FindInit returns the init program that was built or installed with the
+// running executable. The failure is host.Gone.
 func FindInit() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", host.Fail(host.Broken, "find the init program", err)
 	}
-	path := filepath.Join(filepath.Dir(self), InitProgram)
-	if _, err := os.Stat(path); err != nil {
-		return "", host.Fail(host.Gone, "find the init program", fmt.Errorf("%w; %s", err, remedy))
+	beside := filepath.Dir(self)
+	for _, path := range []string{filepath.Join(beside, InitProgram), filepath.Join(beside, "../libexec/blixard", InitProgram)} {
+		if _, err = os.Stat(path); err == nil {
+			return path, nil
+		}
 	}
-	return path, nil
+	return "", host.Fail(host.Gone, "find the init program", fmt.Errorf("%w; %s", err, remedy))
 }
 
 // checkStatic refuses a program that would need a loader, which the initramfs
