@@ -131,26 +131,35 @@ func (s *script) readArguments(arguments []string) {
 		}
 		switch option {
 		case "-qmp":
-			if path, ok := strings.CutPrefix(value, "unix:"); ok {
-				path, _, _ = strings.Cut(path, ",")
-				if path != "" && !strings.ContainsAny(path, "$`\x00") {
-					s.QMP = path
-				}
-			}
+			s.QMP = socketOf(value)
 		case "-drive":
-			d := parseDrive(value)
-			s.files = append(s.files, d.file)
-			s.bounded = s.bounded && (d.readOnly || d.raw && d.file != "")
-			if d.readOnly && s.readOnly == nil {
-				s.readOnly = map[string]bool{}
-			}
-			if d.readOnly {
-				s.readOnly[d.file] = true
-			}
+			s.add(parseDrive(value))
 		case "-blockdev", "-fsdev", "-virtfs", "-hda", "-hdb", "-hdc", "-hdd", "-readconfig":
 			s.bounded = false // the guest may write to other files, or we can't tell to which
 		}
 	}
+}
+
+// socketOf is empty for what isn't a unix socket of a known path.
+func socketOf(value string) string {
+	path, ok := strings.CutPrefix(value, "unix:")
+	path, _, _ = strings.Cut(path, ",")
+	if !ok || strings.ContainsAny(path, "$`\x00") {
+		return ""
+	}
+	return path
+}
+
+func (s *script) add(d drive) {
+	s.files = append(s.files, d.file)
+	s.bounded = s.bounded && (d.readOnly || d.raw && d.file != "")
+	if !d.readOnly {
+		return
+	}
+	if s.readOnly == nil {
+		s.readOnly = map[string]bool{}
+	}
+	s.readOnly[d.file] = true
 }
 
 // drive is what the argument of -drive tells.

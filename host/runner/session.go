@@ -37,7 +37,7 @@ func (d *Driver) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice 
 	if at.QMP == "" {
 		return &session{
 			shutdown: filepath.Join(at.Runner, "bin/microvm-shutdown"), work: work, stderr: f.Stderr, uid: uid, gid: gid,
-			limit: spec.Stop.Timeout,
+			limit: max(spec.Stop.Timeout, time.Second),
 		}, nil
 	}
 	conn, err := knock(ctx, work, at.QMP, uid)
