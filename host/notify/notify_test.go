@@ -290,4 +290,3 @@ func TestAWatchdogTimeThatIsNoneIsRefused(t *testing.T) {
 		}
 	}
 }
-
