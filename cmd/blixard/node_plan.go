@@ -29,7 +29,7 @@ const (
 func nodePlanCommand(c *cli) *cobra.Command {
 	var fresh, apply bool
 	cmd := &cobra.Command{
-		Use: "plan [ID...]", Short: "Show what differs on the host from the records, and what is done about it",
+		Use: "plan [ID...]", Short: "Show what differs from the records, and what is done about it",
 		Long: `Show what the daemon found on the host that is not as its records say, and what
 it will do about it. Showing it does nothing. STATE says who does it, and when:
 
@@ -40,7 +40,7 @@ it will do about it. Showing it does nothing. STATE says who does it, and when:
 
 With --apply, what waits for a person is done: all of it, or the actions with
 the IDs that are named. The exit code is 1 where one of them fails.`,
-		Example: "  blixard node plan\n  blixard node plan --fresh -o json | jq -r '.actions[] | select(.state==\"person\") | .id'\n  blixard node plan --apply\n  blixard node plan --apply q-1f3a",
+		Example: "  blixard node plan\n  blixard node plan --fresh -o json | jq '.actions[] | select(.state==\"person\")'\n  blixard node plan --apply\n  blixard node plan --apply q-1f3a",
 		Args:    between(0, -1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if len(ids) > 0 && !apply {
@@ -183,8 +183,8 @@ func (c *cli) firstAfter(p *blixardv1.Plan) string {
 func nodeRestoreCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "restore NAME", Short: "Move back what was put into quarantine",
-		Long: `Undo a quarantine: what the daemon moved aside under that name, because it was of
-Blixard but of no VM that it knows, is moved back to where it was. The names
+		Long: `Undo a quarantine: what the daemon moved aside under that name, because it was
+of Blixard but of no VM that it knows, is moved back to where it was. The names
 stand in "blixard node plan" and in "blixard events".`,
 		Example: "  blixard node restore old-web-0123456789abcdef",
 		Args:    between(1, 1), ValidArgsFunction: cobra.NoFileCompletions,

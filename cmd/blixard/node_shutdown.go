@@ -19,10 +19,10 @@ func nodeShutdownCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "shutdown", Short: "Stop every VM before the machine goes down",
 		Long: `Stop every VM because the machine goes down: gracefully, in the reverse order of
-their start; when two thirds of the time are over, all that are left at once; each is
-killed when its own stop timeout has passed. They stay wanted up, and come back
-at the machine's next boot. The machine itself is left alone. The exit code is 5
-where some are up when the time is over.
+their start; when two thirds of the time are over, all that are left at once.
+Each is killed when its own stop timeout has passed. They stay wanted up, and
+come back at the machine's next boot. The machine itself is left alone. The exit
+code is 5 where some are up when the time is over.
 
 Under systemd this happens by itself. An init script without systemd calls it
 before it stops the daemon.`,

@@ -14,6 +14,9 @@ them by policy, and tells what it did and why.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the daemon can't be
 reached, 4 no such VM, 5 timed out.`
 
+// helpWidth is the columns that a help text takes at most, on every terminal.
+const helpWidth = 80
+
 // run is the whole program, but for the end of the process.
 func run(args []string, t *terminal) int {
 	c := &cli{terminal: t}
@@ -40,6 +43,7 @@ func rootCommand(c *cli) *cobra.Command {
 	root.SetVersionTemplate(versionLine(ownVersion()))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%v", err) })
 	root.PersistentFlags().StringVar(&c.socket, "socket", "", "the daemon's `PATH` (default $BLIXARD_SOCKET, else /run/blixard/blixard.sock)")
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpWidth)))
 	root.SetHelpCommandGroupID("else")
 	root.AddGroup(&cobra.Group{ID: "use", Title: "Virtual machines:"}, &cobra.Group{ID: "node", Title: "The node:"},
 		&cobra.Group{ID: "else", Title: "Other:"})

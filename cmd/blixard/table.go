@@ -128,10 +128,11 @@ const (
 )
 
 var colours = map[string]string{
-	"running": green, "healthy": green, "ok": green,
+	"running": green, "healthy": green, "ok": green, "done": green,
 	"failed": red, "unhealthy": red, "fail": red,
 	"backoff": yellow, "degraded": yellow, "warn": yellow, "starting": yellow, "preparing": yellow,
 	"killing": yellow, "stopping": yellow, "reaping": yellow, "adopting": yellow, "removing": yellow,
+	"person": yellow,
 }
 
 func (c *cli) paint(word string) string {

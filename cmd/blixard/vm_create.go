@@ -36,16 +36,16 @@ func createCommand(c *cli) *cobra.Command {
 		Long: `Create a VM from flags, or VMs from files. Everything but the name has a
 default; "blixard vm show NAME -o yaml" shows all of them filled in.
 
-  --disk     name=NAME,size=SIZE for a new disk, or name=NAME,path=FILE[,readonly]
-  --network  user[,mac=MAC], or bridge=BRIDGE[,mac=MAC][,mtu=BYTES]
-  --health   guest-agent | vmm | console:healthy=PATTERN,unhealthy=PATTERN
-             each with interval=, timeout=, failures=, successes= after the colon
-  --depends-on  VM[:running|:healthy][,timeout=SPAN]: at the node's boot that VM is
-             up first, or its timeout has passed (2m)`,
+  --disk        name=NAME,size=SIZE or name=NAME,path=FILE[,readonly]
+  --network     user[,mac=MAC], or bridge=BRIDGE[,mac=MAC][,mtu=BYTES]
+  --health      guest-agent | vmm | console:healthy=PATTERN,unhealthy=PATTERN
+                each with interval=, timeout=, failures=, successes= after a colon
+  --depends-on  VM[:running|:healthy][,timeout=SPAN]: at the node's boot that VM
+                is up first, or the time has passed (2m)`,
 		Example: `  blixard vm create web --start
   blixard vm create web --cpus 2 --memory 256MiB --disk name=data,size=1GiB --network user
   blixard vm create db --boot-disk /srv/debian.qcow2 --health console:healthy=login:
-  blixard vm create web --network bridge=br0,mtu=1400 --depends-on db:healthy --priority 10
+  blixard vm create web --network bridge=br0,mtu=1400 --depends-on db:healthy
   blixard vm create web --runner ./result
   blixard vm create web --flake ./vms#web
   blixard vm create -f web.yaml --start --wait`,

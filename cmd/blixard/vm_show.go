@@ -96,7 +96,11 @@ func (b *block) bytes(c *cli) []byte {
 			colon = " "
 		}
 		label := l[0] + colon + strings.Repeat(" ", width-utf8.RuneCountInString(l[0]))
-		for i, text := range wrap(l[1], c.width-width-2) {
+		item := ""
+		if strings.HasPrefix(l[1], "- ") {
+			item = "  " // what follows hangs under its first word
+		}
+		for i, text := range wrap(l[1], c.width-width-2-len(item)) {
 			word, rest, _ := strings.Cut(text, " ")
 			switch {
 			case alarm:
@@ -105,7 +109,7 @@ func (b *block) bytes(c *cli) []byte {
 				text = strings.TrimRight(c.paint(word)+" "+rest, " ")
 			}
 			fmt.Fprintf(&out, "%s %s\n", label, text)
-			label = strings.Repeat(" ", width+1)
+			label = strings.Repeat(" ", width+1) + item
 		}
 	}
 	return []byte(out.String())
