@@ -136,7 +136,7 @@ func TestTheProcessLauncherFindsARunnersVMMAgain(t *testing.T) {
 	}
 	w.ref.BootID = boot
 	w.prepare()
-	l, err := process.New(process.Config{Node: "runner-test", BootID: boot})
+	l, err := process.New(process.Config{Node: w.dir, BootID: boot})
 	if err != nil {
 		t.Fatal(err)
 	}
