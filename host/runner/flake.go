@@ -144,7 +144,7 @@ func (d *Driver) nix(folder string) (*nix, error) {
 	}
 	if _, err := os.Stat(n.program); err != nil {
 		return nil, host.Fail(host.Broken, doing, errors.New(
-			"a flake needs nix, which isn't installed: install it (on Debian: nix-bin), or name a built runner by boot.runner"))
+			"a flake needs nix, which isn't installed: install it (on Debian: nix-bin and nix-setup-systemd), or name a built runner by boot.runner"))
 	}
 	cache := d.config.Cache
 	if cache == "" {
