@@ -126,7 +126,7 @@ func TestPowerCutAnywhereKeepsEveryAcknowledgedTurnWhole(t *testing.T) {
 	images := c.images()
 	again := 0
 	for i, img := range images {
-		if i%32 == 0 {
+		if i%96 == 0 {
 			again += cutWhileRecovering(t, h, img)
 			continue
 		}
@@ -185,7 +185,7 @@ func cutWhileRecovering(t *testing.T, h *history, first image) int {
 // checkImage opens what a cut left, compares it with the history, and closes it.
 func checkImage(t *testing.T, h *history, img image, fs vfs.FS) {
 	t.Helper()
-	p, err := Open(memDir, Options{FS: fs, Witness: memWitness, Fatal: func(m string) { t.Errorf("%s: fatal: %s", img.story, m) }})
+	p, err := Open(memDir, Options{FS: fs, Witness: memWitness, logBytes: memLogBytes, Fatal: func(m string) { t.Errorf("%s: fatal: %s", img.story, m) }})
 	if err != nil {
 		t.Fatalf("%s: %v", img.story, err)
 	}

@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/blixard/blixard/vm"
 )
@@ -27,8 +25,8 @@ type whole struct {
 
 func wholeStore(t *testing.T) whole {
 	t.Helper()
-	state := t.TempDir()
-	p := openIn(t, state)
+	disk := vfs.NewMem()
+	p := openMem(t, disk)
 	for turn := range 300 {
 		r := sampleRecord(turn % 10)
 		r.State.Revision = vm.Revision(turn/10 + 1)
@@ -39,42 +37,20 @@ func wholeStore(t *testing.T) whole {
 			}
 		}
 	}
-	var w whole
+	w := whole{files: map[string][]byte{}}
 	w.events, w.records = contentOf(t, p)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	w.files = map[string][]byte{}
-	err := fs.WalkDir(os.DirFS(filepath.Join(state, "store")), ".", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			w.files[path], err = os.ReadFile(filepath.Join(state, "store", path))
-		}
-		return err
-	})
+	names, err := disk.List(memDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.witness, err = os.ReadFile(filepath.Join(state, "witness.json")); err != nil {
-		t.Fatal(err)
+	for _, name := range names {
+		w.files[name] = readAll(t, disk, disk.PathJoin(memDir, name))
 	}
+	w.witness = readAll(t, disk, memWitness)
 	return w
-}
-
-func stateOptions(t *testing.T, state string) Options {
-	return Options{
-		Witness: filepath.Join(state, "witness.json"), Node: "node-a",
-		Fatal: func(m string) { t.Errorf("the process would have ended: %s", m) },
-	}
-}
-
-func openIn(t *testing.T, state string) *Pebble {
-	t.Helper()
-	p, err := Open(filepath.Join(state, "store"), stateOptions(t, state))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Close() })
-	return p
 }
 
 func contentOf(t *testing.T, s Store) ([]vm.Entry, []vm.Record) {
@@ -91,23 +67,19 @@ func contentOf(t *testing.T, s Store) ([]vm.Entry, []vm.Record) {
 }
 
 // put writes the files into a new state folder.
-func (w whole) put(t *testing.T, files map[string][]byte) (state string) {
+func (w whole) put(t *testing.T, files map[string][]byte) vfs.FS {
 	t.Helper()
-	state = t.TempDir()
-	if err := os.Mkdir(filepath.Join(state, "store"), 0o700); err != nil {
+	disk := vfs.NewMem()
+	if err := disk.MkdirAll(memDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(state, "store", name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		overwrite(t, disk, disk.PathJoin(memDir, name), content)
 	}
 	if w.witness != nil {
-		if err := os.WriteFile(filepath.Join(state, "witness.json"), w.witness, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		overwrite(t, disk, memWitness, w.witness)
 	}
-	return state
+	return disk
 }
 
 // damages are what may happen to a file. At says where, in percent of what is used of it.
@@ -173,8 +145,11 @@ func TestDamageAnywhereIsToldOrDoesNoHarm(t *testing.T) {
 
 func openDamaged(t *testing.T, w whole, files map[string][]byte, story string) Trouble {
 	t.Helper()
-	state := w.put(t, files)
-	p, err := Open(filepath.Join(state, "store"), stateOptions(t, state))
+	disk := w.put(t, files)
+	p, err := Open(memDir, Options{
+		FS: disk, Witness: memWitness, logBytes: memLogBytes,
+		Fatal: func(m string) { t.Errorf("%s: the process would have ended: %s", story, m) },
+	})
 	if err == nil {
 		entries, records := contentOf(t, p)
 		if len(entries) != len(w.events) || !reflect.DeepEqual(records, w.records) {
@@ -188,16 +163,16 @@ func openDamaged(t *testing.T, w whole, files map[string][]byte, story string) T
 		t.Errorf("%s: %T: %v", story, err, err)
 		return "?"
 	}
-	wantRefusal(t, err, state)
+	wantRefusal(t, err, memDir)
 	for name, content := range files {
 		if name == "LOCK" {
 			continue // taking it empties it
 		}
-		if now, err := os.ReadFile(filepath.Join(state, "store", name)); err != nil || !bytes.Equal(now, content) {
-			t.Errorf("%s: %s was changed: %v", story, name, err)
+		if !bytes.Equal(readAll(t, disk, disk.PathJoin(memDir, name)), content) {
+			t.Errorf("%s: %s was changed", story, name)
 		}
 	}
-	if moved, err := SetAside(filepath.Join(state, "store"), sampleTime); err != nil || !strings.Contains(moved, "store.damaged-") {
+	if moved, err := setAside(disk, memDir, sampleTime); err != nil || !strings.Contains(moved, "store.damaged-") {
 		t.Errorf("%s: set aside to %q, %v", story, moved, err)
 	}
 	return u.Kind
@@ -235,96 +210,4 @@ func isFlushed(w whole, log string) bool {
 		}
 	}
 	return false
-}
-
-func TestWitnessTellsALostAndAnOlderStoreFromAFirstStart(t *testing.T) {
-	state := t.TempDir()
-	dir := filepath.Join(state, "store")
-	wantKind := func(story string, want Trouble, o Options) {
-		t.Helper()
-		_, err := Open(dir, o)
-		if u, ok := errors.AsType[*Unusable](err); !ok || u.Kind != want {
-			t.Errorf("%s: %v, want %s", story, err, want)
-		}
-	}
-	o := stateOptions(t, state)
-	p := openIn(t, state) // a first start: neither is there
-	first, err := ReadWitness(o.Witness)
-	if err != nil || first.Store == "" || first.Node != "node-a" || first.Sequence != 0 {
-		t.Fatalf("%+v, %v", first, err)
-	}
-	note := func() {
-		t.Helper()
-		if _, err := p.Note(vm.Entry{Kind: "K"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	note()
-	if w, err := ReadWitness(o.Witness); err != nil || w.Sequence != 0 {
-		t.Errorf("a commit wrote the witness: %+v, %v", w, err)
-	}
-	if err := p.Witness(); err != nil {
-		t.Fatal(err)
-	}
-	note()
-	_ = p.Close()
-	if w, err := ReadWitness(o.Witness); err != nil || w.Sequence != 2 || w.Store != first.Store {
-		t.Errorf("after the end: %+v, %v", w, err)
-	}
-
-	backup := state + ".backup"
-	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
-	p = openIn(t, state)
-	note()
-	_ = p.Close()
-	replace := func(with string) {
-		t.Helper()
-		if _, err := SetAside(dir, time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		if with != "" {
-			if err := os.CopyFS(dir, os.DirFS(with)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	replace(backup)
-	wantKind("a backup was put back", Older, o)
-	other := o
-	other.Node = "node-b"
-	wantKind("another node's", Foreign, other)
-	replace("")
-	wantKind("the folder is gone", Missing, o)
-	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the missing folder was made: %v", err)
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	wantKind("the folder is empty", Missing, o)
-	stranger := filepath.Join(t.TempDir(), "store")
-	q, err := Open(stranger, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 9 {
-		_, _ = q.Note(vm.Entry{Kind: "K"})
-	}
-	_ = q.Close()
-	replace(stranger)
-	wantKind("another store", Foreign, o)
-	if err := os.WriteFile(o.Witness, []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	replace("")
-	wantKind("the witness can't be read, the folder is gone", Missing, o)
-	if err := os.CopyFS(dir, os.DirFS(backup)); err != nil {
-		t.Fatal(err)
-	}
-	openIn(t, state) // the witness can't be read, and the store can
-	if w, err := ReadWitness(o.Witness); err != nil || w.Sequence != 2 || w.Store != first.Store {
-		t.Errorf("the witness was not written anew: %+v, %v", w, err)
-	}
 }

@@ -59,7 +59,7 @@ func makeFolder(dir string, fs vfs.FS) error {
 // written, and finds the holder's pid where it can (else 0).
 func lockHeld(dir string, fs vfs.FS, err error) (bool, int) {
 	if errors.Is(err, syscall.EAGAIN) {
-		if fs != vfs.Default {
+		if vfs.Root(fs) != vfs.Default {
 			return true, 0
 		}
 		return true, lockHolder(fs.PathJoin(dir, "LOCK"))

@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"strconv"
@@ -53,6 +54,7 @@ func checkLogs(fs vfs.FS, dir string) error {
 
 // damageIn returns the place of the first chunk that isn't whole, if a later one says that it was.
 func damageIn(log []byte, number uint32) (at int, isDamaged bool) {
+	log = withoutZeros(log)
 	at = endOfChunks(log, number)
 	for next := at + 1; next+chunkHeader <= len(log); next++ {
 		if kind := log[next+6]; kind < firstKind || kind > lastKind {
@@ -64,6 +66,16 @@ func damageIn(log []byte, number uint32) (at int, isDamaged bool) {
 	}
 	return at, false
 }
+
+// withoutZeros cuts whole pages of zeros from the end: most of a log that was written ahead.
+func withoutZeros(log []byte) []byte {
+	for len(log) >= len(zeroPage) && bytes.Equal(log[len(log)-len(zeroPage):], zeroPage[:]) {
+		log = log[:len(log)-len(zeroPage)]
+	}
+	return log
+}
+
+var zeroPage [4096]byte
 
 // endOfChunks walks over the chunks that are whole.
 func endOfChunks(log []byte, number uint32) int {

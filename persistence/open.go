@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // openLimit is how long a store may take to open. The longest that was seen is
@@ -22,13 +23,17 @@ func Open(dir string, o Options) (*Pebble, error) {
 
 // open makes a new store with this id; empty: a random one.
 func open(dir string, o Options, id string) (*Pebble, error) {
-	p := &Pebble{dir: dir, o: o, id: id}
+	p := &Pebble{dir: dir, o: o, id: id, ballast: newBallast(o.Ballast, o.Log)}
+	p.o.FS = writtenLogFS{FS: o.FS, size: o.logBytes, isRoomy: p.ballast.look}
+	if p.ballast != nil {
+		p.o.FS = vfs.OnDiskFull(p.o.FS, p.ballast.full)
+	}
 	p.said = &pebbleLog{log: o.Log, fatal: p.fatal, broken: p.breakDown, trouble: make(chan error, 1)}
 	witness, err := p.callWitness()
 	if err != nil {
 		return nil, refuseStore(dir, err)
 	}
-	p.lock, err = takeFolder(dir, o.FS)
+	p.lock, err = takeFolder(dir, p.o.FS)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +49,7 @@ func open(dir string, o Options, id string) (*Pebble, error) {
 		return nil, refuseFolder(dir, err)
 	}
 	p.said.opened.Store(true)
+	p.CheckSpace()
 	if err := p.Witness(); err != nil {
 		o.Log(Warn, err.Error()) // the next visit may do better, and the store is whole
 	}
@@ -118,7 +124,7 @@ func (p *Pebble) openPebble() (*pebble.DB, error) {
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
 	return pebble.Open(p.dir, &pebble.Options{
-		FS: orderedFS{writtenLogFS{p.o.FS}}, Lock: p.lock, Cache: cache, MemTableSize: memtableBytes, MaxOpenFiles: openFiles,
+		FS: orderedFS{p.o.FS}, Lock: p.lock, Cache: cache, MemTableSize: memtableBytes, MaxOpenFiles: openFiles,
 		FormatMajorVersion: formatVersion, Logger: p.said, EventListener: p.said.listener(),
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +30,9 @@ const (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
+		if os.Getenv(childSpace) != "" {
+			childOnSmallDisk(dir)
+		}
 		child(dir)
 	}
 	os.Exit(m.Run())
@@ -97,9 +101,17 @@ func TestSecondDaemonOnTheFolderIsRefused(t *testing.T) {
 
 func startChild(t *testing.T, dir string, env ...string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
+	cmd, _, out := startTalkingChild(t, dir, env...)
+	return cmd, out
+}
+
+// startTalkingChild holds the child's input open, which the child waits on.
+func startTalkingChild(t *testing.T, dir string, env ...string) (*exec.Cmd, io.Writer, *bufio.Reader) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(append(os.Environ(), childDir+"="+dir), env...)
-	if _, err := cmd.StdinPipe(); err != nil { // held open: the child waits on it
+	in, err := cmd.StdinPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
 	out, err := cmd.StdoutPipe()
@@ -111,7 +123,7 @@ func startChild(t *testing.T, dir string, env ...string) (*exec.Cmd, *bufio.Read
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	return cmd, bufio.NewReader(out)
+	return cmd, in, bufio.NewReader(out)
 }
 
 func childOutput(dir string) (string, error) {

@@ -14,6 +14,9 @@ import (
 // that isn't there, and a store that can't be opened (P3).
 type orderedFS struct{ vfs.FS }
 
+// Unwrap implements vfs.FS.
+func (o orderedFS) Unwrap() vfs.FS { return o.FS }
+
 // Create implements vfs.FS.
 func (o orderedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if strings.HasPrefix(o.PathBase(name), "marker.") {

@@ -36,6 +36,9 @@ type Options struct {
 	// Witness is the path of the file that remembers, apart from the store's
 	// folder, how far the store had come. Empty: a lost store can't be told from a first start.
 	Witness string
+	// Ballast is the path of a file of 16 MiB on the store's disk that gives room
+	// when the disk is full. Empty: a full disk ends the process.
+	Ballast string
 	// Log takes what the store has to say. It may be called from any goroutine. Nil: nothing is said.
 	Log func(level Level, message string)
 	// Fatal ends the process, non-zero, because of an error of the disk. It must
@@ -44,6 +47,9 @@ type Options struct {
 	Fatal func(message string)
 	// Observe is told how long each successful Commit, Note and SetMeta took, sync included.
 	Observe func(took time.Duration)
+
+	// logBytes of zeros are written into a new log; tests in memory copy fewer.
+	logBytes int
 }
 
 // Level is the weight of a line of the log.
@@ -60,6 +66,9 @@ const (
 func (o *Options) fill() {
 	if o.FS == nil {
 		o.FS = vfs.Default
+	}
+	if o.logBytes == 0 {
+		o.logBytes = writtenLogBytes
 	}
 	if o.Log == nil {
 		o.Log = func(Level, string) {}
@@ -88,6 +97,8 @@ type Pebble struct {
 
 	order sync.Mutex // held while a batch gets its number and goes into the log: both have one order
 	next  uint64     // the last number given
+
+	ballast *ballast
 
 	witnessing sync.Mutex // held while the witness is written
 	witnessed  Witness    // what it was told last

@@ -82,7 +82,7 @@ func TestRepairGoesOnWhereTheLostStoreEnded(t *testing.T) {
 // TestPowerCutWhileRebuildingLeavesAStoreOrNone.
 func TestPowerCutWhileRebuildingLeavesAStoreOrNone(t *testing.T) {
 	fs := vfs.NewCrashableMem()
-	o := Options{FS: fs, Witness: memWitness, Node: "n"}
+	o := Options{FS: fs, Witness: memWitness, logBytes: memLogBytes, Node: "n"}
 	p, err := Open(memDir, o)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,8 @@ var sampleTime = time.Date(2026, 3, 1, 12, 30, 15, 123456789, time.UTC)
 const (
 	memDir     = "var/lib/store"
 	memWitness = "var/lib/witness.json"
+
+	memLogBytes = 64 << 10
 )
 
 func sampleID(n int) vm.ID { return vm.ID(fmt.Sprintf("%016x", n)) }
@@ -78,7 +80,7 @@ func sampleEntry(r vm.Record) *vm.Entry {
 // openMem opens a store on a memory disk, which is closed with the test.
 func openMem(t testing.TB, fs vfs.FS) *Pebble {
 	t.Helper()
-	p, err := Open(memDir, Options{FS: fs, Witness: memWitness, Fatal: func(m string) { t.Errorf("the process would have ended: %s", m) }})
+	p, err := Open(memDir, Options{FS: fs, Witness: memWitness, logBytes: memLogBytes, Fatal: func(m string) { t.Errorf("the process would have ended: %s", m) }})
 	if err != nil {
 		t.Fatalf("opening the store: %v", err)
 	}

@@ -21,14 +21,25 @@ const writtenLogBytes = 1 << 20
 // A log with a tail of zeros is what Pebble reads after every crash of a
 // preallocated log: zeros are no record, and end it. A recycled log's old records
 // carry the old log's number, in their checksum too, and end it likewise.
-type writtenLogFS struct{ vfs.FS }
+type writtenLogFS struct {
+	vfs.FS
+
+	size    int
+	isRoomy func() bool // asked before each new log
+}
+
+// Unwrap implements vfs.FS.
+func (w writtenLogFS) Unwrap() vfs.FS { return w.FS }
 
 // Create implements vfs.FS.
 func (w writtenLogFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if !strings.HasSuffix(name, ".log") {
 		return w.FS.Create(name, category)
 	}
-	if err := writeZeros(w.FS, name, category, writtenLogBytes); err != nil {
+	if !w.isRoomy() {
+		return w.FS.Create(name, category)
+	}
+	if err := writeZeros(w.FS, name, category, w.size); err != nil {
 		return w.FS.Create(name, category) // a nearly full disk: the log works without, only slower
 	}
 	return w.OpenReadWrite(name, category)

@@ -96,7 +96,7 @@ func TestNoRoomForZerosIsNoError(t *testing.T) {
 	})))
 	mustCommit(t, p, Turn{Record: sampleRecord(1), Whole: true})
 	for _, log := range logsIn(t, fs, memDir) {
-		if got := len(readAll(t, fs, log)); got >= writtenLogBytes {
+		if got := len(readAll(t, fs, log)); got >= memLogBytes {
 			t.Errorf("the log %s has %d bytes", log, got)
 		}
 	}
@@ -161,7 +161,7 @@ func usedBytes(content []byte) int {
 // to some number of at least atLeast, with the record of the last one.
 func checkPrefix(t *testing.T, fs vfs.FS, atLeast uint64, story string) {
 	t.Helper()
-	p, err := Open(memDir, Options{FS: fs})
+	p, err := Open(memDir, Options{FS: fs, logBytes: memLogBytes})
 	if err != nil {
 		t.Fatalf("%s: %v", story, err)
 	}
