@@ -118,8 +118,8 @@ func confinement(c host.Command, named []string, resolve func(string) string) []
 		value("SystemCallArchitectures", []string{"native"}),
 		value("SystemCallErrorNumber", int32(unix.EPERM)),
 		value("SystemCallFilter", filter{true, []string{"@system-service"}}),
-		value("SystemCallFilter", filter{false, []string{"@privileged", "@keyring"}}),
-		value("SystemCallFilter", filter{true, []string{"@setuid"}}), // the shim's; no capability is left for them
+		value("SystemCallFilter", filter{false, []string{"@privileged", "@resources", "@keyring"}}),
+		value("SystemCallFilter", filter{true, []string{"@setuid", "seccomp"}}), // the shim's, with no capability left behind it; and QEMU's own filter
 		value("MemoryDenyWriteExecute", !c.Needs.JIT),
 	}
 	return slices.Concat(out, network(c.Needs.Network), devices(c.Needs.Devices), files(c.Needs.Writable, named, resolve))
@@ -138,16 +138,15 @@ type prefix struct {
 	Length  uint32
 }
 
-// network: a tap is inherited, so a VMM needs a network of the host only for
-// user-mode NICs.
+// network: sockets and taps are inherited, so a VMM makes sockets of its own,
+// and needs a network of the host, only for user-mode NICs.
 func network(host bool) []sd.Property {
-	families := []string{"AF_UNIX"}
 	if host {
-		return []sd.Property{value("RestrictAddressFamilies", filter{true, append(families, "AF_INET", "AF_INET6")})}
+		return []sd.Property{value("RestrictAddressFamilies", filter{true, []string{"AF_INET", "AF_INET6"}})}
 	}
 	return []sd.Property{
 		value("PrivateNetwork", true),
-		value("RestrictAddressFamilies", filter{true, families}),
+		value("RestrictAddressFamilies", filter{true, []string{}}),
 		value("IPAddressDeny", []prefix{{unix.AF_INET, make([]byte, 4), 0}, {unix.AF_INET6, make([]byte, 16), 0}}),
 	}
 }
@@ -155,16 +154,26 @@ func network(host bool) []sd.Property {
 // rights is one entry of DeviceAllow.
 type rights struct{ Path, Access string }
 
+// mount shows a path inside at another, as BindPaths has it.
+type mount struct {
+	From, To      string
+	IgnoreMissing bool
+	Flags         uint64
+}
+
+// devices: a /dev of its own, with those that it needs put into it.
 func devices(paths []string) []sd.Property {
-	out := []sd.Property{value("DevicePolicy", "closed")}
+	out := []sd.Property{value("DevicePolicy", "closed"), value("PrivateDevices", true)}
 	if len(paths) == 0 {
-		return append(out, value("PrivateDevices", true))
+		return out
 	}
 	var allow []rights
+	var show []mount
 	for _, p := range paths {
 		allow = append(allow, rights{p, "rw"})
+		show = append(show, mount{From: p, To: p})
 	}
-	return append(out, value("DeviceAllow", allow))
+	return append(out, value("DeviceAllow", allow), value("BindPaths", show))
 }
 
 // pathsOf is every path that the command names.
@@ -176,20 +185,33 @@ func pathsOf(c host.Command) []string {
 	return out
 }
 
-// files: everything is read-only but what it writes. Homes and the temporary
-// folders are hidden, unless something that the command names lies there.
+// files: everything is read-only but what it writes. Homes are empty but for
+// what the command names there, and the temporary folders are its own unless it
+// names something there.
 func files(writable, named []string, resolve func(string) string) []sd.Property {
 	for _, p := range slices.Clone(named) {
 		named = append(named, resolve(p))
 	}
-	home, tmp := "yes", true
+	tmp := true
+	var shown, kept []mount
 	for _, p := range named {
-		if below(p, "/home") || below(p, "/root") || below(p, "/run/user") {
-			home = "read-only"
-		}
 		tmp = tmp && !below(p, "/tmp") && !below(p, "/var/tmp")
+		one := mount{From: p, To: p, IgnoreMissing: true}
+		switch {
+		case !below(p, "/home") && !below(p, "/root") && !below(p, "/run/user"), slices.Contains(shown, one), slices.Contains(kept, one):
+		case slices.ContainsFunc(writable, func(w string) bool { return w == p || resolve(w) == p }):
+			kept = append(kept, one)
+		default:
+			shown = append(shown, one)
+		}
 	}
-	out := []sd.Property{value("ProtectHome", home), value("PrivateTmp", tmp)}
+	out := []sd.Property{value("PrivateTmp", tmp), value("ProtectHome", "tmpfs")}
+	if len(shown) > 0 {
+		out = append(out, value("BindReadOnlyPaths", shown))
+	}
+	if len(kept) > 0 {
+		out = append(out, value("BindPaths", kept))
+	}
 	var open []string
 	for _, p := range writable {
 		open = append(open, "-"+p) // it may not be there yet, and then there is nothing to write
