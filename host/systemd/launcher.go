@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/dbus"
@@ -37,7 +38,7 @@ type Config struct {
 	Node   string // see proof.Identity
 	BootID vm.BootID
 	Lock   string    // file that keeps a second launcher of the node out; empty: none
-	Shim   string    // absolute path of blixard-vmm; empty: beside our own binary
+	Shim   string    // absolute path of blixard-vmm; empty: beside our own binary, or in libexec/blixard
 	Before string    // the daemon's own unit; empty: blixard.service
 	Proc   procfs.FS // zero: the kernel's
 
@@ -51,8 +52,13 @@ type Config struct {
 // Launcher is the host.Launcher of one node. Close it to let go of all VMMs.
 type Launcher struct {
 	*proof.Seats
-	bus  *bus
-	lock *os.File
+	bus   *bus
+	hands *maker
+	lock  *os.File
+	keep  time.Duration // keepDead
+
+	mu  sync.Mutex
+	due map[string]time.Time // dead units, and when each is to be looked at
 }
 
 var _ host.Launcher = (*Launcher)(nil)
@@ -102,9 +108,12 @@ func (c *Config) fill() error {
 			return err
 		}
 		c.Shim = filepath.Join(filepath.Dir(own), "blixard-vmm")
+		if _, err := os.Stat(c.Shim); err != nil { // installed: helpers are no commands of people
+			c.Shim = filepath.Join(filepath.Dir(own), "../libexec/blixard/blixard-vmm")
+		}
 	}
 	if info, err := os.Stat(c.Shim); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
-		return fmt.Errorf("%s can't be run: install it beside blixard", c.Shim)
+		return fmt.Errorf("%s can't be run: make install puts it there, make build beside blixard", c.Shim)
 	}
 	return nil
 }
@@ -125,7 +134,7 @@ func New(c Config) (*Launcher, error) {
 	if err != nil {
 		return nil, host.Fail(host.Transient, doing, err)
 	}
-	l := &Launcher{Seats: seats, bus: hands.bus}
+	l := &Launcher{Seats: seats, bus: hands.bus, hands: hands, keep: keepDead}
 	if c.Lock == "" {
 		return l, nil
 	}
