@@ -67,6 +67,7 @@ type Command struct {
 type Needs struct {
 	Network  bool     // the host's network: for user-mode NICs
 	JIT      bool     // it makes machine code and runs it, as TCG does
+	Sockets  bool     // it makes unix sockets of its own, besides those that it inherits
 	Devices  []string // opened by path: /dev/kvm, block devices
 	Writable []string // files and folders that it opens for writing by path
 }

@@ -211,7 +211,7 @@ func TestNeedsNameWhatQEMUOpens(t *testing.T) {
 	if got := strings.Join(n.Devices, " "); got != strings.Join(devices, " ")+" /dev/vg/web" {
 		t.Errorf("opens %s", got)
 	}
-	if !n.Network || !n.JIT {
+	if !n.Network || !n.JIT || !n.Sockets {
 		t.Errorf("%+v", n)
 	}
 }

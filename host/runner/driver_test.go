@@ -151,6 +151,7 @@ func TestTheProcessLauncherFindsARunnersVMMAgain(t *testing.T) {
 	}
 	s, _ := w.attach()
 	w.wantState(s, host.GuestRuns)
+	eventually(t, "the guest's mark on the console", func() bool { return strings.Contains(w.read(w.paths.Log), qemu.PVHMark) })
 	if got, err := l.Find(w.ctx(), w.ref, nil); err != nil || got != p {
 		t.Errorf("found %+v, %v; launched was %+v", got, err, p)
 	}

@@ -191,7 +191,7 @@ var devices = []string{"/dev/kvm", "/dev/net/tun", "/dev/vhost-net", "/dev/vhost
 // and its user-mode NICs are, and code made as it runs, for QEMU falls back to
 // that. Of what it writes by an absolute path, only QEMU's drives are known.
 func (s *script) needs(work string) host.Needs {
-	n := host.Needs{Network: true, JIT: true, Devices: slices.Clone(devices), Writable: []string{work}}
+	n := host.Needs{Network: true, JIT: true, Sockets: true, Devices: slices.Clone(devices), Writable: []string{work}}
 	for _, name := range s.files {
 		switch {
 		case !filepath.IsAbs(name):
