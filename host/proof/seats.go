@@ -155,6 +155,16 @@ func (l *Seats) enter(ctx context.Context, id vm.ID) (*seat, error) {
 	}
 }
 
+// Hold calls do while nobody launches, finds or kills the VM.
+func (l *Seats) Hold(ctx context.Context, id vm.ID, do func() error) error {
+	s, err := l.enter(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer l.leave(id, s)
+	return do()
+}
+
 func (l *Seats) leave(id vm.ID, s *seat) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -198,3 +198,24 @@ func TestUnitOutageIsTransient(t *testing.T) {
 		t.Errorf("the kill again: %v, %s", err, w.state(1))
 	}
 }
+
+func TestUnitsThatEndedLongAgoAreFreed(t *testing.T) {
+	w := newWorld(t)
+	w.exit(w.launch(w.sh(1, 1, "exit 3")))
+	w.exit(w.launch(w.sh(2, 1, "exit 0")))
+	w.launch(w.sh(3, 1, sleeps))
+	w.run("systemd-run", "--unit=blixard-vm-4", "-p", "RemainAfterExit=yes", "true")
+	w.restart()
+	if _, err := w.l.List(t.Context()); err != nil || w.state(1) != "failed" || w.state(2) != "exited" {
+		t.Fatalf("at once they are %s and %s: %v", w.state(1), w.state(2), err)
+	}
+	if err := w.l.sweep(t.Context(), time.Now().Add(keepDead)); err != nil {
+		t.Fatal(err)
+	}
+	if a, b, c, d := w.state(1), w.state(2), w.state(3), w.state(4); a != "dead" || b != "dead" || c != "running" || d != "exited" {
+		t.Errorf("later they are %s, %s; one that runs is %s, a stranger's %s", a, b, c, d)
+	}
+	if e, err := w.l.Verdict(t.Context(), w.ref(1, 1), nil); err != nil || e.Code != 3 || e.Result != "exit-code" {
+		t.Errorf("the verdict is kept: %+v, %v", e, err)
+	}
+}
