@@ -111,8 +111,22 @@ func TestAVMShowsWhatTheContractNames(t *testing.T) {
 			t.Errorf("the JSON lacks %s:\n%s", want, b)
 		}
 	}
+	r.State.Queued, r.State.LastExit.Decision.Do = true, vm.Enqueue
+	r.State.LastExit.Failure.Exit = &vm.Exit{Known: true, Code: 1, Result: "oom-\xffkill", MemoryPeak: 200 * vm.MiB, CPU: 1500 * time.Millisecond}
+	b, _ = JSON{}.Marshal(VMToProto(r))
+	for _, want := range []string{`"queued":true`, `"do":"enqueue"`, "\"result\":\"oom-\uFFFDkill\",\"memoryPeakBytes\":209715200,\"cpuTime\":\"1.500s\""} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("the JSON lacks %s:\n%s", want, b)
+		}
+	}
+	if c := CrashToProto(*r.State.LastExit); c.GetMemoryPeakBytes() != int64(200*vm.MiB) || c.GetCpuTime().AsDuration() != 1500*time.Millisecond || c.GetExitCode() != 1 {
+		t.Errorf("the crash: %v", c)
+	}
 	r.State.Phase, r.State.Process, r.State.LaunchedAt = vm.Running, &vm.Process{PID: 77, Launcher: "process", Unit: "blixard-web"}, at
 	b, _ = JSON{}.Marshal(VMToProto(r))
+	if !strings.Contains(string(b), `"queued":false`) {
+		t.Errorf("what runs waits for no turn:\n%s", b)
+	}
 	if want := `"pid":77,"launcher":"process","unit":"blixard-web","startedAt":"2026-01-02T03:04:05.678Z"`; !strings.Contains(string(b), want) {
 		t.Errorf("the JSON lacks %s:\n%s", want, b)
 	}

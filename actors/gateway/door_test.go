@@ -318,6 +318,11 @@ func TestSendReachesOneActorUnderTheRoleOfItsMessage(t *testing.T) {
 		{operator, `{"path":"vm/\u001b[31m` + strings.Repeat("x", 200) + `","type":"Zork"}`, 400, `\"vm/\\x1b[31m` + strings.Repeat("x", 72) + `\" takes no message`},
 		{operator, `{"path":"vm","type":"GetVM"}`, 404, "no actor"},
 		{operator, `{"path":"fleet","type":"CreateVM"}`, 403, "admin"},
+		{operator, `{"path":"reconciler","type":"ApplyPlan"}`, 403, "admin"},
+		{viewer, `{"path":"reconciler","type":"NodePlan","json":"{\"fresh\":true}"}`, 200, `"type":"Plan"`},
+		{operator, `{"path":"root","type":"NodeRepair"}`, 403, "admin"},
+		{viewer, `{"path":"root","type":"NodeStatus"}`, 200, `safeMode`},
+		{viewer, `{"path":"reconciler/x","type":"NodePlan"}`, 404, "no actor"},
 		{operator, `{"path":"../etc","type":"GetVM"}`, 404, "no actor"},
 		{operator, `{"path":"vm/web","type":"StopVM","json":"{\"forse\":true}"}`, 400, "forse"},
 	} {

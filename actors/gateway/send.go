@@ -22,7 +22,9 @@ var sendable = map[string][]string{
 		"StartVM", "StopVM", "RestartVM", "PauseVM", "ResumeVM", "ResetVM", "DeleteVM", "GetVM", "ExplainVM", "WaitVM",
 		"ExecVM", "ListCrashes", "GetCrash",
 	},
-	"fleet": {"CreateVM", "Apply"},
+	"fleet":      {"CreateVM", "Apply"},
+	"reconciler": {"NodePlan", "ApplyPlan", "RestoreQuarantined"},
+	"root":       {"NodeStatus", "NodeRepair", "ShutdownNode"},
 }
 
 // send gives one message to one actor: the method of the same name, under that
@@ -32,7 +34,7 @@ func (d *Door) send(ctx context.Context, m *blixardv1.SendRequest) (*blixardv1.S
 	types, ok := sendable[kind]
 	if !ok || (kind == "vm") != (name != "") {
 		return nil, &vm.Refusal{
-			Code: vm.NotFound, Why: fmt.Sprintf("no actor takes messages at %.80q", m.GetPath()), Try: "vm/NAME or fleet; blixard node tree",
+			Code: vm.NotFound, Why: fmt.Sprintf("no actor takes messages at %.80q", m.GetPath()), Try: "vm/NAME, fleet, reconciler or root; blixard node tree",
 		}
 	}
 	typ := strings.TrimSuffix(m.GetType(), "Request")
@@ -89,6 +91,18 @@ func (d *Door) deliver(ctx context.Context, req proto.Message) (proto.Message, e
 		return message(d.create(ctx, m))
 	case *blixardv1.ApplyRequest:
 		return message(d.apply(ctx, m))
+	case *blixardv1.NodePlanRequest:
+		return message(d.plan(ctx, m))
+	case *blixardv1.ApplyPlanRequest:
+		return message(d.applyPlan(ctx, m))
+	case *blixardv1.RestoreQuarantinedRequest:
+		return message(d.restore(ctx, m))
+	case *blixardv1.NodeStatusRequest:
+		return message(d.status(), nil)
+	case *blixardv1.NodeRepairRequest:
+		return message(d.repair(ctx))
+	case *blixardv1.ShutdownNodeRequest:
+		return message(d.shutdown(ctx, m))
 	case *blixardv1.GetVMRequest:
 		return message(d.get(m))
 	case *blixardv1.ExplainVMRequest:

@@ -238,7 +238,7 @@ func (fakeNode) GetCrash(_ context.Context, r *connect.Request[blixardv1.GetCras
 func fakeCrash() *blixardv1.Crash {
 	return &blixardv1.Crash{
 		Number: 2, Incarnation: 2, Cause: "guest-panic", Evidence: "Kernel panic - not syncing: \x1b[5mattempted to kill init", At: ago(time.Hour),
-		Ready: true, ExitCode: proto.Int32(0), Uptime: durationpb.New(75 * time.Second),
+		Ready: true, ExitCode: proto.Int32(0), Result: "core-dump", CpuTime: durationpb.New(12300 * time.Millisecond), Uptime: durationpb.New(75 * time.Second),
 		Decision: &blixardv1.Decision{Do: "backoff", Charged: true, Rule: "delay", Why: "failure 1 of 5 in 10m0s, waits 1s"},
 	}
 }

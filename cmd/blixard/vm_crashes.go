@@ -98,6 +98,8 @@ func (c *cli) crashBlock(name string, res *blixardv1.GetCrashResponse) error {
 	b.add("At", "%s", c.moment(one.GetAt()))
 	b.add("Cause", "%s%s", one.GetCause(), ended(one.ExitCode, one.GetSignal()))
 	b.add("Evidence", "%s", one.GetEvidence())
+	used := account(one)
+	b.addIf(used != "", "Used", "%s", used)
 	b.add("Uptime", "%s, the guest had answered: %s", or(span(one.GetUptime()), "0ms"), yes(one.GetReady()))
 	b.add("Decision", "%s, charged: %s, rule: %s", one.GetDecision().GetDo(), yes(one.GetDecision().GetCharged()), one.GetDecision().GetRule())
 	b.add("Why", "%s", one.GetDecision().GetWhy())

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/blixard/blixard/messages/blixardv1"
 )
@@ -152,7 +153,8 @@ func (c *cli) supervision(b *block, v *blixardv1.VM) {
 		if e.GetCharged() {
 			charged = "charged"
 		}
-		b.addIf(account(e) != "", "", "%s", account(e))
+		used := account(e)
+		b.addIf(used != "", "", "%s", used)
 		b.add("", "incarnation %d, %s, %s, decided: %s", e.GetIncarnation(), c.moment(e.GetAt()), charged, decided(e.GetDecision()))
 	}
 }
@@ -195,7 +197,12 @@ func autostart(a *blixardv1.Autostart) string {
 }
 
 // account is what a service manager told of a VMM's end.
-func account(e *blixardv1.LastExit) string {
+func account(e interface {
+	GetResult() string
+	GetMemoryPeakBytes() int64
+	GetCpuTime() *durationpb.Duration
+},
+) string {
 	var out []string
 	if e.GetResult() != "" {
 		out = append(out, "systemd says "+e.GetResult())
