@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,13 +28,49 @@ type env struct {
 	fatal   func(why string) // ends the process, non-zero; never a guest
 	started time.Time
 
-	boot   policies.BootPolicy
-	first  bool // no daemon has woken all VMs in this boot of the node yet
-	awake  *awakening
-	turned *relay
-	booted *booted
-	safe   string // why the node starts and deletes nothing; empty: it doesn't hold back
-	plan   atomic.Pointer[gateway.Plan]
+	boot      policies.BootPolicy
+	first     bool // no daemon has woken all VMs in this boot of the node yet
+	awake     *awakening
+	turned    *relay
+	booted    *booted
+	safe      string // why the node starts and deletes nothing; empty: it doesn't hold back
+	housekeep func()
+	low       func() string
+	plan      atomic.Pointer[gateway.Plan]
+}
+
+// lowSpace says why nothing that grows is admitted; empty: it is.
+func (e *env) lowSpace() string {
+	if e.low == nil {
+		return ""
+	}
+	return e.low()
+}
+
+// full refuses what would grow while the disk is full.
+func full(what, why string) *vm.Refusal {
+	return &vm.Refusal{Code: vm.NoRoom, Why: what + ": " + why, Try: "free space on the disk of the state folder: blixard node status"}
+}
+
+// cyclic refuses dependencies that close a cycle with those of the other VMs.
+// Two specs that are applied at the same moment may still close one between
+// them; the bootstrap cuts it, so it costs an order and no VM.
+func (e *env) cyclic(s vm.Spec) *vm.Refusal {
+	cycle := policies.Cycle(s.Name, s.Autostart.DependsOn, func(name vm.Name) []vm.Dependency {
+		v, _ := e.views.get(name)
+		return v.rec.Spec.Autostart.DependsOn
+	})
+	if cycle == nil {
+		return nil
+	}
+	names := make([]string, len(cycle))
+	for i, name := range cycle {
+		names[i] = string(name)
+	}
+	return &vm.Refusal{
+		Code: vm.Invalid, Why: "autostart.dependsOn closes a cycle: " + strings.Join(names, " waits for "),
+		Try: "take one of them out",
+	}
 }
 
 // note writes an entry of the node itself. That it can't be written is no reason to fail.

@@ -107,7 +107,15 @@ func (f *fleet) create(c actor.Context, m create) {
 		m.reply <- messages.Answer{Refusal: f.env.holdsBack(string(name) + " was not created")}
 		return
 	}
+	if why := f.env.lowSpace(); why != "" {
+		m.reply <- messages.Answer{Refusal: full(string(name)+" was not created", why)}
+		return
+	}
 	if r := f.taken(name); r != nil {
+		m.reply <- messages.Answer{Refusal: r}
+		return
+	}
+	if r := f.env.cyclic(m.Spec); r != nil {
 		m.reply <- messages.Answer{Refusal: r}
 		return
 	}

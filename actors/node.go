@@ -36,7 +36,11 @@ type Config struct {
 	// SafeMode says why nothing may be started or deleted; empty: it may. Repair
 	// then writes a new store from the records and has the daemon begin anew.
 	SafeMode string
-	Repair   func(ctx context.Context, records []vm.Record, by messages.Caller) (gateway.Repaired, error)
+	// Housekeep is called at each look of the reconciler, from a goroutine of its
+	// own; LowSpace says why nothing that grows is admitted now, empty: it is.
+	Housekeep func()
+	LowSpace  func() string
+	Repair    func(ctx context.Context, records []vm.Record, by messages.Caller) (gateway.Repaired, error)
 }
 
 // Conduct is how the node boots; the zero value brings back all that was wanted up.
@@ -83,6 +87,7 @@ func Start(cfg Config) (*Node, error) {
 		sys: newSystem(cfg.Log), ports: cfg.Ports, store: cfg.Store, views: newViews(), watch: cfg.Observer,
 		log: cfg.Log, fatal: cfg.Fatal, started: cfg.Ports.Clock.Now(), turned: newRelay(), awake: newAwakening(records),
 		boot: cfg.Conduct.Policy, booted: &booted{}, safe: cfg.SafeMode,
+		housekeep: cfg.Housekeep, low: cfg.LowSpace,
 	}
 	if e.first, err = e.bootsAnew(); err != nil {
 		return nil, err
@@ -222,7 +227,7 @@ func (n *Node) Tree() []gateway.Actor {
 func (n *Node) Status() gateway.Status {
 	s := n.status()
 	s.StartedAt, s.Bootstrap = n.env.started, n.env.booted.get()
-	s.SafeMode = n.env.safe
+	s.SafeMode, s.LowSpace = n.env.safe, n.env.lowSpace()
 	if p := n.env.plan.Load(); p != nil {
 		for _, a := range p.Actions {
 			if a.State == "person" {

@@ -129,6 +129,9 @@ func (r *reconciler) look() {
 	}
 	r.busy = true
 	r.background(func(ctx context.Context) any {
+		if r.env.housekeep != nil {
+			r.env.housekeep()
+		}
 		found, err := inventory(ctx, r.env.ports)
 		return looked{found, err}
 	})

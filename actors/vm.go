@@ -119,6 +119,16 @@ func (v *vmActor) answer(c actor.Context, m asked) {
 		m.reply <- messages.Answer{Record: v.rec, Refusal: v.env.holdsBack(string(v.rec.Spec.Name) + " was left as it is")}
 		return
 	}
+	if why := v.env.lowSpace(); why != "" && m.Event == vm.SpecAsked {
+		m.reply <- messages.Answer{Record: v.rec, Refusal: full(string(v.rec.Spec.Name)+" keeps its spec", why)}
+		return
+	}
+	if m.Event == vm.SpecAsked {
+		if r := v.env.cyclic(*m.Spec); r != nil {
+			m.reply <- messages.Answer{Record: v.rec, Refusal: r}
+			return
+		}
+	}
 	refusal := v.try(c, policies.Turn{Event: m.Event, By: m.By.String(), Spec: m.Spec})
 	m.reply <- messages.Answer{Record: v.rec, Refusal: refusal}
 }

@@ -23,7 +23,10 @@ import (
 	"github.com/blixard/blixard/host/console"
 	"github.com/blixard/blixard/host/control"
 	"github.com/blixard/blixard/host/folders"
+	"github.com/blixard/blixard/host/netlink"
 	"github.com/blixard/blixard/host/notify"
+	"github.com/blixard/blixard/host/pressure"
+	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
 )
@@ -59,8 +62,9 @@ type daemonOptions struct {
 	config, state, socket, launcher, accel, logLevel, logFormat string
 }
 
-// runDaemon is one life of the node. What it holds is let go in reverse order;
-// no guest is part of that (P6).
+// runDaemon is the node, from one life to the next where a repair has made it a
+// new store. What a life holds is let go in reverse order; no guest is part of
+// that (P6).
 func runDaemon(ctx context.Context, o daemonOptions) error {
 	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer release()
@@ -79,7 +83,29 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 	if err != nil {
 		return err
 	}
-	d := &daemon{daemonOptions: o, conf: conf, log: log, service: service, run: filepath.Dir(o.socket)}
+	given, err := service.Listener(o.socket)
+	if err != nil {
+		return err
+	}
+	for {
+		life, anew := context.WithCancelCause(ctx)
+		d := &daemon{
+			daemonOptions: o, conf: conf, log: log, service: service, given: given, run: filepath.Dir(o.socket),
+			anew: func() { anew(errAnew) },
+		}
+		err := d.live(life)
+		anew(nil)
+		if err != nil || !errors.Is(context.Cause(life), errAnew) {
+			return err
+		}
+	}
+}
+
+// errAnew ends a life that another one follows.
+var errAnew = errors.New("the node begins anew")
+
+// live is one life.
+func (d *daemon) live(ctx context.Context) error {
 	defer d.letGo()
 	if err := d.open(); err != nil { //nolint:contextcheck // what is opened lives longer than any one call
 		return err
@@ -94,11 +120,16 @@ type daemon struct {
 	log     *zap.Logger
 	run     string // run folder, beside the socket
 	service *notify.Service
+	given   *net.UnixListener           // the service manager's socket; nil: ours
+	anew    func()                      // ends this life, and begins the next
 	tree    atomic.Pointer[actors.Node] // node, for who asks before Start has returned
 	closes  []func()
 
 	boot    vm.BootID
-	store   *persistence.Pebble
+	id      string // of the node, as its VMMs carry it
+	store   persistence.Store
+	disk    *persistence.Pebble   // the store, where it is on disk
+	trouble *persistence.Unusable // with the store on disk: safe mode; nil: there is none
 	ports   host.Ports
 	console *console.Console
 	folders *folders.Folders
@@ -133,10 +164,18 @@ func (d *daemon) open() error {
 	if err := d.openHost(); err != nil {
 		return err
 	}
+	safe := ""
+	if d.trouble != nil {
+		safe = d.trouble.Why
+		if err := d.rebuild(context.Background()); err != nil {
+			return err
+		}
+	}
 	d.metrics = actors.NewMetrics()
 	d.node, err = actors.Start(actors.Config{
 		Ports: d.ports, Store: d.store, Log: d.log, Observer: d.metrics, Doctor: d.doctor, Status: d.status,
-		Alive: d.alive, AliveEvery: d.service.AliveEvery(),
+		Alive: d.alive, AliveEvery: d.service.AliveEvery(), Conduct: d.conf.conduct(), SafeMode: safe, Repair: d.repair,
+		Housekeep: d.housekeep, LowSpace: d.lowSpace,
 		Fatal: func(why string) {
 			d.log.Fatal("a promise was broken; VMs live on and are adopted at the next start", zap.String("why", why))
 		},
@@ -151,31 +190,22 @@ func (d *daemon) open() error {
 	return d.openDoor(listener)
 }
 
-func (d *daemon) openStore() error {
-	store, err := persistence.Open(filepath.Join(d.state, "store"), persistence.Options{Log: storeLog(d.log)})
-	if err != nil {
-		return err
-	}
-	d.store = store
-	d.later(func() {
-		if err := store.Close(); err != nil {
-			d.log.Warn("close the store", zap.Error(err))
-		}
-	})
-	return nil
-}
-
 // openHost makes the ports: the only place that names concrete adapters.
 func (d *daemon) openHost() error {
-	boot, id, err := d.identity()
+	boot, err := procfs.Default.BootID()
 	if err != nil {
 		return err
 	}
 	d.boot = boot
-	launcher, err := d.openLauncher(boot, id)
+	launcher, err := d.openLauncher(boot, d.id)
 	if err != nil {
 		return err
 	}
+	links, err := netlink.New(netlink.Config{Node: d.id, Bridges: d.conf.bridges, Log: d.log.Named("links")})
+	if err != nil {
+		return err
+	}
+	d.later(links.Close)
 	owners := host.Owners{UID: d.conf.VMM.UID, GID: d.conf.VMM.GID}
 	images := filepath.Join(d.state, "images")
 	d.folders, err = folders.New(folders.Config{State: d.state, Run: d.run, Owners: owners})
@@ -189,8 +219,8 @@ func (d *daemon) openHost() error {
 	d.later(func() { _ = d.console.Close() })
 	d.vmms = newVMMs(d, owners, images)
 	d.ports = host.Ports{
-		Launcher: launcher, Driver: d.vmms, Agent: d.vmms.agent(), Console: d.console, Folders: d.folders,
-		Clock: wallClock{}, BootID: boot, Spread: spread,
+		Launcher: launcher, Driver: d.vmms, Agent: d.vmms.agent(), Console: d.console, Folders: d.folders, Salvage: d.folders,
+		Links: links, Machine: pressure.Machine{Proc: procfs.Default.Root}, Clock: wallClock{}, Owners: owners, BootID: boot, Spread: spread,
 	}
 	return nil
 }
@@ -208,6 +238,10 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.log.Info("ready", zap.String("socket", d.socket), zap.String("state", d.state), zap.Int("vms", len(d.node.List())))
 	d.ready()
 	<-ctx.Done()
+	if errors.Is(context.Cause(ctx), errAnew) {
+		return nil
+	}
+	d.goDown()
 	d.stopping()
 	d.log.Info("ending; VMs live on")
 	return nil

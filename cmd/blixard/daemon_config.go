@@ -14,6 +14,7 @@ import (
 
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/cmd/blixard/specfile"
+	"github.com/blixard/blixard/host/netlink"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
@@ -37,8 +38,15 @@ type config struct {
 		UID  int    `yaml:"uid"`  // one unprivileged user for all VMMs; 0: one for each VM
 		GID  int    `yaml:"gid"`
 	} `yaml:"vmm"`
+	Boot     bootConfig `yaml:"boot"`
+	Shutdown struct {
+		// Within is how long all VMs together may take to stop when the machine goes down; 0: 4m.
+		Within duration `yaml:"within"`
+	} `yaml:"shutdown"`
+	Bridges []bridgeConfig `yaml:"bridges"`
 
-	groups map[int]messages.Role
+	groups  map[int]messages.Role
+	bridges []netlink.Bridge
 }
 
 var roleNames = map[string]messages.Role{"viewer": messages.Viewer, "operator": messages.Operator, "admin": messages.Admin}
@@ -53,6 +61,9 @@ func readConfig(path string) (config, error) {
 		if err := specfile.Strict(path, b, &c); err != nil {
 			return c, err
 		}
+	}
+	if err := c.check(); err != nil {
+		return c, err
 	}
 	c.groups = map[int]messages.Role{}
 	for name, role := range c.Socket.Roles {

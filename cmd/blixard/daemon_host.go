@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"fmt"
 	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,13 +10,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/image"
-	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/host/qemu"
+	"github.com/blixard/blixard/host/runner"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -27,13 +25,20 @@ import (
 // still answers, and a probe of KVM holds no start of the daemon up.
 type vmms struct {
 	driver func() (*qemu.Driver, error)
+	runner *runner.Driver
 	accel  func() (name, why string)
 	binary func() (string, error)
 	known  atomic.Pointer[string] // the acceleration, once it is decided
 }
 
 func newVMMs(d *daemon, owners host.Owners, images string) *vmms {
-	v := &vmms{binary: sync.OnceValues(func() (string, error) { return qemu.Find(d.conf.VMM.QEMU) })}
+	v := &vmms{
+		runner: runner.New(runner.Config{
+			Owners: owners, KVMGroup: groupOf("/dev/kvm"), Node: d.id, Cache: filepath.Join(d.state, "nix"),
+			Tell: func(ref vm.Ref, sentence string) { d.log.Info(sentence, zap.String("vm", string(ref.Name))) },
+		}),
+		binary: sync.OnceValues(func() (string, error) { return qemu.Find(d.conf.VMM.QEMU) }),
+	}
 	probe := probeOnce(d, v.binary)
 	v.accel = func() (string, string) {
 		name, why := probe()
@@ -92,9 +97,17 @@ func imagesIn(dir string) func(name string) (qemu.Image, error) {
 	}
 }
 
+// of picks the driver of a VM by what it boots.
+func (v *vmms) of(spec vm.Spec) (host.Driver, error) {
+	if spec.Boot.Runner != "" || spec.Boot.Flake != "" {
+		return v.runner, nil
+	}
+	return v.driver()
+}
+
 // Command computes what to launch.
 func (v *vmms) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, error) {
-	d, err := v.driver()
+	d, err := v.of(spec)
 	if err != nil {
 		return host.Command{}, err
 	}
@@ -103,42 +116,31 @@ func (v *vmms) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, er
 
 // Attach opens the control session.
 func (v *vmms) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
-	d, err := v.driver()
+	d, err := v.of(spec)
 	if err != nil {
 		return nil, err
 	}
 	return d.Attach(ctx, spec, f, notice)
 }
 
-// Prepare has nothing to make for QEMU.
-func (v *vmms) Prepare(context.Context, vm.Ref, vm.Spec, host.Paths) error { return nil }
+// Prepare makes what the kind of VMM needs.
+func (v *vmms) Prepare(ctx context.Context, ref vm.Ref, spec vm.Spec, f host.Paths) error {
+	d, err := v.of(spec)
+	if err != nil {
+		return err
+	}
+	return d.Prepare(ctx, ref, spec, f)
+}
 
-// Release has nothing to take back from QEMU.
-func (v *vmms) Release(context.Context, vm.Ref, vm.Spec, host.Paths) error { return nil }
+// Release takes it back.
+func (v *vmms) Release(ctx context.Context, ref vm.Ref, spec vm.Spec, f host.Paths) error {
+	if spec.Boot.Runner != "" || spec.Boot.Flake != "" {
+		return v.runner.Release(ctx, ref, spec, f)
+	}
+	return nil // QEMU holds nothing beside; and what was launched is released without it, too
+}
 
 func (v *vmms) agent() host.Agent { return qemu.Agent{} }
-
-// identity is the node's boot id, and the id that the state folder was given
-// when it was first used: VMMs of other state folders are not ours (P8).
-func (d *daemon) identity() (vm.BootID, string, error) {
-	boot, err := procfs.Default.BootID()
-	if err != nil {
-		return "", "", err
-	}
-	id, err := d.store.Meta("node")
-	if err != nil {
-		return "", "", fmt.Errorf("read the node's id: %w", err)
-	}
-	if id == nil {
-		b := make([]byte, 16)
-		_, _ = rand.Read(b)
-		id = []byte(hex.EncodeToString(b))
-		if err := d.store.SetMeta("node", id); err != nil {
-			return "", "", fmt.Errorf("write the node's id: %w", err)
-		}
-	}
-	return boot, string(id), nil
-}
 
 // status is what node status shows beside the actors.
 func (d *daemon) status() gateway.Status {

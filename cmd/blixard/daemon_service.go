@@ -12,14 +12,29 @@ import (
 
 // listen takes the socket that the service manager holds for us, or makes one.
 func (d *daemon) listen() (net.Listener, error) {
-	given, err := d.service.Listener(d.socket)
-	if err != nil {
-		return nil, err
-	}
-	if given != nil {
-		return control.Take(given, d.socket)
+	if d.given != nil {
+		mine, err := again(d.given)
+		if err != nil {
+			return nil, err
+		}
+		return control.Take(mine, d.socket)
 	}
 	return control.Listen(d.socket, 0o660, d.conf.Socket.Group)
+}
+
+// again is a listener of the same socket, which one life may close without
+// taking it from the next.
+func again(l *net.UnixListener) (*net.UnixListener, error) {
+	file, err := l.File()
+	if err != nil {
+		return nil, fmt.Errorf("share the service manager's socket: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	mine, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("share the service manager's socket: %w", err)
+	}
+	return mine.(*net.UnixListener), nil
 }
 
 // alive feeds the service manager's watchdog. The root actor calls it (P4: a
