@@ -284,7 +284,7 @@ func (b *bootstrap) slotOver(m slotOver) {
 	v, ok := b.env.views.get(m.name)
 	if ok && v.rec.State.Queued {
 		// It never heard the call: its actor failed by a bug just then.
-		b.waiting = append(b.waiting, waiting{name: m.name, since: m.at})
+		b.waiting = append(b.waiting, waiting{name: m.name, deps: v.rec.Spec.Autostart.DependsOn, since: m.at})
 		return
 	}
 	b.report.Failed++

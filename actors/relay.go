@@ -58,6 +58,14 @@ func newAwakening(records []vm.Record) *awakening {
 	return a
 }
 
+// waits says whether a VM that the store held has not met its record yet. One
+// that was created since has no boot to meet.
+func (a *awakening) waits(name vm.Name) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.left[name]
+}
+
 func (a *awakening) met(name vm.Name) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -108,7 +108,7 @@ func (v *vmActor) refuse(m any) {
 func (v *vmActor) wake(c actor.Context) {
 	v.publish()
 	v.turn(c, policies.Woken(v.rec, policies.Waking{
-		At: v.now(), BootID: v.env.ports.BootID, NewBoot: v.env.first, Policy: v.env.boot,
+		At: v.now(), BootID: v.env.ports.BootID, NewBoot: v.env.first && v.env.awake.waits(v.rec.Spec.Name), Policy: v.env.boot,
 	}))
 	v.env.awake.met(v.rec.Spec.Name)
 }

@@ -36,7 +36,7 @@ func reason(before, after vm.State, t Turn) string {
 	case vm.GuestReset:
 		return "the guest rebooted itself: " + t.Why
 	case vm.DeadlinePassed:
-		if before.Queued {
+		if before.Phase == vm.Backoff && before.Queued {
 			return "its turn after the node's boot did not come in time, so it starts without"
 		}
 		if before.Phase == vm.Backoff {

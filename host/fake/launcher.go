@@ -42,6 +42,7 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 	if w.watch.Launching != nil {
 		w.watch.Launching(c.Ref)
 	}
+	delete(w.verdicts, c.Ref.VM)
 	p := w.start(c.Ref)
 	w.story("process %s/%d launched as %d", c.Ref.Name, c.Ref.Incarnation, p.process.PID)
 	if w.chance("late launch "+string(c.Ref.Name), w.faults.LateLaunch) {
@@ -103,6 +104,7 @@ func (l launcher) Kill(ctx context.Context, ref vm.Ref, _ *vm.Process) error {
 		return host.Fail(host.Transient, "kill", errDead)
 	}
 	w.barred[ref.VM] = max(w.barred[ref.VM], ref.Incarnation)
+	delete(w.verdicts, ref.VM)
 	p := w.find(ref)
 	if w.watch.Killing != nil {
 		w.watch.Killing(ref, p != nil)
@@ -124,7 +126,13 @@ func (l launcher) List(context.Context) ([]vm.FoundVMM, error) {
 	return out, nil
 }
 
-// Verdict is gone with the process: nobody keeps it here.
+// Verdict is what a service manager remembers; see World.Remember.
 func (l launcher) Verdict(_ context.Context, ref vm.Ref, _ *vm.Process) (vm.Exit, error) {
+	w := l.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v, ok := w.verdicts[ref.VM]; ok && v.incarnation == ref.Incarnation {
+		return v.exit, nil
+	}
 	return vm.Exit{}, host.Fail(host.Gone, "verdict of "+string(ref.Name), errNone)
 }

@@ -27,6 +27,12 @@ type process struct {
 	console  []byte
 }
 
+// verdict is how an incarnation ended, as somebody remembers who is not the daemon.
+type verdict struct {
+	incarnation vm.Incarnation
+	exit        vm.Exit
+}
+
 type watcher struct {
 	daemon *Daemon
 	ended  func(vm.Exit)
@@ -105,6 +111,9 @@ func (p *process) end(e vm.Exit, known bool) {
 	}
 	p.ended, p.exit = true, e
 	p.exit.At = time.Now()
+	if known && p.world.chance("verdict "+string(p.ref.Name), p.world.remembers) {
+		p.world.verdicts[p.ref.VM] = verdict{p.ref.Incarnation, p.exit}
+	}
 	close(p.gone)
 	delete(p.world.live, p.process.PID)
 	p.world.named[p.ref.Name] = slices.DeleteFunc(p.world.named[p.ref.Name], func(o *process) bool { return o == p })

@@ -39,6 +39,8 @@ type World struct {
 	taps          map[string]*tap          // by name
 	made          int                      // taps so far: each has an index of its own
 	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
+	verdicts      map[vm.ID]verdict        // of the last process of each VM
+	remembers     float64                  // how likely an end is remembered
 	guests        func(ref vm.Ref) Guest
 	faults        Faults
 	pressure      host.Pressure
@@ -80,7 +82,7 @@ type Watch struct {
 func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...any)) *World {
 	f := &World{
 		seed: seed, dice: map[string]*rand.Rand{}, live: map[int]*process{}, named: map[vm.Name][]*process{}, folders: map[vm.Name]vm.ID{},
-		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, guests: guests, watch: w, story: story, pid: 1000,
+		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, verdicts: map[vm.ID]verdict{}, guests: guests, watch: w, story: story, pid: 1000,
 	}
 	f.on()
 	return f
@@ -98,6 +100,14 @@ func (w *World) Break(f Faults) {
 	w.faults = f
 }
 
+// Remember sets how likely the end of a VMM is remembered for Launcher.Verdict,
+// as a service manager does; at first nothing is.
+func (w *World) Remember(p float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.remembers = p
+}
+
 // PowerCut ends every process and empties what is in memory; the next boot has another boot id.
 func (w *World) PowerCut() {
 	w.mu.Lock()
@@ -105,7 +115,7 @@ func (w *World) PowerCut() {
 	for _, p := range w.live {
 		p.end(vm.Exit{}, false)
 	}
-	w.runs, w.taps = map[vm.Name]vm.ID{}, map[string]*tap{}
+	w.runs, w.taps, w.verdicts = map[vm.Name]vm.ID{}, map[string]*tap{}, map[vm.ID]verdict{}
 	w.on()
 }
 
