@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,6 +34,7 @@ type orders struct {
 }
 
 func main() {
+	runtime.LockOSThread() // capabilities belong to threads, and the exec keeps those of its own
 	o, err := parse(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "blixard-vmm:", err)

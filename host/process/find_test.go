@@ -43,6 +43,25 @@ func TestOrphansAreAdopted(t *testing.T) {
 	}
 }
 
+func TestAnAdoptedVMMGetsTheLimitsThatItsDaemonDiedBeforeSetting(t *testing.T) {
+	w := newWorld(t)
+	c := w.sh(1, 1, sleeps)
+	c.MaxFile = 1 << 20
+	p := w.launch(c)
+	none := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	if err := unix.Prlimit(p.PID, unix.RLIMIT_FSIZE, &none, nil); err != nil {
+		t.Skipf("it takes the right to raise limits: %v", err)
+	}
+	w.restart()
+	if _, err := w.l.Find(t.Context(), c.Ref, &p); err != nil {
+		t.Fatal(err)
+	}
+	var now unix.Rlimit
+	if err := unix.Prlimit(p.PID, unix.RLIMIT_FSIZE, nil, &now); err != nil || now.Max != 1<<20 {
+		t.Errorf("P15: it may write files of %d bytes: %v", now.Max, err)
+	}
+}
+
 func TestAChildOfAVMMIsNotTheVMM(t *testing.T) {
 	w := newWorld(t)
 	c := w.sh(1, 1, `sleep 600 & echo "$!" >&2; wait`)

@@ -62,10 +62,10 @@ func (l *Launcher) bury(ctx context.Context, conn *sd.Conn, name string, now tim
 	}
 	of, foreign := l.Identity().Parse(u.env)
 	e, ended := u.exit()
-	if foreign != nil || !ended { // P8
-		return now.Add(l.keep), nil
+	if due = e.At.Add(l.keep); foreign != nil || !ended { // P8
+		due = now.Add(l.keep)
 	}
-	if due := e.At.Add(l.keep); due.After(now) {
+	if due.After(now) {
 		return due, nil
 	}
 	return now, l.Hold(ctx, of.VM, func() error {
