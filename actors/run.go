@@ -144,7 +144,7 @@ func (r *runActor) begin(c actor.Context) {
 	switch r.first.(type) {
 	case doPrepare:
 		r.preparing = true
-		r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any {
+		r.background(policies.PrepareTime(r.rec.Spec), func(ctx context.Context) any {
 			defer close(r.prepare)
 			return prepared{r.env.prepareAll(ctx, r.rec)}
 		})

@@ -27,7 +27,7 @@ func (r *runActor) ended(exit *vm.Exit) {
 	e.Console, _ = r.env.ports.Console.Tail(r.paths, tailForCause) // best effort: a missing log is no evidence
 	stderr, _ := r.env.ports.Console.Tail(host.Paths{Log: r.paths.Stderr}, tailForCause)
 	e.Stderr = string(stderr)
-	e.Exit = exit
+	e.Exit, e.Runner = exit, r.rec.Spec.Boot.Built()
 	panic(policies.Classify(e))
 }
 

@@ -28,7 +28,7 @@ func Adopted(rec vm.Record, p *vm.Process, exit *vm.Exit, boot vm.BootID, now ti
 	default:
 		t.Event = vm.VMMGone
 		f := Classify(Evidence{
-			Incarnation: s.Incarnation, At: now, Ready: !s.ReadyAt.IsZero(), Launched: true, Exit: exit, Unseen: true,
+			Incarnation: s.Incarnation, At: now, Ready: !s.ReadyAt.IsZero(), Launched: true, Exit: exit, Unseen: true, Runner: rec.Spec.Boot.Built(),
 		})
 		t.Failure = &f
 	}

@@ -18,6 +18,7 @@ type Evidence struct {
 	Ready       bool // the guest had answered
 	Alive       bool // the VMM may still live
 	Launched    bool // a VMM was launched
+	Runner      bool // somebody else's runner: it ends by itself when its guest does
 	Unseen      bool // it ended while no daemon looked
 
 	KilledBy   string // who asked for the kill, or empty
@@ -107,6 +108,8 @@ func fromExit(e Evidence) (vm.Cause, string) {
 	switch {
 	case x.Signal == sigTERM || x.Signal == sigINT || x.Signal == sigHUP:
 		return vm.CauseOperator, "somebody on the host ended the VMM, " + ended(x)
+	case x.Signal == 0 && x.Code == 0 && e.Runner:
+		return vm.CauseGuestPoweroff, "the runner ended with its guest" + early(e)
 	case x.Signal == 0 && x.Code == 0:
 		// QEMU ends with 0 only when it is told to: by its monitor or a signal that it handles.
 		return vm.CauseOperator, "somebody on the host told the VMM to quit" + unready(e)

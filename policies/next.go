@@ -11,6 +11,7 @@ import (
 // How long a phase may wait where the spec doesn't say; then DeadlinePassed acts (P9).
 const (
 	prepareTimeout = 2 * time.Minute  // making disks on a slow, full or networked filesystem
+	buildTimeout   = time.Hour        // a flake whose inputs have to be fetched and built
 	adoptTimeout   = 10 * time.Second // a look at /proc or at the bus
 	killTimeout    = 10 * time.Second // SIGKILL frees the guest's memory: 0.1 ms for each MiB
 	reapTimeout    = 10 * time.Second // removing sockets and links
@@ -233,11 +234,19 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	s.Deadline = deadline(*r, t.At)
 }
 
+// PrepareTime is how long making ready may take.
+func PrepareTime(s vm.Spec) time.Duration {
+	if s.Boot.Flake != "" {
+		return buildTimeout
+	}
+	return max(prepareTimeout, s.Start.Timeout)
+}
+
 // deadline is when the record's phase has waited long enough; zero where it doesn't wait.
 func deadline(r vm.Record, now time.Time) time.Time {
 	switch r.State.Phase {
 	case vm.Preparing:
-		return now.Add(prepareTimeout)
+		return now.Add(PrepareTime(r.Spec))
 	case vm.Starting:
 		return now.Add(r.Spec.Start.Timeout)
 	case vm.Stopping:

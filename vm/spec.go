@@ -40,6 +40,9 @@ type Boot struct {
 	Flake   string `json:"flake,omitempty"`   // flake reference of such a runner, built into the VM's folder before a start
 }
 
+// Built says whether somebody else's runner is launched, and not our own VMM.
+func (b Boot) Built() bool { return b.Runner != "" || b.Flake != "" }
+
 // Disk is one block device: Size makes one in the VM's folder, Path names one that exists.
 type Disk struct {
 	Name     string `json:"name"`

@@ -99,7 +99,7 @@ func imagesIn(dir string) func(name string) (qemu.Image, error) {
 
 // of picks the driver of a VM by what it boots.
 func (v *vmms) of(spec vm.Spec) (host.Driver, error) {
-	if spec.Boot.Runner != "" || spec.Boot.Flake != "" {
+	if spec.Boot.Built() {
 		return v.runner, nil
 	}
 	return v.driver()
@@ -116,7 +116,10 @@ func (v *vmms) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, er
 
 // Attach opens the control session.
 func (v *vmms) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
-	d, err := v.of(spec)
+	if runner.Started(f) { // whatever the spec says by now
+		return v.runner.Attach(ctx, spec, f, notice)
+	}
+	d, err := v.driver()
 	if err != nil {
 		return nil, err
 	}
@@ -134,10 +137,7 @@ func (v *vmms) Prepare(ctx context.Context, ref vm.Ref, spec vm.Spec, f host.Pat
 
 // Release takes it back.
 func (v *vmms) Release(ctx context.Context, ref vm.Ref, spec vm.Spec, f host.Paths) error {
-	if spec.Boot.Runner != "" || spec.Boot.Flake != "" {
-		return v.runner.Release(ctx, ref, spec, f)
-	}
-	return nil // QEMU holds nothing beside; and what was launched is released without it, too
+	return v.runner.Release(ctx, ref, spec, f) // QEMU holds nothing beside, and a new spec may hide that a runner was started
 }
 
 func (v *vmms) agent() host.Agent { return qemu.Agent{} }

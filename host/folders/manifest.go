@@ -110,6 +110,9 @@ func lost(at host.Paths, r vm.Record) error {
 	if _, err := os.Lstat(at.Manifest); !errors.Is(err, fs.ErrNotExist) {
 		return nil // there, or to be met by whoever reads it
 	}
+	if r.Spec.Boot.Built() {
+		return host.Fail(host.Broken, "use "+at.Folder, errors.New("it is gone, with the volumes that its runner kept there: restore it from a backup, or delete the VM and create it anew"))
+	}
 	for _, d := range r.Spec.Disks {
 		if d.Path == "" {
 			return host.Fail(host.Broken, "use "+at.Folder, fmt.Errorf("it is gone, with disk %s that its guest had: restore it from a backup, or delete the VM and create it anew", d.Name))
