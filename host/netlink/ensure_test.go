@@ -296,6 +296,28 @@ func TestNothingHalfMadeIsLeft(t *testing.T) {
 	}
 }
 
+// TestATapBelowTheLeastMTUOfIPv6 has none of it to be kept off.
+func TestATapBelowTheLeastMTUOfIPv6(t *testing.T) {
+	l := links(t, makesBr0)
+	nics := []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0", MTU: vm.MinMTU}}
+	ensure(t, l, ref, nics)
+	must(t, rtnl.LinkSetNoMaster(get(t, tap0)))
+	if told := ensure(t, l, next(ref), nics); len(told) != 1 {
+		t.Errorf("told %q", told)
+	}
+	whole(t, tap0, next(ref), "br0", vm.MinMTU)
+}
+
+// TestABridgeThatAllowsMoreThanATap: its taps get as much as they can have.
+func TestABridgeThatAllowsMoreThanATap(t *testing.T) {
+	l := links(t, nil)
+	must(t, rtnl.LinkSetMTU(addBridge(t, "br0"), 65535))
+	ensure(t, l, ref, onBr0)
+	if got := get(t, tap0).Attrs().MTU; got != vm.MaxMTU {
+		t.Errorf("its MTU is %d", got)
+	}
+}
+
 // TestBridges that are missing, are none, or are somebody else's.
 func TestBridges(t *testing.T) {
 	t.Run("missing", func(t *testing.T) {

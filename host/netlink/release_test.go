@@ -29,6 +29,19 @@ func TestReleaseLeavesNothing(t *testing.T) {
 	get(t, "br0")
 }
 
+// BenchmarkReleaseOfNothing is what every stop of a VM costs that has no tap.
+func BenchmarkReleaseOfNothing(b *testing.B) {
+	l, err := New(Config{Node: node})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := l.Release(b.Context(), ref, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // TestALateReleaseLeavesTheNextIncarnation.
 func TestALateReleaseLeavesTheNextIncarnation(t *testing.T) {
 	l := links(t, makesBr0)

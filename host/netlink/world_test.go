@@ -28,6 +28,10 @@ const role = "BLIXARD_NETLINK_TEST"
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
 	case "inside":
+		if err := ownSysfs(); err != nil {
+			fmt.Println("a sysfs of the namespace's own:", err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	case "opener":
 		os.Exit(opener(os.Args[1]))
@@ -41,13 +45,22 @@ func TestMain(m *testing.M) {
 	again := exec.Command("/proc/self/exe", os.Args[1:]...)
 	again.Env = append(os.Environ(), role+"=inside")
 	again.Stdout, again.Stderr = os.Stdout, os.Stderr
-	again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	err := again.Run()
 	if again.ProcessState == nil {
 		fmt.Println("SKIP host/netlink: no network namespace can be made here:", err)
 		return
 	}
 	os.Exit(again.ProcessState.ExitCode())
+}
+
+// ownSysfs shows our namespace's links below /sys/class/net, where a launcher
+// looks; the machine's own sysfs shows the machine's.
+func ownSysfs() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	return unix.Mount("sysfs", "/sys", "sysfs", 0, "")
 }
 
 // opener opens the tap as a VMM would, and tells how that went.
