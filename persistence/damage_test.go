@@ -122,7 +122,7 @@ func TestDamageAnywhereIsToldOrDoesNoHarm(t *testing.T) {
 	harmless, tried := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(w.files)) {
 		for how, damage := range damages {
-			for _, at := range []int{0, 3, 25, 50, 75, 97, 100} {
+			for _, at := range []int{0, 25, 60, 97} {
 				files := map[string][]byte{}
 				for n, content := range w.files {
 					files[n] = bytes.Clone(content)
@@ -138,7 +138,7 @@ func TestDamageAnywhereIsToldOrDoesNoHarm(t *testing.T) {
 		}
 	}
 	t.Logf("%d files, %d damages, %d harmless, %v", len(w.files), tried, harmless, kinds)
-	if kinds[Damaged] < 100 || kinds[Older] == 0 {
+	if kinds[Damaged] < 50 || kinds[Older] == 0 {
 		t.Errorf("this test tests nothing: %v", kinds)
 	}
 }

@@ -48,10 +48,11 @@ func setAside(fs vfs.FS, dir string, now time.Time) (string, error) {
 }
 
 // Rebuild makes a store of these records where none is, and appears whole or not
-// at all. Entries, of which there must be one that says why, start the journal:
-// with their own numbers where they have them and these follow each other, else
-// above all that the witness has seen. Where the witness can be read, the store
-// gets the id that the witness knows, so that Open accepts it.
+// at all. Entries, of which there must be one that says why, start the journal.
+// Those of a Memory keep their numbers; without numbers the journal goes on above
+// all that the witness, and a Memory that began there, can have reached. Where
+// the witness can be read, the store gets the id that the witness knows, so that
+// Open accepts it.
 func Rebuild(dir string, records []vm.Record, entries []vm.Entry, o Options) error {
 	o.fill()
 	if len(entries) == 0 {
@@ -68,13 +69,17 @@ func Rebuild(dir string, records []vm.Record, entries []vm.Entry, o Options) err
 	if err := o.FS.RemoveAll(draft); err != nil {
 		return fmt.Errorf("rebuilding the store in %s: %w", dir, err)
 	}
-	if err := build(draft, w, records, entries, o); err != nil {
+	now, err := build(draft, w, records, entries, o)
+	if err != nil {
 		return fmt.Errorf("rebuilding the store in %s: %w", dir, err)
 	}
-	if err := o.FS.Rename(draft, dir); err != nil {
+	if err := errors.Join(o.FS.Rename(draft, dir), syncFolder(o.FS, o.FS.PathDir(dir))); err != nil {
 		return fmt.Errorf("rebuilding the store in %s: %w", dir, err)
 	}
-	return syncFolder(o.FS, o.FS.PathDir(dir))
+	if o.Witness == "" {
+		return nil
+	}
+	return writeWitness(o.FS, o.Witness, now)
 }
 
 // makeWay removes a folder in which there never was a store, and refuses any other.
@@ -94,30 +99,31 @@ func makeWay(fs vfs.FS, dir string) error {
 	return fs.RemoveAll(dir)
 }
 
-func build(dir string, w Witness, records []vm.Record, entries []vm.Entry, o Options) error {
+// build returns what the witness should see.
+func build(dir string, w Witness, records []vm.Record, entries []vm.Entry, o Options) (Witness, error) {
 	o.Witness = ""
 	p, err := open(dir, o, w.Store)
 	if err != nil {
-		return err
+		return w, err
 	}
 	p.next = firstNumber(w, entries) - 1
 	for _, r := range records {
 		if _, err := p.Commit(Turn{Record: r, Whole: true}); err != nil {
-			return errors.Join(err, p.Close())
+			return w, errors.Join(err, p.Close())
 		}
 	}
 	for _, e := range entries {
 		if _, err := p.Note(e); err != nil {
-			return errors.Join(err, p.Close())
+			return w, errors.Join(err, p.Close())
 		}
 	}
-	return p.Close()
+	return p.now(), p.Close()
 }
 
 func firstNumber(w Witness, entries []vm.Entry) uint64 {
 	first := entries[0].Sequence
 	for i, e := range entries {
-		if e.Sequence != first+uint64(i) {
+		if e.Sequence != 0 && e.Sequence != first+uint64(i) {
 			first = 0
 		}
 	}
@@ -127,5 +133,5 @@ func firstNumber(w Witness, entries []vm.Entry) uint64 {
 	case w.Store == "":
 		return 1
 	}
-	return w.Resume() + 1
+	return w.Resume() + resumeGap + 1
 }

@@ -59,24 +59,35 @@ func TestRepairGoesOnWhereTheLostStoreEnded(t *testing.T) {
 	if want := dir + ".damaged-20260301T123015Z"; err != nil || aside != want {
 		t.Fatalf("%q, %v, want %q", aside, err, want)
 	}
-	if err := Rebuild(dir, records, events, o); err != nil {
+	if err := Rebuild(dir, records, append(events, vm.Entry{Kind: "Repaired"}), o); err != nil {
 		t.Fatal(err)
 	}
 	p = openIn(t, state)
 	entries, found := contentOf(t, p)
-	if !reflect.DeepEqual(entries, events) || !reflect.DeepEqual(found, records) {
+	if len(entries) != 4 || !reflect.DeepEqual(entries[:3], events) || entries[3].Kind != "Repaired" || !reflect.DeepEqual(found, records) {
 		t.Errorf("rebuilt as %+v\n%+v", entries, found)
 	}
-	if n, err := p.Note(vm.Entry{Kind: "K"}); err != nil || n != seen.Resume()+4 {
+	if n, err := p.Note(vm.Entry{Kind: "K"}); err != nil || n != seen.Resume()+5 {
 		t.Errorf("the next event is %d, %v", n, err)
 	}
 	if _, err := SetAside(dir, sampleTime); err == nil {
 		t.Error("a store that is open was set aside")
 	}
 	_ = p.Close()
+	o.Node = "node-b" // moved to another node, where a person repairs it
+	if _, err = Open(dir, o); err == nil {
+		t.Error("another node opened the store")
+	}
 	if aside, err = SetAside(dir, sampleTime); err != nil || !strings.HasSuffix(aside, "Z-2") {
 		t.Errorf("a second time in one second: %q, %v", aside, err)
 	}
+	if err := Rebuild(dir, records, []vm.Entry{{Kind: "Repaired"}}, o); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = Open(dir, o); err != nil {
+		t.Fatalf("after its repair: %v", err)
+	}
+	_ = p.Close()
 }
 
 // TestPowerCutWhileRebuildingLeavesAStoreOrNone.
@@ -120,7 +131,7 @@ func TestPowerCutWhileRebuildingLeavesAStoreOrNone(t *testing.T) {
 			t.Fatalf("%s: %v, %v", img.story, broken, err)
 		case last == 1 && len(found) == 0:
 			outcome["old"]++
-		case last == 1+resumeGap+1 && reflect.DeepEqual(found, records):
+		case last == 1+2*resumeGap+1 && reflect.DeepEqual(found, records):
 			outcome["new"]++
 		default:
 			t.Fatalf("%s: event %d and %d records", img.story, last, len(found))

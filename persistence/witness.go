@@ -96,7 +96,7 @@ func (p *Pebble) tellWitness() error {
 	}
 	p.witnessing.Lock()
 	defer p.witnessing.Unlock()
-	now := Witness{Format: witnessFormat, Node: p.o.Node, Store: p.id, Sequence: p.LastEvent()}
+	now := p.now()
 	if now == p.witnessed {
 		return nil
 	}
@@ -105,6 +105,11 @@ func (p *Pebble) tellWitness() error {
 	}
 	p.witnessed = now
 	return nil
+}
+
+// now is what a witness sees of the store.
+func (p *Pebble) now() Witness {
+	return Witness{Format: witnessFormat, Node: p.o.Node, Store: p.id, Sequence: p.LastEvent()}
 }
 
 // callWitness returns nil where no store was seen before. A witness that can't

@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -50,7 +51,7 @@ func overwrite(t *testing.T, fs vfs.FS, path string, content []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(content); err != nil {
+	if _, err := f.Write(bytes.Clone(content)); err != nil { // under the race detector MemFS spoils what it was given
 		t.Fatal(err)
 	}
 	if err := f.Sync(); err != nil {
