@@ -74,6 +74,12 @@ type standing struct{ node *Node }
 var (
 	vmsByPhase = prometheus.NewDesc("blixard_vms", "VMs by phase.", []string{"phase"}, nil)
 	vmsByState = prometheus.NewDesc("blixard_vms_health", "VMs by health.", []string{"health"}, nil)
+	bootVMs    = prometheus.NewDesc("blixard_bootstrap_vms", "VMs in this boot of the node, by how far they are: waiting, starting, ready, failed, held.", []string{"state"}, nil)
+	bootLimit  = prometheus.NewDesc("blixard_bootstrap_limit", "VMs that may be on their way up at once.", nil, nil)
+	bootTime   = prometheus.NewDesc("blixard_bootstrap_duration_seconds", "Time that the bootstrap took, or has taken so far.", nil, nil)
+	bootRuns   = prometheus.NewDesc("blixard_bootstrap_running", "Whether VMs wait for their turn after a boot.", nil, nil)
+	safeMode   = prometheus.NewDesc("blixard_safe_mode", "Whether the node starts and deletes nothing.", nil, nil)
+	differ     = prometheus.NewDesc("blixard_discrepancies", "Differences between the machine and the records at the last look, by what is done about them.", []string{"action", "state"}, nil)
 	parkedVMs  = prometheus.NewDesc("blixard_vms_parked", "VMs whose actor failed too often by a bug.", nil, nil)
 )
 
@@ -81,7 +87,9 @@ var (
 func (s standing) Describe(to chan<- *prometheus.Desc) {
 	to <- vmsByPhase
 	to <- vmsByState
-	to <- parkedVMs
+	for _, d := range []*prometheus.Desc{parkedVMs, bootVMs, bootLimit, bootTime, bootRuns, safeMode, differ} {
+		to <- d
+	}
 }
 
 // Collect counts the views.
@@ -101,4 +109,49 @@ func (s standing) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(vmsByState, prometheus.GaugeValue, float64(healths[h]), h.String())
 	}
 	to <- prometheus.MustNewConstMetric(parkedVMs, prometheus.GaugeValue, float64(parked))
+	s.boot(to)
+	s.machine(to)
+}
+
+// boot tells of the bootstrap.
+func (s standing) boot(to chan<- prometheus.Metric) {
+	b := s.node.env.booted.get()
+	for state, n := range map[string]int{
+		"waiting": len(b.Waiting), "starting": len(b.Starting), "ready": b.Ready, "failed": b.Failed, "held": len(b.Held),
+	} {
+		to <- prometheus.MustNewConstMetric(bootVMs, prometheus.GaugeValue, float64(n), state)
+	}
+	took := 0.0
+	switch {
+	case !b.EndedAt.IsZero():
+		took = b.EndedAt.Sub(b.StartedAt).Seconds()
+	case !b.StartedAt.IsZero():
+		took = s.node.env.ports.Clock.Now().Sub(b.StartedAt).Seconds()
+	}
+	to <- prometheus.MustNewConstMetric(bootLimit, prometheus.GaugeValue, float64(b.Limit))
+	to <- prometheus.MustNewConstMetric(bootTime, prometheus.GaugeValue, took)
+	to <- prometheus.MustNewConstMetric(bootRuns, prometheus.GaugeValue, truth(b.State == "running"))
+}
+
+// machine tells of what the reconciler found.
+func (s standing) machine(to chan<- prometheus.Metric) {
+	to <- prometheus.MustNewConstMetric(safeMode, prometheus.GaugeValue, truth(s.node.env.safe != ""))
+	plan := s.node.env.plan.Load()
+	if plan == nil {
+		return
+	}
+	counts := map[[2]string]int{}
+	for _, a := range plan.Actions {
+		counts[[2]string{a.Do, a.State}]++
+	}
+	for of, n := range counts {
+		to <- prometheus.MustNewConstMetric(differ, prometheus.GaugeValue, float64(n), of[0], of[1])
+	}
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }

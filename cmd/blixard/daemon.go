@@ -53,6 +53,7 @@ func daemonCommand(c *cli) *cobra.Command {
 	f.StringVar(&o.state, "state-dir", "", "state folder (default $BLIXARD_STATE_DIR, /var/lib/blixard for root)")
 	f.StringVar(&o.launcher, "launcher", launcherAuto, "who holds the VMMs: auto, systemd or process")
 	f.StringVar(&o.accel, "accel", "auto", "acceleration: auto, kvm or tcg")
+	f.BoolVar(&o.faults, "enable-faults", false, "let faults be injected: for tests, never on a node that matters")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "auto", "auto, console or json")
 	return cmd
@@ -60,6 +61,7 @@ func daemonCommand(c *cli) *cobra.Command {
 
 type daemonOptions struct {
 	config, state, socket, launcher, accel, logLevel, logFormat string
+	faults                                                      bool
 }
 
 // runDaemon is the node, from one life to the next where a repair has made it a
@@ -172,8 +174,16 @@ func (d *daemon) open() error {
 		}
 	}
 	d.metrics = actors.NewMetrics()
+	observer, store := actors.Observer(d.metrics), d.store
+	point, err := readFault(d.faults)
+	if err != nil {
+		return err
+	}
+	if point != nil {
+		observer, store = faultyObserver{observer, point}, faultyStore{store, point}
+	}
 	d.node, err = actors.Start(actors.Config{
-		Ports: d.ports, Store: d.store, Log: d.log, Observer: d.metrics, Doctor: d.doctor, Status: d.status,
+		Ports: d.ports, Store: store, Log: d.log, Observer: observer, Doctor: d.doctor, Status: d.status,
 		Alive: d.alive, AliveEvery: d.service.AliveEvery(), Conduct: d.conf.conduct(), SafeMode: safe, Repair: d.repair,
 		Housekeep: d.housekeep, LowSpace: d.lowSpace,
 		Fatal: func(why string) {
