@@ -27,7 +27,8 @@ type root struct {
 	bugs    map[string]int // of the actors that nothing but progress depends on
 	again   map[string]func(c actor.Context)
 
-	shutdowns int // begun in this life
+	shutdowns int  // begun in this life
+	ending    bool // the library waits for the children that it knew when this began: no new one may come
 }
 
 // Receive is the root's mailbox.
@@ -58,6 +59,8 @@ func (r *root) Receive(c actor.Context) {
 	case pong:
 		r.pulse.heard(r.env, c.Self())
 	case *actor.Stopping:
+		r.ending = true
+		clear(r.again)
 		r.pulse.stop()
 	}
 }
@@ -77,6 +80,12 @@ func (r *root) reconciles(c actor.Context) *actor.PID {
 
 // shutdown ends the bootstrap first: it would call up again what is stopped.
 func (r *root) shutdown(c actor.Context, m shutdownAsked) {
+	if r.ending {
+		m.reply <- &vm.Refusal{
+			Code: vm.Unavailable, Why: "the daemon is ending, no VM was stopped", Try: "try again when it is up: blixard node status",
+		}
+		return
+	}
 	begin := func(c actor.Context) {
 		r.shutdowns++
 		spawn(c, r.env.log, fmt.Sprintf("shutdown-%d", r.shutdowns), func() actor.Actor { return &shutdown{env: r.env, asked: m} })
@@ -100,6 +109,9 @@ func (r *root) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, child *ac
 	if child.Equal(r.pulse.fleet) {
 		r.env.fatal(fmt.Sprintf("%s failed: %v", child.Id, reason))
 		return
+	}
+	if r.ending {
+		return // the Stop is in its queue
 	}
 	r.bugs[child.Id]++
 	r.env.log.Error("an actor failed by a bug", zap.String("actor", child.Id), zap.Any("why", reason), zap.Int("bugs", r.bugs[child.Id]))

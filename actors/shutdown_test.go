@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/blixard/blixard/host/fake"
+	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -188,5 +189,84 @@ func TestAReleaseThatTheBootMeetsKeepsWhatWasGivenUpHeld(t *testing.T) {
 		s.powerCut()
 		s.after(time.Hour)
 		s.want("web", vm.Failed, 1)
+	})
+}
+
+func TestAShutdownThatMeetsTheDaemonsEndIsRefused(t *testing.T) {
+	for range 50 { // whichever comes first
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t, boots(time.Second))
+			s.raise("web")
+			ended := make(chan error, 1)
+			go func() { ended <- s.shutdown(time.Minute) }()
+			s.end()
+			<-ended // it stopped the VM, was refused, or nobody was left to answer
+			if st := s.state("web"); st.Intent != vm.WantRunning {
+				t.Errorf("web is wanted %s", st.Intent)
+			}
+		})
+	}
+}
+
+func TestAVMThatIsCreatedAfterTheBootMeetsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer func() { s.end() }()
+		spec := vm.Spec{Name: "web"}.Filled()
+		spec.Autostart.Policy = vm.AutostartAlways
+		if _, err := s.node.Create(t.Context(), messages.Create{Spec: spec}); err != nil {
+			t.Fatal(err)
+		}
+		s.after(2 * time.Hour)
+		s.want("web", vm.Stopped, 0)
+		s.powerCut()
+		s.after(time.Minute)
+		s.want("web", vm.Running, 1) // its policy, and nobody asked it down
+	})
+}
+
+// What a service manager remembers tells the cause of a death that no daemon saw.
+func TestADeathWhileNoDaemonLookedIsToldByItsVerdict(t *testing.T) {
+	for remembers, cause := range map[float64]vm.Cause{0: vm.CauseUnknown, 1: vm.CauseVMMCrash} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t, boots(time.Second))
+			defer func() { s.end() }()
+			s.world.Remember(remembers)
+			s.raise("web")
+			s.life.Crash()
+			s.world.Smite(s.id("web"))
+			s.end()
+			s.boot()
+			s.after(time.Minute)
+			s.want("web", vm.Running, 2)
+			if got := s.state("web").LastExit.Failure.Cause; got != cause {
+				t.Errorf("with a memory of %v: %s, want %s", remembers, got, cause)
+			}
+		})
+	}
+}
+
+func TestALostTapIsItsOwnCauseAndHeals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer func() { s.end() }()
+		s.create("web", func(sp *vm.Spec) { sp.Networks = []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0"}} })
+		s.after(5 * time.Second)
+		if !s.world.Unplug(s.id("web")) {
+			t.Fatal("web has no tap")
+		}
+		s.after(5 * time.Second)
+		s.want("web", vm.Running, 2)
+		st := s.state("web")
+		if st.LastExit.Failure.Cause != vm.CauseLinkLost || len(st.Ledger) > 0 {
+			t.Errorf("%s, charged %d times", st.LastExit.Failure, len(st.Ledger))
+		}
+		if err := s.ask("web", vm.StopAsked); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Minute)
+		if s.world.Held("web") {
+			t.Error("a stopped VM holds its tap") // P7
+		}
 	})
 }
