@@ -69,6 +69,9 @@ func (j *judge) checkP3load(found []vm.Record) {
 				w.Phase, w.Intent, w.Revision, s.Phase, s.Intent, s.Revision)
 		}
 		j.checkP10kept(want, r, "the daemon's end")
+		if w.LastHealth != s.LastHealth {
+			j.broken("checkP10", r.Spec.Name, "its last health %s became %s by the daemon's end", w.LastHealth, s.LastHealth)
+		}
 	}
 	for id, r := range j.durable {
 		if !seen[id] && !j.damaged[id] {
@@ -96,7 +99,10 @@ func (j *judge) checkP5turn(before, after vm.Record, t persistence.Turn) {
 		vm.WantStopped: {vm.StopAsked.String(), vm.KillAsked.String()},
 		vm.WantRemoved: {vm.DeleteAsked.String(), vm.ForceDeleteAsked.String()},
 	}[after.State.Intent]
-	rested := t.Crash != nil && t.Crash.Decision.Do == vm.StayDown
+	rested := t.Crash != nil && t.Crash.Decision.Do == vm.StayDown || leftByBoot(kind, after.Spec.Autostart.Policy, j.node)
+	if kind == vm.Enlisted.String() {
+		return // checkP5boot
+	}
 	if !slices.Contains(allowed, kind) && !rested {
 		j.broken("checkP5", name, "%s changed what is wanted from %s to %s", kind, before.State.Intent, after.State.Intent)
 	}
@@ -132,6 +138,9 @@ func (j *judge) checkP10turn(before, after vm.Record, t persistence.Turn) {
 	}
 	j.checkP10kept(before, after, kind)
 	b, a := before.State, after.State
+	if b.Phase&(vm.Running|vm.Paused) == 0 && a.LastHealth != b.LastHealth {
+		j.broken("checkP10", after.Spec.Name, "its last health %s became %s by %s", b.LastHealth, a.LastHealth, kind)
+	}
 	if kind == vm.Woke.String() && b.Phase == vm.Backoff && !b.Deadline.Equal(a.Deadline) {
 		j.broken("checkP10", after.Spec.Name, "its next try moved from %s to %s by a restart", b.Deadline, a.Deadline)
 	}

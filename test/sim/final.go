@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/blixard/blixard/actors"
 	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/vm"
 )
@@ -29,6 +30,9 @@ func (s *stage) heal() {
 	for i := range 18 {
 		if i == 6 {
 			s.smiteAll() // by now nothing may be too tired to meet it
+		}
+		if i == 12 && s.script.IntN(2) == 0 {
+			s.powerCut()
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -102,12 +106,15 @@ func (s *stage) checkP9late() {
 	}
 }
 
-func (s *stage) parkedNames() map[vm.Name]bool {
+func (s *stage) parkedNames() map[vm.Name]bool { return parkedIn(s.node) }
+
+// parkedIn are the VMs whose actors a node has given up for bugs of ours.
+func parkedIn(node *actors.Node) map[vm.Name]bool {
 	out := map[vm.Name]bool{}
-	if s.node == nil {
+	if node == nil {
 		return out
 	}
-	for _, b := range s.node.Status().Broken {
+	for _, b := range node.Status().Broken {
 		if rest, ok := strings.CutPrefix(b, "vm/"); ok {
 			name, _, _ := strings.Cut(rest, ":")
 			out[vm.Name(name)] = true
@@ -152,7 +159,7 @@ func (s *stage) checkAtRest() {
 func (j *judge) checkP4(r vm.Record, live []vm.Incarnation) {
 	s, name := r.State, r.Spec.Name
 	known := s.Phase == vm.Backoff && s.Deadline.After(time.Now())
-	if known && s.LastExit.Failure.Cause == vm.CauseStartTransient {
+	if known && !s.Queued && s.LastExit.Failure.Cause == vm.CauseStartTransient {
 		return // a guest of this seed that never can be prepared; it goes on trying
 	}
 	switch s.Phase {
@@ -178,6 +185,8 @@ func (j *judge) checkP5rest(r vm.Record, live []vm.Incarnation) {
 	switch {
 	case s.Intent == vm.WantRemoved:
 		j.broken("checkP9", name, "asked away, and hours later it is %s", s.Phase)
+	case s.Reason == "":
+		j.broken("checkP4", name, "down, and nobody says why")
 	case s.Phase != vm.Stopped:
 		j.broken("checkP5", name, "asked down, and hours later it is %s: %s", s.Phase, s.Reason)
 	case len(live) > 0:

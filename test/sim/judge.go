@@ -3,8 +3,10 @@ package sim
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -25,7 +27,10 @@ type judge struct {
 	ups       map[vm.ID]vm.Revision    // newest acknowledged start
 	condemned map[vm.ID]vm.Incarnation // the last one whose kill was written
 	damaged   map[vm.ID]bool
-	deleted   map[vm.ID]bool // a deletion was acknowledged
+	deleted   map[vm.ID]bool    // a deletion was acknowledged
+	specs     map[vm.ID]vm.Spec // as last written whole
+	boots     boots
+	node      policies.BootPolicy
 	found     []Violation
 	asks      int
 }
@@ -34,12 +39,15 @@ type judge struct {
 type wish struct {
 	rising map[int]bool // starts under way: whether they act is not known
 	down   vm.ID        // the VM of that name has to stay down; empty: it needn't
+	falls  int          // stops that were asked for, and may not have acted yet
 }
 
 func newJudge(s *story) *judge {
 	return &judge{
 		story: s, durable: map[vm.ID]vm.Record{}, turns: map[vm.ID]vm.Record{}, people: map[vm.Name]*wish{},
 		ups: map[vm.ID]vm.Revision{}, condemned: map[vm.ID]vm.Incarnation{}, damaged: map[vm.ID]bool{}, deleted: map[vm.ID]bool{},
+		specs: map[vm.ID]vm.Spec{},
+		boots: boots{calls: map[vm.ID]call{}, coming: map[vm.ID]bool{}, needless: map[vm.ID]time.Time{}},
 	}
 }
 
@@ -75,7 +83,12 @@ func (j *judge) wrote(t persistence.Turn) {
 		return // deleted again, by an actor that was cut off before it could forget
 	}
 	j.checkP3turn(before, after)
+	if t.Whole {
+		j.specs[after.ID] = after.Spec
+	}
 	j.checkP5turn(before, after, t)
+	j.checkP5boot(before, after, t.Entry.Kind)
+	j.checkBootTurn(before, after, t)
 	j.checkP9turn(after)
 	j.checkP10turn(before, after, t)
 	if before.State.Revision == 0 {
@@ -86,6 +99,7 @@ func (j *judge) wrote(t persistence.Turn) {
 	}
 	if t.Removed {
 		delete(j.durable, after.ID)
+		delete(j.boots.coming, after.ID)
 		return
 	}
 	j.turns[after.ID], j.durable[after.ID] = before, after
@@ -121,6 +135,9 @@ func (j *judge) ask(name vm.Name, e vm.Event, by string) int {
 	if e == vm.StartAsked || e == vm.RestartAsked {
 		w := j.wish(name)
 		w.rising[j.asks], w.down = true, ""
+	}
+	if e == vm.StopAsked || e == vm.KillAsked {
+		j.wish(name).falls++
 	}
 	return j.asks
 }

@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/blixard/blixard/actors"
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/fake"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -33,19 +35,49 @@ type plan struct {
 	seed  uint64
 	casts map[vm.Name]cast
 	names []vm.Name // in order; the canary is not among them
+
+	conduct actors.Conduct
 }
 
 func draw(seed uint64, dice *rand.Rand) *plan {
-	p := &plan{seed: seed, casts: map[vm.Name]cast{}}
+	p := &plan{seed: seed, casts: map[vm.Name]cast{}, conduct: drawConduct(dice)}
 	steady := vm.Spec{Name: canary}.Filled()
 	steady.Restart.Budget.Attempts = 100
+	steady.Autostart.Policy = vm.AutostartAlways
 	p.casts[canary] = cast{spec: steady}
 	for i := range 2 + dice.IntN(10) {
 		name := vm.Name(fmt.Sprintf("vm-%02d", i))
 		p.names = append(p.names, name)
-		p.casts[name] = cast{spec: drawSpec(name, dice), nature: drawNature(dice)}
+		spec := drawSpec(name, dice)
+		spec.Autostart.DependsOn = drawDependencies(dice, p.names[:i]) // on earlier ones: no cycle
+		p.casts[name] = cast{spec: spec, nature: drawNature(dice)}
 	}
 	return p
+}
+
+func drawConduct(dice *rand.Rand) actors.Conduct {
+	return actors.Conduct{
+		Policy:   pick(dice, policies.RestartAll, policies.RestartAll, policies.RestartHealthy, policies.BootManual),
+		Parallel: pick(dice, 0, 0, 1, 4), Slow: pick(dice, 10*time.Second, time.Minute, 3*time.Minute),
+	}
+}
+
+func drawPolicy(dice *rand.Rand) vm.AutostartPolicy {
+	return pick(dice, vm.AutostartInherit, vm.AutostartInherit, vm.AutostartAlways, vm.AutostartHealthy, vm.AutostartLastState, vm.AutostartNever)
+}
+
+// drawDependencies lets a VM depend on up to two others.
+func drawDependencies(dice *rand.Rand, on []vm.Name) []vm.Dependency {
+	var out []vm.Dependency
+	for range dice.IntN(3) {
+		if len(on) > 0 {
+			out = append(out, vm.Dependency{
+				VM: pick(dice, on...), Is: pick(dice, vm.IsRunning, vm.IsHealthy),
+				Timeout: pick(dice, 5*time.Second, time.Minute, 10*time.Minute),
+			})
+		}
+	}
+	return out
 }
 
 func drawSpec(name vm.Name, dice *rand.Rand) vm.Spec {
@@ -63,6 +95,10 @@ func drawSpec(name vm.Name, dice *rand.Rand) vm.Spec {
 	s.Start.Timeout = pick(dice, 5*time.Second, 30*time.Second, 2*time.Minute)
 	s.Stop.Timeout = pick(dice, time.Second, 10*time.Second, 30*time.Second)
 	s.Stop.Method = pick(dice, "auto", "auto", "agent", "acpi", "kill")
+	s.Autostart.Policy, s.Autostart.Priority = drawPolicy(dice), dice.IntN(3)
+	if dice.IntN(4) == 0 {
+		s.Networks = []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0"}}
+	}
 	switch dice.IntN(4) {
 	case 0:
 		s.Health = nil // a VMM that answers is ready

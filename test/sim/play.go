@@ -23,6 +23,11 @@ var steps = []step{
 	{8, (*stage).killAfterWrite},
 	{4, (*stage).stopDaemon},
 	{3, (*stage).powerCut},
+	{3, (*stage).cutInBootstrap},
+	{4, (*stage).endNode},
+	{3, (*stage).strain},
+	{4, (*stage).unplug},
+	{3, (*stage).dieUnseen},
 	{8, (*stage).breakWorld},
 	{8, (*stage).breakDisk},
 	{6, (*stage).mend},
@@ -96,6 +101,10 @@ func (s *stage) askAnything(name vm.Name) {
 	if e == vm.SpecAsked {
 		spec := s.plan.casts[name].spec
 		spec.Restart.Budget.Attempts = 1 + s.script.IntN(10)
+		spec.Autostart.Policy = drawPolicy(s.script)
+		if s.script.IntN(4) == 0 {
+			spec.Autostart.DependsOn = drawDependencies(s.script, s.plan.names) // a cycle may come by this
+		}
 		ask.Spec = &spec
 	}
 	s.ask(name, ask)
@@ -120,7 +129,7 @@ func (s *stage) create(name vm.Name, start bool) {
 		return
 	}
 	node, disk := s.node, s.disk
-	event := vm.StopAsked // created and left down: to be kept down like one that was stopped
+	event := vm.SpecAsked // created and left down: nobody asked it up or down
 	if start {
 		event = vm.StartAsked
 	}
@@ -186,6 +195,7 @@ func (s *stage) powerCut() {
 func (s *stage) breakWorld() {
 	p := func() float64 { return pick(s.script, 0, 0, 0.1, 0.3, 1) }
 	f := fake.Faults{
+		Ensure: p(), LateEnsure: p(), Unlink: p(),
 		Prepare: p(), Launch: p(), LateLaunch: p(), Attach: p(), Find: p(), Kill: p(), Release: p(), Discard: p(),
 		Bug: pick(s.script, 0, 0, 0.05, 0.3), Slow: p(), Twice: p(), MaxSlow: pick(s.script, time.Millisecond, time.Second, time.Minute),
 	}

@@ -27,6 +27,7 @@ type Plant struct {
 	Booted func(s *stage)                                            // after each start of the daemon
 	Cut    func(s *stage, m *persistence.Memory) *persistence.Memory // what a power cut leaves of the disk
 	Look   func(s *stage) []vm.Record                                // how status is read
+	End    func(s *stage)                                            // how the node is shut down
 }
 
 // stage is one machine with one daemon after the other.
@@ -43,6 +44,8 @@ type stage struct {
 	life   *fake.Daemon
 	disk   *disk
 	node   *actors.Node // nil: the daemon could not start
+	runs   atomic.Pointer[actors.Node]
+	boots  vm.BootID // of the last daemon
 	healed atomic.Bool
 	askers sync.WaitGroup
 	mu     sync.Mutex
@@ -59,6 +62,11 @@ func run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
 		memory: persistence.NewMemory(), dice: map[string]*rand.Rand{},
 	}
 	s.judge = newJudge(s.story)
+	s.judge.node, s.judge.boots.slow, s.judge.boots.most = s.plan.conduct.Policy, s.plan.conduct.Slow, 2
+	if p := s.plan.conduct.Parallel; p > 0 {
+		s.judge.boots.most = p
+	}
+	s.judge.boots.parked = func() map[vm.Name]bool { return parkedIn(s.runs.Load()) }
 	s.world = fake.New(seed, fake.Watch{
 		Launching: s.judge.launching, Killing: s.judge.killing, Discarded: s.judge.discarded, Broken: s.judge.brokenByWorld,
 	}, s.guest, s.story.tell)
@@ -95,9 +103,11 @@ func (s *stage) boot() {
 	if found, _, err := store.Load(); err == nil {
 		s.judge.checkP3load(found)
 	}
+	s.judge.lifeBegins(ports.BootID != s.boots)
+	s.boots = ports.BootID
 	life := s.lives
 	node, err := actors.Start(actors.Config{
-		Ports: ports, Store: store, Log: s.log, Observer: s.disk,
+		Ports: ports, Store: store, Log: s.log, Observer: s.disk, Conduct: s.plan.conduct,
 		Fatal:  func(why string) { s.fatal(life, why) },
 		Status: func() gateway.Status { return gateway.Status{} },
 	})
@@ -107,6 +117,7 @@ func (s *stage) boot() {
 		return
 	}
 	s.node = node
+	s.runs.Store(node)
 	synctest.Wait()
 	if s.plant.Booted != nil {
 		s.plant.Booted(s)
