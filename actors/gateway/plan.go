@@ -105,7 +105,7 @@ func planToProto(p Plan) *blixardv1.Plan {
 func (d *Door) restore(ctx context.Context, m *blixardv1.RestoreQuarantinedRequest) (*blixardv1.RestoreQuarantinedResponse, error) {
 	name := m.GetName()
 	if name == "" || len(name) > maxName || strings.ContainsAny(name, "/\x00") || name[0] == '.' {
-		return nil, invalid(fmt.Sprintf("%.60q is no name of a thing in quarantine", name), "blixard node plan, and blixard events, tell the names")
+		return nil, invalid(fmt.Sprintf("%.60q is no name of a thing in quarantine", name), "blixard events tells the names")
 	}
 	by := callerOf(ctx)
 	ctx, cancel := d.whole(ctx, carryOutTime)

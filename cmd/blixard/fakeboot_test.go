@@ -59,10 +59,10 @@ func (n fakeNode) NodePlan(_ context.Context, r *connect.Request[blixardv1.NodeP
 
 func fakeActions() []*blixardv1.Action {
 	return []*blixardv1.Action{
-		{Id: "k-4711", Do: "kill", What: "process 4711 of web-1/3", Vm: "web-1", State: "due", Why: "its record says that incarnation 3 ended, and it lives"},
-		{Id: "q-17", Do: "quarantine", What: "/var/lib/blixard/vms/old", State: "waiting", After: timestamppb.New(noon.Add(4 * time.Minute)), Why: "the folder is of Blixard and of no VM that is known"},
-		{Id: "l-3", Do: "remove-link", What: "bx000003-0", State: "person", Why: "its alias names a VM that is unknown; \x1b[2Jit is up and in bridge br0"},
-		{Id: "r-9", Do: "report", What: "process 812, qemu-system-x86_64", State: "told", Why: "it has no tags of ours"},
+		{Id: "vmm/00000000000000aa/3", Do: "kill", What: "process 4711 of web-1/3", Vm: "web-1", State: "due", Why: "its record says that incarnation 3 ended, and it lives"},
+		{Id: "folder/old", Do: "quarantine", What: "/var/lib/blixard/vms/old", State: "waiting", After: timestamppb.New(noon.Add(4 * time.Minute)), Why: "the folder is of Blixard and of no VM that is known"},
+		{Id: "link/bx000003-0", Do: "remove-link", What: "link bx000003-0", State: "person", Why: "its alias names a VM that is unknown; \x1b[2Jit is up and in bridge br0"},
+		{Id: "process/812", Do: "report", What: "process 812, qemu-system-x86_64", State: "told", Why: "it has no tags of ours"},
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,7 +41,7 @@ it will do about it. Showing it does nothing. STATE says who does it, and when:
 
 With --apply, what waits for a person is done: all of it, or the actions with
 the IDs that are named. The exit code is 1 where one of them fails.`,
-		Example: "  blixard node plan\n  blixard node plan --fresh -o json | jq '.actions[] | select(.state==\"person\")'\n  blixard node plan --apply\n  blixard node plan --apply q-1f3a",
+		Example: "  blixard node plan\n  blixard node plan --fresh -o json | jq '.actions[] | select(.state==\"person\")'\n  blixard node plan --apply\n  blixard node plan --apply link/bx000003-0",
 		Args:    between(0, -1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if len(ids) > 0 && !apply {
@@ -85,10 +86,22 @@ func (c *cli) applyPlan(cmd *cobra.Command, ids []string, fresh bool) error {
 	if err := c.printPlan(cmd, p, true); err != nil {
 		return err
 	}
-	if n := planCounts(p)[actionFailed]; n > 0 {
-		return invalid("what the reasons say, then blixard node plan", "%d of %d actions failed", n, len(p.GetActions()))
+	return failedActions(p, ids)
+}
+
+// failedActions is an error where one of those that were asked for failed; the
+// plan tells of what the daemon does by itself too.
+func failedActions(p *blixardv1.Plan, ids []string) error {
+	var failed []string
+	for _, a := range p.GetActions() {
+		if a.GetState() == actionFailed && (len(ids) == 0 || slices.Contains(ids, a.GetId())) {
+			failed = append(failed, a.GetId())
+		}
 	}
-	return nil
+	if len(failed) == 0 {
+		return nil
+	}
+	return invalid("what the reasons say, then blixard node plan", "%s failed: %s", count(len(failed), "action", "actions"), names(failed))
 }
 
 func (c *cli) printPlan(cmd *cobra.Command, p *blixardv1.Plan, applied bool) error {
@@ -143,8 +156,12 @@ func (c *cli) planWords(p *blixardv1.Plan, applied bool) []string {
 			out = append(out, fmt.Sprintf("%d %s", n[state], fmt.Sprintf(words, args...)))
 		}
 	}
-	say(actionDone, "done.")
-	say(actionFailed, "failed.")
+	by := ""
+	if !applied {
+		by = " by itself, at the last look"
+	}
+	say(actionDone, "done%s.", by)
+	say(actionFailed, "failed%s.", by)
 	say(actionDue, "due: done by itself at the next look, within 30s.")
 	say(actionWaits, "waiting: done by itself, the first %s.", c.firstAfter(p))
 	say(actionPerson, "for a person: blixard node plan --apply, or with the IDs that you want done.")
@@ -185,8 +202,8 @@ func nodeRestoreCommand(c *cli) *cobra.Command {
 		Use: "restore NAME", Short: "Move back what was put into quarantine",
 		Long: `Undo a quarantine: what the daemon moved aside under that name, because it was
 of Blixard but of no VM that it knows, is moved back to where it was. The names
-stand in "blixard node plan" and in "blixard events".`,
-		Example: "  blixard node restore old-web-0123456789abcdef",
+stand in "blixard events", and below the state folder in "quarantine".`,
+		Example: "  blixard events | grep Quarantined\n  blixard node restore web.0123456789abcdef.20260102T150405.000000000Z",
 		Args:    between(1, 1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), changeTimeout)

@@ -119,7 +119,8 @@ func (c *cli) repair(cmd *cobra.Command) error {
 	}
 	b := &block{}
 	b.add("Repaired", "%s in the new store", count(int(res.GetVms()), "VM is", "VMs are"))
-	b.add("Aside", "%s holds the damaged one; remove it when nothing is missed", res.GetAside())
+	aside := res.GetAside()
+	b.addIf(aside != "", "Aside", "%s holds the damaged one; remove it when nothing is missed", aside)
 	lines := slices.Clone(res.GetLines())
 	for i := range lines {
 		lines[i] = "- " + lines[i]

@@ -2230,7 +2230,7 @@ func (x *Action) GetError() string {
 
 type RestoreQuarantinedRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of the thing in quarantine, as the plan or the journal tells it
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of the thing in quarantine, as the journal tells it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
