@@ -32,7 +32,7 @@ func TestDaemonMayDieAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	s := settle(t, node.Options{})
 	luck := dice(t)
-	rounds := 25
+	rounds := 12
 	if allScenarios() {
 		rounds = 250
 	}

@@ -56,10 +56,7 @@ func (s *site) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if s.t.Failed() || !s.On() {
-		if s.On() {
-			s.t.Logf("the story:\n%s", s.Story(ctx))
-		}
-		s.t.Logf("the journal:\n%s", s.Journal(ctx, "blixard.service"))
+		s.tell(ctx)
 		return
 	}
 	vms, err := s.List(ctx)
@@ -74,8 +71,44 @@ func (s *site) leave() {
 	for _, leak := range s.Leaks(ctx, s.foreign...) {
 		s.t.Errorf("left behind: %s", leak)
 	}
+	s.shrinks(ctx)
 	if s.t.Failed() {
-		s.t.Logf("the journal:\n%s", s.Journal(ctx, "blixard.service"))
+		s.tell(ctx)
+	}
+}
+
+// tell shows what a person would look at.
+func (s *site) tell(ctx context.Context) {
+	if s.On() {
+		short, cancel := context.WithTimeout(ctx, 10*time.Second) // the daemon may not answer
+		s.t.Logf("the story:\n%s", s.Story(short))
+		cancel()
+	}
+	s.t.Logf("the journal:\n%s", s.Journal(ctx, "blixard*"))
+}
+
+// spare is how many goroutines and descriptors a daemon without VMs may hold
+// more than when it had never had one: what it made at a first use.
+const spare = 12
+
+// shrinks fails unless the daemon lets go of what it held for its VMs.
+func (s *site) shrinks(ctx context.Context) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(soon)
+	for {
+		goroutines, fds, err := s.Growth(ctx)
+		s.must(err)
+		if goroutines <= spare && fds <= spare {
+			s.t.Logf("at the end: %+d goroutines, %+d descriptors", goroutines, fds)
+			return
+		}
+		select {
+		case <-deadline:
+			s.t.Errorf("without a VM, the daemon holds %d goroutines and %d descriptors more than at first", goroutines, fds)
+			return
+		case <-tick.C:
+		}
 	}
 }
 

@@ -1,8 +1,6 @@
 package chaos
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	v1 "github.com/blixard/blixard/messages/blixardv1"
@@ -59,11 +57,8 @@ func (s *site) systemctl(args ...string) {
 // replaceBinary puts another file in the daemon's place, as an upgrade does.
 func (s *site) replaceBinary() {
 	s.t.Helper()
-	path := filepath.Join(s.Root, "files/bin/blixard")
-	b, err := os.ReadFile(path)
+	_, err := s.Run(s.ctx, "sh", "-c", "cd /usr/local/bin && cp blixard blixard.new && mv blixard.new blixard")
 	s.must(err)
-	s.must(os.WriteFile(path+".new", b, 0o755))
-	s.must(os.Rename(path+".new", path))
 	s.must(s.Restart(s.ctx))
 }
 

@@ -15,7 +15,7 @@ import (
 // inside: its administrator's units, and the scripts of System V.
 var emptied = []string{
 	"etc/systemd/system", "etc/init.d", "etc/rc0.d", "etc/rc1.d", "etc/rc2.d", "etc/rc3.d", "etc/rc4.d", "etc/rc5.d", "etc/rc6.d", "etc/rcS.d",
-	"etc/xdg/autostart", "etc/cron.d", "var/lib/blixard", "var/log/journal", "run",
+	"etc/blixard", "var/lib/blixard", "var/log/journal", "run",
 }
 
 // masked are units of the distribution that a machine in here has no use for.

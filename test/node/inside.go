@@ -59,7 +59,7 @@ func insidePID(pid int) int {
 func (s *Service) VMMs() []Process {
 	var out []Process
 	for _, p := range s.Processes(serviceState + "/") {
-		if filepath.Base(p.Argv[0]) != "blixard" {
+		if !strings.HasPrefix(filepath.Base(p.Argv[0]), "blixard") {
 			out = append(out, p)
 		}
 	}
@@ -88,13 +88,20 @@ func (s *Service) look(ctx context.Context) (b baseline, err error) {
 		return b, err
 	}
 	b.mounts = s.mounts()
-	s.hangUp()
+	s.hangUp() // our connections count, too
 	status, err := s.NodeStatus(ctx, connect.NewRequest(&blixardv1.NodeStatusRequest{}))
 	if err != nil {
 		return b, err
 	}
 	b.goroutines, b.fds = int(status.Msg.GetGoroutines()), int(status.Msg.GetFds())
 	return b, nil
+}
+
+// Growth is how many goroutines and descriptors the daemon holds more than
+// before the first VM. Some are gone only a moment after the VM.
+func (s *Service) Growth(ctx context.Context) (goroutines, fds int, err error) {
+	now, err := s.look(ctx)
+	return now.goroutines - s.baseline.goroutines, now.fds - s.baseline.fds, err
 }
 
 // Links are the names of the network links inside.
@@ -117,9 +124,10 @@ func (s *Service) mounts() []string {
 	return out
 }
 
-// Units are the units of VMs that systemd knows, loaded or failed.
+// Units are the units of VMs that hold anything. Those that ended hold a verdict
+// alone; the daemon frees them some minutes later.
 func (s *Service) Units(ctx context.Context) ([]string, error) {
-	out, err := s.Run(ctx, "systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "blixard-*")
+	out, err := s.Run(ctx, "systemctl", "list-units", "--state=active,activating,deactivating,reloading", "--plain", "--no-legend", "--no-pager", "blixard-*")
 	var names []string
 	for line := range strings.Lines(out) {
 		names = append(names, strings.TrimSpace(line))

@@ -22,7 +22,7 @@ type Options struct {
 	Binary   string   // default: $BLIXARD_BIN
 	Args     []string // more arguments of the daemon
 	Env      []string // KEY=VALUE, over the environment of the test
-	Launcher string   // default: process
+	Launcher string   // default: process, and systemd on a machine that has one
 }
 
 // Node is one daemon with its scratch folder, over any number of its lives.
@@ -109,16 +109,16 @@ func shareFile(from, to string) error {
 	return os.WriteFile(to, b, about.Mode().Perm())
 }
 
-func launcher(o Options) string {
-	if o.Launcher != "" {
-		return o.Launcher
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
 	}
-	return "process"
+	return s
 }
 
 // Args returns the command line of the daemon.
 func (n *Node) Args() []string {
-	return append([]string{n.options.Binary, "daemon", "--state-dir", n.State, "--socket", n.Socket, "--launcher", launcher(n.options), "--accel", "tcg", "--log-format", "json"}, n.options.Args...)
+	return append([]string{n.options.Binary, "daemon", "--state-dir", n.State, "--socket", n.Socket, "--launcher", orElse(n.options.Launcher, "process"), "--accel", "tcg", "--log-format", "json"}, n.options.Args...)
 }
 
 // Launch starts the daemon and does not wait for it.

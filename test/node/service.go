@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,7 +22,9 @@ import (
 const (
 	serviceState  = "/var/lib/blixard"
 	serviceSocket = "/run/blixard/blixard.sock"
-	serviceFiles  = "/opt/blixard"
+	servicePrefix = "/usr/local"
+	serviceBinary = servicePrefix + "/bin/blixard"
+	serviceFiles  = "/opt/blixard" // what tests need besides
 	serviceUnit   = "blixard.service"
 )
 
@@ -45,6 +48,11 @@ func NewService(o Options) (*Service, error) {
 	if _, err := os.Stat(o.Binary); err != nil {
 		return nil, ErrNoBinary
 	}
+	binary, err := filepath.Abs(o.Binary)
+	if err != nil {
+		return nil, err
+	}
+	o.Binary = binary
 	m, err := NewMachine()
 	if err != nil {
 		return nil, err
@@ -59,10 +67,7 @@ func NewService(o Options) (*Service, error) {
 
 func (s *Service) install() error {
 	files := filepath.Join(s.Root, "files")
-	if err := errors.Join(os.Mkdir(s.State, 0o711), os.MkdirAll(filepath.Join(files, "bin"), 0o755), shareImages(filepath.Join(s.State, "images"))); err != nil {
-		return err
-	}
-	if err := shareFile(s.options.Binary, filepath.Join(files, "bin/blixard")); err != nil {
+	if err := errors.Join(os.Mkdir(s.State, 0o711), os.Mkdir(files, 0o755), shareImages(filepath.Join(s.State, "images"))); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(files, "pvh.elf"), qemu.PVHGuest(), 0o644); err != nil {
@@ -70,43 +75,49 @@ func (s *Service) install() error {
 	}
 	s.bind(s.State, serviceState)
 	s.bind(files, serviceFiles)
-	unit := "/etc/systemd/system/" + serviceUnit
-	wants := filepath.Join(s.Disk, "upper/etc/systemd/system/multi-user.target.wants")
-	return errors.Join(
-		s.write(unit, s.unit(), 0o644),
-		os.MkdirAll(wants, 0o755), os.Symlink(unit, filepath.Join(wants, serviceUnit)),
-		os.MkdirAll(filepath.Join(s.Disk, "upper/usr/local/bin"), 0o755),
-		os.Symlink(serviceFiles+"/bin/blixard", filepath.Join(s.Disk, "upper/usr/local/bin/blixard")),
-	)
+	return s.unpack()
 }
 
-// unit is the daemon's. VMMs of the process launcher live in its cgroup, and
-// outlive it by KillMode=process.
-func (s *Service) unit() string {
-	command := append([]string{serviceFiles + "/bin/blixard", "daemon", "--launcher", launcher(s.options), "--accel", "tcg", "--log-format", "json"}, s.options.Args...)
+// unpack installs the service as `make install` does, and enables it.
+func (s *Service) unpack() error {
+	from, err := packaged()
+	if err != nil {
+		return err
+	}
+	upper := filepath.Join(s.Disk, "upper")
+	install := exec.Command(filepath.Join(from, "install"), "install", upper, servicePrefix) //nolint:noctx // it copies a few files
+	install.Env = append(os.Environ(), "BIN="+filepath.Dir(s.options.Binary))
+	if out, err := install.CombinedOutput(); err != nil {
+		return fmt.Errorf("installing the service: %w: %s", err, out)
+	}
+	if out, err := exec.Command("systemctl", "--root="+upper, "enable", serviceUnit).CombinedOutput(); err != nil { //nolint:noctx // it only makes links
+		return fmt.Errorf("enabling the service: %w: %s", err, out)
+	}
+	return s.write("/etc/systemd/system/"+serviceUnit+".d/test.conf", s.overrides(), 0o644)
+}
+
+// packaged is the folder of what is installed, and of the script that does it.
+func packaged() (string, error) {
+	at, err := os.Getwd()
+	for ; err == nil && at != "/"; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			return filepath.Join(at, "cmd/blixard/install"), nil
+		}
+	}
+	return "", errors.Join(errors.New("the package's files are not found: no go.mod above this folder"), err)
+}
+
+// overrides is what a test has otherwise than the package.
+func (s *Service) overrides() string {
+	command := append([]string{
+		serviceBinary, "daemon", "--config", "/etc/blixard/blixard.yaml",
+		"--launcher", orElse(s.options.Launcher, "systemd"), "--accel", "tcg", "--log-format", "json",
+	}, s.options.Args...)
 	var env strings.Builder
 	for _, one := range s.options.Env {
 		fmt.Fprintf(&env, "Environment=%s\n", strconv.Quote(one))
 	}
-	return `[Unit]
-Description=Keeps VMs alive
-Wants=dbus.service
-After=dbus.service
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart=` + strings.Join(command, " ") + `
-` + env.String() + `RuntimeDirectory=blixard
-RuntimeDirectoryMode=0755
-RuntimeDirectoryPreserve=yes
-KillMode=process
-Restart=always
-RestartSec=100ms
-LimitNOFILE=65536
-
-[Install]
-WantedBy=multi-user.target
-`
+	return "[Service]\nExecStart=\nExecStart=" + strings.Join(command, " ") + "\nRestartSec=100ms\nLogRateLimitIntervalSec=0\n" + env.String()
 }
 
 // Boot switches the machine on and returns when the daemon answers.
@@ -130,7 +141,9 @@ func (s *Service) arrive(ctx context.Context) (err error) {
 	if err := s.Ready(ctx); err != nil {
 		return err
 	}
-	s.baseline, err = s.look(ctx)
+	if s.baseline.links == nil { // the first boot, without any VM
+		s.baseline, err = s.look(ctx)
+	}
 	return err
 }
 
@@ -186,7 +199,7 @@ func (s *Service) Strike(ctx context.Context) error {
 	tick := time.NewTicker(startPause)
 	defer tick.Stop()
 	for {
-		for _, p := range s.Processes(serviceFiles + "/bin/blixard\x00daemon") {
+		for _, p := range s.Processes(serviceBinary + "\x00daemon") {
 			return p.Kill()
 		}
 		select {
