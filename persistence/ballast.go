@@ -58,8 +58,23 @@ func (b *ballast) room() (guests, ours int64, err error) {
 	return guests, ours, nil
 }
 
-// look measures, and releases a step or makes the ballast whole again. It tells
-// whether there is room for what is only nice to have.
+// tend looks, and makes the ballast whole again where there is room, which takes
+// a while: nothing for a commit to wait for.
+func (b *ballast) tend() {
+	if b == nil {
+		return
+	}
+	b.look()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.faulty == nil && b.left < ballastBytes && b.free >= ballastBytes-b.left+lowSpace+noSpace {
+		b.fill()
+		b.free, _, b.faulty = b.room()
+	}
+}
+
+// look measures, and releases a step where it must. It tells whether there is
+// room for what is only nice to have.
 func (b *ballast) look() (isRoomy bool) {
 	if b == nil {
 		return true
@@ -68,14 +83,11 @@ func (b *ballast) look() (isRoomy bool) {
 	defer b.mu.Unlock()
 	guests, ours, err := b.room()
 	b.free, b.faulty = guests, err
-	switch {
-	case err != nil:
+	if err != nil {
 		return true
-	case ours < noSpace:
+	}
+	if ours < noSpace {
 		b.release(fmt.Sprintf("only %d KiB are left", ours>>10))
-	case b.left < ballastBytes && guests >= ballastBytes-b.left+lowSpace+noSpace:
-		b.fill()
-		b.free, _, b.faulty = b.room()
 	}
 	return ours >= lowSpace
 }
@@ -161,7 +173,7 @@ func (b *ballast) low() (bool, string) {
 // CheckSpace measures the disk, releases ballast where nearly nothing is left
 // and makes it whole again where there is room. It is for whoever has a tick;
 // the store looks by itself only when it begins a log, every one or two MiB.
-func (p *Pebble) CheckSpace() { p.ballast.look() }
+func (p *Pebble) CheckSpace() { p.ballast.tend() }
 
 // LowOnSpace says that what grows (new VMs, new specs) must be refused, and why,
 // so that stop, delete and clean-up can still be written. It is as old as the

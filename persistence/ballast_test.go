@@ -213,7 +213,7 @@ func TestBallastIsOnlyWhatHasBlocks(t *testing.T) {
 	if b.left != 0 {
 		t.Fatalf("a sparse file counts as %d bytes", b.left)
 	}
-	b.look()
+	b.tend()
 	is, err := os.Stat(path)
 	if low, why := b.low(); low || err != nil || is.Sys().(*syscall.Stat_t).Blocks*512 < ballastBytes {
 		t.Errorf("it was not written anew: %s, %v", why, err)
@@ -237,7 +237,7 @@ func TestBallastIsOnlyWhatHasBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = newBallast(path, func(Level, string) {})
-	b.look()
+	b.tend()
 	if text, err := os.ReadFile(other); err != nil || string(text) != "not ours" {
 		t.Errorf("a link was followed: %.20q, %v", text, err)
 	}

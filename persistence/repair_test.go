@@ -112,7 +112,10 @@ func TestPowerCutWhileRebuildingLeavesAStoreOrNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	outcome := map[string]int{}
-	for _, img := range append(c.images(), image{fs: fs.CrashClone(vfs.CrashCloneCfg{}), story: "after all"}) {
+	for i, img := range append(c.images(), image{fs: fs.CrashClone(vfs.CrashCloneCfg{}), story: "after all"}) {
+		if i > 20 && i%4 > 0 {
+			continue // setting aside is in the first ones
+		}
 		o.FS = img.fs
 		p, err := Open(memDir, o)
 		if u, ok := errors.AsType[*Unusable](err); ok && u.Kind == Missing {

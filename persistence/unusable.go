@@ -41,8 +41,10 @@ func unusable(kind Trouble, why string, args ...any) error {
 		u.Try = "start the version that wrote it, or a newer one"
 	case Foreign:
 		u.Try = "choose another folder, or blixard node repair"
-	case Damaged, Older, Missing:
-		u.Try = "put a newer backup there, or blixard node repair: running VMs live on"
+	case Damaged, Missing:
+		u.Try = "blixard node repair: running VMs live on"
+	case Older:
+		u.Try = "blixard node repair, or, where a backup was put there on purpose, remove the witness: running VMs live on"
 	}
 	return u
 }

@@ -133,7 +133,7 @@ func TestLogsOldTailIsNeverReadAsNew(t *testing.T) {
 	if used < 10_000 {
 		t.Fatalf("the log %s has only %d bytes of old and new records: it was not used again", newest, used)
 	}
-	for cut := 0; cut < 8_000; cut += 151 {
+	for cut := 0; cut < 8_000; cut += 307 {
 		for name, tail := range map[string]func(int) byte{
 			"zeros":     func(int) byte { return 0 },
 			"old bytes": func(i int) byte { return content[10_000+i%5_000] },
