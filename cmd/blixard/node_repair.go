@@ -73,7 +73,7 @@ func (c *cli) repairBlock(s *blixardv1.NodeStatusResponse, vms *blixardv1.ListVM
 	b := &block{alarms: map[string]bool{safeMode: true}}
 	b.add(safeMode, "%s", s.GetSafeMode())
 	b.addAll("Will do", []string{
-		"- the damaged store in " + s.GetStateDir() + " is moved aside, and kept",
+		"- what is left of the store in " + s.GetStateDir() + " is moved aside, and kept",
 		"- a new one is written from the VMs that run and the manifests in the VMs' folders",
 		"- safe mode ends: from then on VMs are started, restarted and deleted again",
 	})
