@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,29 +119,39 @@ func TestLogsOldTailIsNeverReadAsNew(t *testing.T) {
 			mustCommit(t, p, Turn{Record: r, Whole: true, Entry: sampleEntry(r)})
 		}
 	}
-	for _, turns := range []int{40, 30, 20} { // each log is used again once its memtable is flushed
-		write(turns)
+	var (
+		image   *vfs.MemFS
+		newest  string
+		content []byte
+		end     int
+	)
+	for round := 0; len(content) < end+5_000; round++ { // a log is used again some time after its flush
+		if round == 50 {
+			t.Fatal("no log was used again")
+		}
+		write(30)
 		if err := p.db.Flush(); err != nil {
 			t.Fatal(err)
 		}
+		write(2)
+		image = fs.CrashClone(vfs.CrashCloneCfg{})
+		logs := logsIn(t, image, memDir)
+		newest = slices.Max(logs)
+		content = withoutZeros(readAll(t, image, newest))
+		number, err := strconv.ParseUint(strings.TrimSuffix(image.PathBase(newest), ".log"), 10, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end = endOfChunks(content, uint32(number))
 	}
-	flushed := p.LastEvent()
-	write(5)
-	image := fs.CrashClone(vfs.CrashCloneCfg{})
-	logs := logsIn(t, image, memDir)
-	newest := logs[len(logs)-1]
-	content := readAll(t, image, newest)
-	used := usedBytes(content)
-	if used < 10_000 {
-		t.Fatalf("the log %s has only %d bytes of old and new records: it was not used again", newest, used)
-	}
-	for cut := 0; cut < 8_000; cut += 307 {
+	flushed := p.LastEvent() - 2
+	for cut := 0; cut < end; cut += 131 {
 		for name, tail := range map[string]func(int) byte{
 			"zeros":     func(int) byte { return 0 },
-			"old bytes": func(i int) byte { return content[10_000+i%5_000] },
+			"old bytes": func(i int) byte { return content[end+i%(len(content)-end)] },
 		} {
 			after := image.CrashClone(vfs.CrashCloneCfg{})
-			torn := append([]byte{}, content...)
+			torn := bytes.Clone(content)
 			for i := cut; i < len(torn); i++ {
 				torn[i] = tail(i)
 			}
