@@ -87,6 +87,11 @@ func (c *cli) report(cmd *cobra.Command, err error) int {
 		}
 	}
 	line := strings.ReplaceAll(strings.TrimSpace(r.Error()), "\n", " ")
-	fmt.Fprintf(c.err, "blixard: %s\n", vm.Visible([]byte(line)))
+	const head = "blixard: "
+	width := 0
+	if c.errIs { // a file or a pipe gets one line
+		width = c.width
+	}
+	fmt.Fprintln(c.err, hang(head+string(vm.Visible([]byte(line))), len(head), width))
 	return code
 }

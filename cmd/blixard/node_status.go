@@ -66,7 +66,7 @@ func (c *cli) statusBlock(s *blixardv1.NodeStatusResponse) *block {
 		b.add("Reserved", "%d cpus, %s memory, %s disk", r.GetCpus(), size(r.GetMemoryBytes()), size(r.GetDiskBytes()))
 	}
 	b.add("Uses", "%d goroutines, %d open files", s.GetGoroutines(), s.GetFds())
-	b.add("Journal", "%d events", s.GetLastEvent())
+	b.add("Journal", "event %d is the last", s.GetLastEvent())
 	b.add("Boot id", "%s", strings.TrimSuffix(s.GetBootId()+", policy "+s.GetBootstrap().GetPolicy(), ", policy "))
 	b.addAll("Broken", s.GetBroken())
 	return b
@@ -101,6 +101,10 @@ func bootLines(c *cli, b *block, s *blixardv1.Bootstrap) {
 		took := ""
 		if s.GetStartedAt() != nil && s.GetEndedAt() != nil {
 			took = " in " + age(s.GetEndedAt().AsTime().Sub(s.GetStartedAt().AsTime()).Round(100*time.Millisecond))
+		}
+		if s.GetReady()+s.GetFailed() == 0 && len(s.GetHeld()) == 0 {
+			b.add("Bootstrap", "done: there was no VM to bring up")
+			return
 		}
 		b.add("Bootstrap", "done%s: %d up, %d failed, %d held", took, s.GetReady(), s.GetFailed(), len(s.GetHeld()))
 	default:

@@ -90,7 +90,7 @@ func runOnce(args []string, stdin string, color bool) (code int, stdout, stderr 
 func runAt(args []string, stdin string, color bool, width int) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
 	code = run(args, &terminal{
-		in: strings.NewReader(stdin), out: &out, err: &err, inFD: -1, color: color, width: width, outIs: width > 0, now: func() time.Time { return noon },
+		in: strings.NewReader(stdin), out: &out, err: &err, inFD: -1, color: color, width: width, outIs: width > 0, errIs: width > 0, now: func() time.Time { return noon },
 	})
 	return code, out.String(), err.String()
 }
