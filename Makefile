@@ -87,7 +87,7 @@ sim: ## simulated nodes: SEED=n replays one seed, SEEDS=n runs that many
 	@BLIXARD_SEED=$(SEED) BLIXARD_SEEDS=$(SEEDS) $(TALLY) -name sim -- -count=1 -timeout 15m ./test/sim/...
 
 chaos: ## the scenarios on real QEMU
-	@$(TALLY) -name chaos -- -count=1 -timeout 15m ./test/chaos/...
+	@$(TALLY) -name chaos -- -count=1 -timeout 15m ./test/chaos/... ./test/service
 
 bench: setup build ## figures beside their floor and peers, also in build/bench.txt
 	@.ci/setup bench || echo 'skipped: systemd as a peer, because systemd-nspawn is not there'

@@ -202,7 +202,7 @@ func heard(t *testing.T, c *net.UnixConn) string {
 	return string(b[:n])
 }
 
-func TestWordsReachTheServiceManager(t *testing.T) {
+func TestWordsReachWhoeverStartedUs(t *testing.T) {
 	for _, name := range []string{filepath.Join(shortFolder(t), "n"), "@blixard-notify-" + strconv.Itoa(os.Getpid())} {
 		manager := listening(t, name)
 		t.Setenv("NOTIFY_SOCKET", name)
@@ -219,8 +219,10 @@ func TestWordsReachTheServiceManager(t *testing.T) {
 			say  func(string) error
 			want string
 		}{
-			{s.Ready, "READY=1\nSTATUS=12 VMs, 11 up"}, {s.Tell, "STATUS=12 VMs, 11 up"},
-			{s.Alive, "WATCHDOG=1\nSTATUS=12 VMs, 11 up"}, {s.Stopping, "STOPPING=1\nSTATUS=12 VMs, 11 up"},
+			{s.Ready, "READY=1\nSTATUS=12 VMs, 11 up"},
+			{s.Tell, "STATUS=12 VMs, 11 up"},
+			{s.Alive, "WATCHDOG=1\nSTATUS=12 VMs, 11 up"},
+			{s.Stopping, "STOPPING=1\nSTATUS=12 VMs, 11 up"},
 		} {
 			if err := c.say("12 VMs, 11 up"); err != nil {
 				t.Fatal(err)
@@ -232,7 +234,7 @@ func TestWordsReachTheServiceManager(t *testing.T) {
 	}
 }
 
-func TestAServiceManagerThatReadsNothingHoldsNobodyUp(t *testing.T) {
+func TestAListenerThatReadsNothingHoldsNobodyUp(t *testing.T) {
 	name := filepath.Join(shortFolder(t), "n")
 	manager := listening(t, name)
 	s := &Service{socket: name}
@@ -255,7 +257,7 @@ func TestAServiceManagerThatReadsNothingHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-func TestWithoutAServiceManagerNothingHappens(t *testing.T) {
+func TestNothingHappensWhereNobodyListens(t *testing.T) {
 	for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS"} {
 		t.Setenv(name, "") // restored at the end
 	}
