@@ -28,13 +28,28 @@ type bridge struct{ index, mtu int }
 var errNoBridge = errors.New("no such bridge")
 
 // bridge finds the bridge of that name. One that the node makes is made and
-// restored; any other has to be there.
+// restored, and again if it is deleted under our hands; any other has to be there.
 func (l *Links) bridge(name string) (b bridge, told []string, err error) {
-	own, ours := l.bridges[name]
-	if ours {
+	if _, ours := l.bridges[name]; ours {
 		l.making.Lock()
 		defer l.making.Unlock()
 	}
+	for range tries {
+		var more []string
+		b, more, err = l.bridgeOnce(name)
+		told = append(told, more...)
+		if !errors.Is(err, errAbsent) {
+			break
+		}
+	}
+	return b, told, err
+}
+
+// tries is how often one thing is tried that others change meanwhile.
+const tries = 5
+
+func (l *Links) bridgeOnce(name string) (b bridge, told []string, err error) {
+	own, ours := l.bridges[name]
 	doing := "look for bridge " + name
 	link, err := byName(name)
 	switch {

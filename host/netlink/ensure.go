@@ -48,25 +48,19 @@ func (l *Links) Ensure(ctx context.Context, ref vm.Ref, nics []vm.Network, uid, 
 }
 
 // ensure makes one tap right. It is tried again where somebody else made or
-// removed a link of that name between our look and our hands.
+// removed tap or bridge between our look and our hands.
 func (l *Links) ensure(ctx context.Context, w want) (told []string, err error) {
 	if w.mark.vm == "" || !w.mark.fits() {
 		return nil, host.Fail(host.Broken, "mark tap "+w.name, fmt.Errorf("%q is no alias that could be read back", w.mark))
 	}
-	b, told, err := l.bridge(w.bridge)
-	if err != nil {
-		return told, err
-	}
-	w.master = b.index
-	w.mtu = orElse(w.mtu, min(b.mtu, vm.MaxMTU)) // a bridge's may be higher than a tap can have
-	for range 5 {
+	for range tries {
 		if err = ctx.Err(); err != nil {
 			return told, err
 		}
 		var more []string
 		more, err = l.ensureOnce(ctx, w)
 		told = append(told, more...)
-		if !errors.Is(err, errAgain) {
+		if !errors.Is(err, errAgain) && !errors.Is(err, errAbsent) {
 			return told, err
 		}
 	}
@@ -76,18 +70,25 @@ func (l *Links) ensure(ctx context.Context, w want) (told []string, err error) {
 var errAgain = errors.New("it was changed by somebody else meanwhile")
 
 func (l *Links) ensureOnce(ctx context.Context, w want) ([]string, error) {
+	b, told, err := l.bridge(w.bridge)
+	if err != nil {
+		return told, err
+	}
+	w.master = b.index
+	w.mtu = orElse(w.mtu, min(b.mtu, vm.MaxMTU)) // a bridge's may be higher than a tap can have
 	link, err := byName(w.name)
 	if errors.Is(err, errAbsent) {
-		return nil, l.make(ctx, w)
+		return told, l.make(ctx, w)
 	}
 	if err != nil {
-		return nil, err
+		return told, err
 	}
 	tap, mark, err := l.proveOurs(link)
 	if err != nil {
-		return nil, err
+		return told, err
 	}
-	return l.keep(ctx, w, tap, mark)
+	more, err := l.keep(ctx, w, tap, mark)
+	return append(told, more...), err
 }
 
 // proveOurs says whose link stands in our place (P8).

@@ -76,9 +76,11 @@ func (l *Links) patiently(ctx context.Context, name string, busy func() (bool, e
 	}
 }
 
-// holder names the process that has the tap open, for people: the tap may be
-// one of the same name in another network namespace.
+// holder names the process that has the tap open, for people: where nobody in
+// our network namespace has, it may be another namespace's tap of that name.
 func holder(name string) string {
+	here, _ := os.Readlink("/proc/self/ns/net")
+	found := "a process that can't be seen from here"
 	infos, _ := filepath.Glob("/proc/[0-9]*/fdinfo/*")
 	for _, path := range infos {
 		text, err := os.ReadFile(path)
@@ -90,7 +92,10 @@ func holder(name string) string {
 			continue
 		}
 		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		return fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(string(comm)))
+		found = fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(string(comm)))
+		if there, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); there == here {
+			break
+		}
 	}
-	return "a process that can't be seen from here"
+	return found
 }

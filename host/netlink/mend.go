@@ -17,14 +17,32 @@ const (
 
 // mend looks at a watched tap and puts right what is wrong with it.
 func (f *follower) mend(t *watched) {
+	var err error
+	for range tries {
+		if err = f.mendOnce(t); !errors.Is(err, errAbsent) {
+			break // else tap or bridge went between our look and our hands
+		}
+	}
+	switch {
+	case errors.Is(err, errFought):
+		f.again(t)
+	case err != nil:
+		f.failed(t, err)
+	default:
+		t.ill = ""
+	}
+}
+
+var errFought = errors.New("it was repaired too often")
+
+func (f *follower) mendOnce(t *watched) error {
 	tap, why, err := f.find(t)
 	switch {
 	case err != nil:
-		f.failed(t, err)
-		return
+		return err
 	case why != "":
 		f.tell(t, true, why)
-		return
+		return nil
 	}
 	b, told, err := f.links.bridge(t.nic.Bridge)
 	for _, s := range told {
@@ -35,28 +53,23 @@ func (f *follower) mend(t *watched) {
 			f.tell(t, false, fmt.Sprintf("bridge %s was taken away: tap %s is put into it when it is there again", t.nic.Bridge, t.name))
 		}
 		t.alone, t.want.master = true, 0
-		return
+		return nil
 	}
 	if err != nil {
-		f.failed(t, err)
-		return
+		return err
 	}
 	t.alone, t.want.master = false, b.index
-	if !t.sound(tap) {
-		if t.tooOften(time.Now()) {
-			f.again(t)
-			return
-		}
-		told, err = settle(t.want, tap)
-		for _, s := range told {
-			f.tell(t, false, s)
-		}
-		if err != nil {
-			f.failed(t, err)
-			return
-		}
+	if t.sound(tap) {
+		return nil
 	}
-	t.ill = ""
+	if t.tooOften(time.Now()) {
+		return errFought
+	}
+	told, err = settle(t.want, tap)
+	for _, s := range told {
+		f.tell(t, false, s)
+	}
+	return err
 }
 
 // find reads the tap anew. why is a sentence if it is lost.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func newLab(t *testing.T) *lab {
 	}
 	boot, err := procfs.Default.BootID()
 	must(t, err)
-	launcher, err := process.New(process.Config{Node: node, BootID: boot})
+	launcher, err := process.New(process.Config{Node: node + "-" + strconv.Itoa(os.Getpid()), BootID: boot})
 	must(t, err)
 	t.Cleanup(func() { _ = launcher.Close() })
 	dir, err := os.MkdirTemp("", "bx")
