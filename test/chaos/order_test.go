@@ -16,15 +16,15 @@ func TestOrderOfShutdownAndOfBoot(t *testing.T) {
 	s := settle(t, node.Options{})
 	base := node.Builtin("base", "")
 	base.Autostart = &v1.Autostart{Priority: 1}
-	s.up(base)
+	first := s.up(base)
 	front := node.Builtin("front", "")
 	front.Autostart = &v1.Autostart{Priority: 9, DependsOn: []*v1.Dependency{{Vm: "base", Is: "healthy", Timeout: seconds(60)}}}
-	s.up(front)
+	second := s.up(front)
 	before := len(s.events())
 
 	s.must(s.Reboot(s.ctx))
-	for _, name := range []string{"base", "front"} {
-		vm := s.healthy(name, 0)
+	for _, was := range []*v1.VM{first, second} {
+		vm := s.next(was)
 		if vm.GetIntent() != "running" || vm.GetIncarnation() != 2 || vm.GetRestarts().GetInWindow() != 0 {
 			t.Errorf("want its second incarnation, wanted up and not charged: %v", vm)
 		}

@@ -117,6 +117,7 @@ func TestNodeComesBackAsItWas(t *testing.T) {
 // cameBack waits until everybody is as is right after a boot.
 func (s *site) cameBack(crowd []*member) {
 	s.t.Helper()
+	s.tellsTheTruth()
 	began := time.Now()
 	var alive []int32
 	for _, m := range crowd {
@@ -130,10 +131,25 @@ func (s *site) cameBack(crowd []*member) {
 	s.t.Logf("%d of %d were up %v after the daemon answered", len(alive), len(crowd), time.Since(began).Round(time.Millisecond))
 }
 
+// tellsTheTruth fails where status shows what was before the boot as what is.
+func (s *site) tellsTheTruth() {
+	s.t.Helper()
+	vms, err := s.List(s.ctx)
+	s.must(err)
+	for _, vm := range vms {
+		if vm.GetPid() == 0 {
+			continue
+		}
+		if _, err := s.VMM(int(vm.GetPid())); err != nil {
+			s.t.Errorf("%s is told to be %s as pid %d, which is the boot before: %v", vm.GetName(), vm.GetPhase(), vm.GetPid(), err)
+		}
+	}
+}
+
 func (s *site) settled(m *member) *v1.VM {
 	s.t.Helper()
 	if m.after == "running" {
-		return s.healthy(m.name, 0)
+		return s.next(m.last)
 	}
 	return s.reaches(m.name, m.after, soon)
 }

@@ -1,6 +1,8 @@
 package chaos
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 
 	v1 "github.com/blixard/blixard/messages/blixardv1"
@@ -45,6 +47,52 @@ func TestVMsOutliveWhatIsDoneToTheirDaemon(t *testing.T) {
 		})
 	}
 	s.step("what is foreign", func(s *site) { stranger.untouched(s) })
+}
+
+// systemd holds the door: nobody who calls while the daemon is away is refused.
+func TestRestartOfTheDaemonRefusesNobody(t *testing.T) {
+	t.Parallel()
+	s := settle(t, node.Options{})
+	s.crew("vm", 2)
+	stop, told := make(chan struct{}), make(chan error, 4)
+	var calls atomic.Int64
+	for range cap(told) {
+		go func() {
+			for {
+				select {
+				case <-stop:
+					told <- nil
+					return
+				default:
+				}
+				if err := s.call(); err != nil {
+					told <- err
+					return
+				}
+				calls.Add(1)
+			}
+		}()
+	}
+	for range 3 {
+		s.must(s.Restart(s.ctx))
+	}
+	close(stop)
+	for range cap(told) {
+		if err := <-told; err != nil {
+			t.Errorf("a caller was refused: %v", err)
+		}
+	}
+	t.Logf("%d calls over three restarts", calls.Load())
+}
+
+// call asks for the list by a connection of its own.
+func (s *site) call() error {
+	one := s.Caller()
+	defer one.HangUp()
+	ctx, cancel := context.WithTimeout(s.ctx, soon)
+	defer cancel()
+	_, err := one.List(ctx)
+	return err
 }
 
 // systemctl runs it inside.

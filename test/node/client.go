@@ -35,8 +35,8 @@ func newClient(socket func() string) *Client {
 	return c
 }
 
-// hangUp closes what is open to a daemon that ended.
-func (c *Client) hangUp() { c.http.CloseIdleConnections() }
+// HangUp closes what is open to a daemon that ended.
+func (c *Client) HangUp() { c.http.CloseIdleConnections() }
 
 // unary calls one method of the socket.
 func unary[Q, A any](ctx context.Context, method func(context.Context, *connect.Request[Q]) (*connect.Response[A], error), ask *Q) (*A, error) {

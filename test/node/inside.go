@@ -88,7 +88,7 @@ func (s *Service) look(ctx context.Context) (b baseline, err error) {
 		return b, err
 	}
 	b.mounts = s.mounts()
-	s.hangUp() // our connections count, too
+	s.HangUp() // our connections count, too
 	status, err := s.NodeStatus(ctx, connect.NewRequest(&blixardv1.NodeStatusRequest{}))
 	if err != nil {
 		return b, err

@@ -217,7 +217,7 @@ func (n *Node) end(signal syscall.Signal, within time.Duration) (int, error) {
 		return 0, fmt.Errorf("the daemon (pid %d) still runs %v after signal %d", l.cmd.Process.Pid, within, signal)
 	}
 	n.life = nil
-	n.hangUp()
+	n.HangUp()
 	return l.cmd.ProcessState.ExitCode(), nil
 }
 
@@ -273,6 +273,6 @@ func (n *Node) Close() error {
 	for _, p := range n.VMMs() {
 		err = errors.Join(err, p.Kill())
 	}
-	n.hangUp()
+	n.HangUp()
 	return errors.Join(err, os.RemoveAll(n.Root))
 }

@@ -58,7 +58,7 @@ func NewService(o Options) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{Machine: m, State: filepath.Join(m.Root, "state"), options: o}
-	s.Client = newClient(func() string { return m.inside(serviceSocket) })
+	s.Client = s.Caller()
 	if err := s.install(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -137,7 +137,7 @@ func (s *Service) Reboot(ctx context.Context) error {
 }
 
 func (s *Service) arrive(ctx context.Context) (err error) {
-	s.hangUp()
+	s.HangUp()
 	if err := s.Ready(ctx); err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (s *Service) arrive(ctx context.Context) (err error) {
 
 // PowerCut is the machine's.
 func (s *Service) PowerCut() error {
-	defer s.hangUp()
+	defer s.HangUp()
 	return s.Machine.PowerCut()
 }
 
@@ -176,11 +176,11 @@ func (s *Service) Ready(ctx context.Context) error {
 
 // Restart is `systemctl restart` of the daemon, until it answers again.
 func (s *Service) Restart(ctx context.Context) error {
-	defer s.hangUp()
+	defer s.HangUp()
 	if _, err := s.Run(ctx, "systemctl", "restart", serviceUnit); err != nil {
 		return err
 	}
-	s.hangUp()
+	s.HangUp()
 	return s.Ready(ctx)
 }
 
@@ -195,7 +195,7 @@ func (s *Service) Kill(ctx context.Context) error {
 
 // Strike is Kill without the wait for the next daemon.
 func (s *Service) Strike(ctx context.Context) error {
-	defer s.hangUp()
+	defer s.HangUp()
 	tick := time.NewTicker(startPause)
 	defer tick.Stop()
 	for {
@@ -213,6 +213,11 @@ func (s *Service) Strike(ctx context.Context) error {
 // CLI runs blixard inside.
 func (s *Service) CLI(ctx context.Context, args ...string) (string, error) {
 	return s.Run(ctx, append([]string{"blixard"}, args...)...)
+}
+
+// Caller is another client of the daemon, with connections of its own.
+func (s *Service) Caller() *Client {
+	return newClient(func() string { return s.inside(serviceSocket) })
 }
 
 // PVH is a VM of the kernel of a few hundred bytes; see Node.PVH.
