@@ -1,8 +1,8 @@
-// Command bench prints what a node costs beside its floor: the same QEMU
-// command started by hand, in the same run, samples interleaved. Its figures
-// are ratios; the absolute times belong to the machine.
+// Command bench prints what a node costs beside its floor (the same QEMU
+// command started by hand) or a peer, in the same run, samples interleaved. Its
+// figures are ratios; the absolute times belong to the machine.
 //
-//	BLIXARD_BIN=bin/blixard go run ./test/bench [-only WORD] [-samples N] [-many N]
+//	BLIXARD_BIN=bin/blixard go run ./test/bench [-samples N] [-many N] [GROUP…]
 //
 // Every load is bounded in time and count, and what was started is ended.
 package main
@@ -14,7 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/blixard/blixard/test/node"
@@ -25,6 +25,9 @@ type sizes struct {
 	samples int // of each figure that takes under a second
 	many    int // VMs of the figures about scale
 }
+
+// rounds is the number of samples of a figure that takes that many times as long as a quick one.
+func (s sizes) rounds(dearer int) int { return max(3, s.samples/dearer) }
 
 // bench measures some figures on a node of its own.
 type bench struct {
@@ -40,30 +43,54 @@ var benches = []bench{
 	{"stopped", benchStopped},
 	{"scale", benchScale},
 	{"simulator", benchSimulator},
+	{"boot", benchBoot},
+	{"adopt", benchAdopt},
+	{"reconcile", benchReconcile},
+	{"restart", benchRestart},
 }
 
 func main() {
-	only := flag.String("only", "", "only the benches whose name holds this word")
 	var s sizes
 	flag.IntVar(&s.samples, "samples", 21, "samples of each quick figure")
 	flag.IntVar(&s.many, "many", 1000, "VMs of the figures about scale")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	if err := run(ctx, *only, s); err != nil {
+	if err := run(ctx, flag.Args(), s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
+// chosen are the groups of those names, or all where none is named.
+func chosen(names []string) ([]bench, error) {
+	if len(names) == 0 {
+		return benches, nil
+	}
+	var out []bench
+	for _, name := range names {
+		i := slices.IndexFunc(benches, func(b bench) bool { return b.name == name })
+		if i < 0 {
+			var known []string
+			for _, b := range benches {
+				known = append(known, b.name)
+			}
+			return nil, fmt.Errorf("no group is called %q; there are %q", name, known)
+		}
+		out = append(out, benches[i])
+	}
+	return out, nil
+}
+
 // run prints each bench's rows as they come; one that can't run here says why, and the others go on.
-func run(ctx context.Context, only string, s sizes) error {
+func run(ctx context.Context, names []string, s sizes) error {
+	groups, err := chosen(names)
+	if err != nil {
+		return err
+	}
 	printHead(os.Stdout)
 	var missed error
-	for _, b := range benches {
-		if !strings.Contains(b.name, only) {
-			continue
-		}
+	for _, b := range groups {
 		figures, err := measure(ctx, b, s)
 		for _, f := range figures {
 			f.write(os.Stdout)
@@ -77,7 +104,7 @@ func run(ctx context.Context, only string, s sizes) error {
 }
 
 func measure(ctx context.Context, b bench, s sizes) (figures []figure, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
 	n, err := node.New(node.Options{})
 	if err != nil {

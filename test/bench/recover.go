@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	v1 "github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/test/node"
 )
 
@@ -23,24 +24,33 @@ func each(count, atOnce int, f func(i int) error) error {
 }
 
 // benchRecover kills a VMM with SIGKILL and waits for the mark of the next one:
-// ours with no delay, and a bare loop on the pidfd.
+// ours with no delay, a bare loop on the pidfd, and systemd's own restart.
 func benchRecover(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
-	spec, err := n.PVH("phoenix")
+	small, err := n.PVH("phoenix")
 	if err != nil {
 		return nil, err
 	}
+	figures, err := recoverFigures(ctx, n, small, pvhMark, "PVH guest", min(s.samples, 90))
+	if err != nil {
+		return figures, err
+	}
+	whole, err := recoverFigures(ctx, n, node.Builtin("roc", ""), readyMark, "built-in guest", min(s.rounds(3), 90))
+	return append(figures, whole...), err
+}
+
+func recoverFigures(ctx context.Context, n *node.Node, spec *v1.VMSpec, mark, guest string, samples int) ([]figure, error) {
 	spec.Restart = node.Impatient(100)
-	p, err := newPair(ctx, n, spec, "BLIXARD-PVH-UP")
+	p, err := newPair(ctx, n, spec, mark)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	systemd, missing := newPeer(ctx, n, p.command)
+	systemd, missing := newPeer(ctx, n, p.command, mark)
 	if systemd != nil && missing == nil {
 		defer systemd.close()
 	}
 	var ours, floor, theirs sample
-	for range min(s.samples, 90) {
+	for range samples {
 		one, err := p.loopByHand(ctx)
 		if err != nil {
 			return nil, err
@@ -58,12 +68,13 @@ func benchRecover(ctx context.Context, n *node.Node, s sizes) ([]figure, error) 
 		}
 		theirs.add(one)
 	}
-	what := "SIGKILL of a VMM to its next one's mark, PVH guest"
+	what := "SIGKILL of a VMM to its next one's mark, " + guest
 	figures := []figure{beside(what, ours, floor, "bare loop", 1.15)}
 	if missing != nil {
 		return figures, fmt.Errorf("no systemd to compare with: %w", missing)
 	}
-	return append(figures, beside(what, ours, theirs, "systemd Restart=always", 1)), nil
+	figures = append(figures, beside(what, ours, theirs, "systemd Restart=always", 1))
+	return figures, p.down(ctx)
 }
 
 // recovers kills our VMM; the daemon does the rest.

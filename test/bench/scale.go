@@ -84,7 +84,7 @@ func benchScale(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 		return nil, err
 	}
 	defer p.close()
-	floor, err := p.manyByHand(ctx, s.many)
+	floor, err := p.manyByHand(ctx, s.many, startsAtOnce, pvhMark)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func manyPair(ctx context.Context, n *node.Node) (*pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPair(ctx, n, spec, "BLIXARD-PVH-UP")
+	p, err := newPair(ctx, n, spec, pvhMark)
 	if err != nil {
 		return nil, err
 	}
@@ -137,15 +137,17 @@ func manyPair(ctx context.Context, n *node.Node) (*pair, error) {
 }
 
 // manyByHand starts the command that many times, so many at a time, each until its mark.
-func (p *pair) manyByHand(ctx context.Context, count int) (time.Duration, error) {
+func (p *pair) manyByHand(ctx context.Context, count, atOnce int, mark string) (time.Duration, error) {
 	all := make([]*bare, count)
+	p.number++
+	top := filepath.Join(p.folder, fmt.Sprintf("many-%d", p.number))
 	began := time.Now()
-	err := each(count, startsAtOnce, func(i int) error {
-		folder := filepath.Join(p.n.Root, "bare", "many", fmt.Sprint(i))
+	err := each(count, atOnce, func(i int) error {
+		folder := filepath.Join(top, fmt.Sprint(i))
 		if err := p.command.prepare(folder); err != nil {
 			return err
 		}
-		eye, err := watchMarks(folder, "BLIXARD-PVH-UP")
+		eye, err := watchMarks(folder, mark)
 		if err != nil {
 			return err
 		}

@@ -8,12 +8,15 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/blixard/blixard/host/qemu"
 	v1 "github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/test/node"
 )
 
-const readyMark = "blixard: ready"
+// What the guests show on their consoles when they are up.
+const (
+	readyMark = "blixard: ready"
+	pvhMark   = "BLIXARD-PVH-UP"
+)
 
 // pair is a VM of ours beside the same command by hand, and one eye for each.
 type pair struct {
@@ -108,11 +111,11 @@ func benchStart(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startFigures(ctx, n, spec, qemu.PVHMark[:len(qemu.PVHMark)-2], "PVH guest", s.samples)
+	return startFigures(ctx, n, spec, pvhMark, "PVH guest", s.samples)
 }
 
 func benchBuiltin(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
-	return startFigures(ctx, n, node.Builtin("bench", ""), readyMark, "built-in guest", max(3, s.samples/4))
+	return startFigures(ctx, n, node.Builtin("bench", ""), readyMark, "built-in guest", s.rounds(4))
 }
 
 func startFigures(ctx context.Context, n *node.Node, spec *v1.VMSpec, mark, what string, samples int) ([]figure, error) {
@@ -149,7 +152,7 @@ func startFigures(ctx context.Context, n *node.Node, spec *v1.VMSpec, mark, what
 // benchTogether starts twenty at once: of the smallest guest, and of the built-in one.
 func benchTogether(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 	const count = 20
-	small, err := togetherOf(ctx, n, "PVH guest", qemu.PVHMark[:len(qemu.PVHMark)-2], max(3, s.samples/4), count, n.PVH)
+	small, err := togetherOf(ctx, n, "PVH guest", pvhMark, s.rounds(4), count, n.PVH)
 	if err != nil {
 		return nil, err
 	}

@@ -24,24 +24,24 @@ type peer struct {
 }
 
 // newPeer boots it and starts the unit. The error says what is missing here.
-func newPeer(ctx context.Context, n *node.Node, c command) (*peer, error) {
+func newPeer(ctx context.Context, n *node.Node, c command, mark string) (*peer, error) {
 	m, err := node.NewMachine()
 	if err != nil {
 		return nil, err
 	}
 	p := &peer{Machine: m, n: n}
-	if err := p.start(ctx, c); err != nil {
+	if err := p.start(ctx, c, mark); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
 }
 
-func (p *peer) start(ctx context.Context, c command) (err error) {
+func (p *peer) start(ctx context.Context, c command, mark string) (err error) {
 	if err := p.Boot(ctx); err != nil {
 		return err
 	}
 	p.log = filepath.Join(p.Root, "console-1.log")
-	if p.eye, err = watchMarks(p.Root, "BLIXARD-PVH-UP"); err != nil {
+	if p.eye, err = watchMarks(p.Root, mark); err != nil {
 		return err
 	}
 	unit := []string{"systemd-run", "--unit=peer", "-p", "Restart=always", "-p", "RestartSec=0", "-p", "StartLimitIntervalSec=0", "--"}
@@ -66,7 +66,7 @@ func (p *peer) argv(c command) []string {
 		word = fdWord.ReplaceAllStringFunc(word, func(fd string) string {
 			return "path=" + filepath.Join(p.Root, strings.TrimPrefix(fd, "fd=")+".sock")
 		})
-		if filepath.Dir(word) == p.n.Root { // the kernel
+		if strings.HasPrefix(word, p.n.Root+"/") { // a kernel or an initrd
 			inside := filepath.Join(p.Root, filepath.Base(word))
 			_ = os.Link(word, inside) // if it fails, the unit does, and says so
 			word = inside
