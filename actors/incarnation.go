@@ -32,11 +32,8 @@ func (e *env) prepareAll(ctx context.Context, rec vm.Record) error {
 // one follows at once. One that fails doesn't keep the others from being tried.
 func (e *env) releaseAll(ctx context.Context, ref vm.Ref, spec vm.Spec, rest bool) error {
 	var errs []error
-	if rest {
-		errs = append(errs, e.ports.Driver.Release(ctx, ref, spec, e.ports.Folders.Paths(ref)))
-	}
-	if rest && bridged(spec) {
-		errs = append(errs, e.ports.Links.Release(ctx, ref, spec.Networks))
+	if rest { // whatever the spec says by now: another one may have been started (P7)
+		errs = append(errs, e.ports.Driver.Release(ctx, ref, spec, e.ports.Folders.Paths(ref)), e.ports.Links.Release(ctx, ref, spec.Networks))
 	}
 	return errors.Join(append(errs, e.ports.Folders.Release(ctx, ref))...)
 }
