@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,7 +33,7 @@ var plants = []struct {
 	}}},
 	{"an answer before the sync", "checkP3", Plant{Cut: cutUnsynced}},
 	{"an exit that nobody hears", "checkP4", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
-		p.Launcher, p.Driver = deafLauncher{p.Launcher}, deafDriver{p.Driver}
+		p.Launcher, p.Driver = deafLauncher{p.Launcher, &sync.Map{}}, deafDriver{p.Driver}
 		return p
 	}}},
 	{"a stop that a daemon's restart forgets", "checkP5", Plant{Booted: startAll}},
@@ -59,14 +60,80 @@ var plants = []struct {
 	{"one broken record keeps the daemon down", "checkP13", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
 		return strictStore{st}
 	}}},
+	{"a boot that forgets who was asked down", "checkP5", loads(func(r *vm.Record) { r.State.AskedDown = false })},
+	{"a shutdown that is written as a person's stop", "checkP5", Plant{End: stopAll}},
+	{"a shutdown that says done at once", "checkShutdown", Plant{End: func(s *stage) { s.checkShutdown(nil) }}},
+	{"last health that a daemon's restart forgets", "checkP10", loads(func(r *vm.Record) { r.State.LastHealth = vm.HealthUnknown })},
+	{"a queue that a daemon's restart loses", "checkBootstrap", loads(func(r *vm.Record) { r.State.Queued = false })},
+	{"a bootstrap that ignores who depends on whom", "checkBootstrap", loads(func(r *vm.Record) { r.Spec.Autostart.DependsOn = nil })},
+	{"a bootstrap without a pace", "checkBootstrap", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Machine = hugeMachine{p.Machine}
+		return p
+	}}},
+	{"every start of the daemon is taken for a boot", "checkBootstrap", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
+		return bootlessStore{st}
+	}}},
+	{"a tap that is left behind at rest", "checkP7", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Links = keptLinks{p.Links}
+		return p
+	}}},
 }
+
+// loads plants a daemon that reads its records wrongly.
+func loads(wrong func(*vm.Record)) Plant {
+	return Plant{Store: func(_ *stage, st persistence.Store) persistence.Store { return wrongStore{st, wrong} }}
+}
+
+type wrongStore struct {
+	persistence.Store
+	wrong func(*vm.Record)
+}
+
+func (s wrongStore) Load() ([]vm.Record, []persistence.Broken, error) {
+	records, broken, err := s.Store.Load()
+	for i := range records {
+		s.wrong(&records[i])
+	}
+	return records, broken, err
+}
+
+// stopAll stops each VM as a person would.
+func stopAll(s *stage) {
+	for _, r := range s.node.List() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, _ = s.node.Ask(ctx, r.Spec.Name, messages.Ask{Event: vm.StopAsked})
+		cancel()
+	}
+}
+
+// hugeMachine has so many processors that everything may start at once.
+type hugeMachine struct{ host.Machine }
+
+func (hugeMachine) Cores() int { return 1000 }
+
+// bootlessStore forgets in which boot a daemon ran last.
+type bootlessStore struct{ persistence.Store }
+
+func (s bootlessStore) Meta(key string) ([]byte, error) {
+	if key == "boot" {
+		return nil, nil
+	}
+	return s.Store.Meta(key)
+}
+
+// keptLinks removes no tap, and hides them all from whoever compares.
+type keptLinks struct{ host.Links }
+
+func (keptLinks) Release(context.Context, vm.Ref, []vm.Network) error { return nil }
+
+func (keptLinks) List(context.Context) ([]vm.FoundLink, error) { return nil, nil }
 
 // patienceWithPlants is how many seeds a planted bug may survive.
 const patienceWithPlants = 40
 
 func TestPlantedBugs(t *testing.T) {
 	for _, one := range plants {
-		t.Run(one.checker, func(t *testing.T) {
+		t.Run(one.checker+" "+one.name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(patienceWithPlants) {
 				var found []Violation
@@ -108,7 +175,26 @@ func cutUnsynced(s *stage, m *persistence.Memory) *persistence.Memory {
 	return m
 }
 
-type deafLauncher struct{ host.Launcher }
+// deafLauncher hears of no end, and lists the dead among the living.
+type deafLauncher struct {
+	host.Launcher
+	ever *sync.Map
+}
+
+func (l deafLauncher) Launch(ctx context.Context, c host.Command) (vm.Process, error) {
+	p, err := l.Launcher.Launch(ctx, c)
+	l.ever.Store(c.Ref, p)
+	return p, err
+}
+
+func (l deafLauncher) List(context.Context) ([]vm.FoundVMM, error) {
+	var out []vm.FoundVMM
+	l.ever.Range(func(ref, p any) bool {
+		out = append(out, vm.FoundVMM{Ref: ref.(vm.Ref), Process: p.(vm.Process)})
+		return true
+	})
+	return out, nil
+}
 
 func (deafLauncher) Watch(vm.Process, func(vm.Exit)) func() { return func() {} }
 
