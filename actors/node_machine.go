@@ -51,7 +51,7 @@ func (n *Node) Restore(ctx context.Context, name string, by messages.Caller) err
 		if host.KindOf(err) == host.Gone {
 			code = vm.NotFound
 		}
-		return &vm.Refusal{Code: code, Why: err.Error(), Try: "look at what is in quarantine: blixard node plan"}
+		return &vm.Refusal{Code: code, Why: err.Error(), Try: "its name stands in the event Quarantined: blixard events"}
 	}
 	n.env.note("Restored", vm.Record{}, fmt.Sprintf("%s was moved back by %s", name, by))
 	return nil
