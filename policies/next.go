@@ -155,6 +155,9 @@ func judged(out *Outcome, t Turn) {
 	c := vm.Crash{Number: s.Crashes, Failure: f, Uptime: uptime(*s, t.At), Decision: d}
 	s.LastExit, out.Crash = &c, &c
 	s.Reason = f.Error() + ": " + d.Why
+	if t.Event == vm.Rebooted && s.Intent == vm.WantRunning || d.Rule == ruleByPerson {
+		s.Reason = d.Why // it tells of the boot itself
+	}
 }
 
 // follow turns a decision into what comes after the release.

@@ -13,14 +13,13 @@ func reason(before, after vm.State, t Turn) string {
 	if t.Event.Asked() && (after.Phase != before.Phase || after.Intent != before.Intent) {
 		return fmt.Sprintf("%s by %s", askWords[t.Event], caller(t.By))
 	}
+	if t.Decision != nil && decidedByBoot(before, t) {
+		return t.Decision.Why
+	}
 	if after.Phase == before.Phase && after.Incarnation == before.Incarnation {
 		return before.Reason
 	}
 	switch t.Event {
-	case vm.Rebooted, vm.Enlisted, vm.HeldBack, vm.Dismissed:
-		if t.Decision != nil {
-			return t.Decision.Why
-		}
 	case vm.CalledUp:
 		return "its turn after the node's boot has come"
 	case vm.NodeEnding:
@@ -45,6 +44,18 @@ func reason(before, after vm.State, t Turn) string {
 		return fmt.Sprintf("%s took too long", before.Phase)
 	}
 	return before.Reason
+}
+
+// decidedByBoot says whether a boot of the node decides what becomes of the VM,
+// also where its phase stays: not where a person had decided, or a budget.
+func decidedByBoot(before vm.State, t Turn) bool {
+	switch t.Event {
+	case vm.Enlisted, vm.HeldBack, vm.Dismissed:
+		return true
+	case vm.Rebooted:
+		return before.Intent == vm.WantRunning && before.After != vm.ThenHold
+	}
+	return false
 }
 
 var askWords = map[vm.Event]string{
