@@ -66,5 +66,9 @@ func (d *daemon) summary() string {
 			up++
 		}
 	}
-	return fmt.Sprintf("%d VMs, %d up", len(vms), up)
+	noun := "VMs"
+	if len(vms) == 1 {
+		noun = "VM"
+	}
+	return fmt.Sprintf("%d %s, %d up", len(vms), noun, up)
 }
