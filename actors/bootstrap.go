@@ -54,7 +54,6 @@ type waiting struct {
 	name  vm.Name
 	deps  []vm.Dependency
 	since time.Time
-	told  bool // that it was not waited for a dependency any longer
 }
 
 type (

@@ -96,8 +96,10 @@ func Start(cfg Config) (*Node, error) {
 	n := &Node{env: e, ended: make(chan struct{}), broken: broken, status: cfg.Status, doctor: cfg.Doctor}
 	fleet, joined, looks := make(chan *actor.PID, 1), make(chan struct{}), make(chan *actor.PID, 1)
 	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor {
-		return &root{env: e, records: records, broken: broken, fleet: fleet, joined: joined, looks: looks, conduct: cfg.Conduct,
-			pulse: pulse{every: cfg.AliveEvery, beat: cfg.Alive}}
+		return &root{
+			env: e, records: records, broken: broken, fleet: fleet, joined: joined, looks: looks, conduct: cfg.Conduct,
+			pulse: pulse{every: cfg.AliveEvery, beat: cfg.Alive},
+		}
 	})
 	n.fleet, n.repair = <-fleet, cfg.Repair
 	n.reconciler = <-looks

@@ -48,7 +48,6 @@ type seen struct {
 	looks int
 	at    time.Time // of the last look that saw it
 	told  bool
-	done  string // why mending failed; "" otherwise
 }
 
 type (

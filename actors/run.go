@@ -94,6 +94,26 @@ func (r *runActor) Receive(c actor.Context) {
 		r.begin(c)
 	case doLaunch:
 		r.launch()
+	case powerDown:
+		r.powerDown()
+	case pause:
+		r.paused = true
+		r.ask("pause", host.Session.Pause)
+	case resume:
+		r.paused = false
+		r.ask("resume", host.Session.Resume)
+	case exec:
+		r.exec(m)
+	case *actor.Stopping, *actor.Restarting:
+		r.letGo()
+	default:
+		r.hear(m)
+	}
+}
+
+// hear is what the host tells, and what this actor's own goroutines and timers bring back.
+func (r *runActor) hear(m any) {
+	switch m := m.(type) {
 	case prepared:
 		r.prepared(m.err)
 	case commanded:
@@ -108,16 +128,6 @@ func (r *runActor) Receive(c actor.Context) {
 		r.notice(m.Notice)
 	case exitOverdue:
 		r.fail(m.failure, true)
-	case powerDown:
-		r.powerDown()
-	case pause:
-		r.paused = true
-		r.ask("pause", host.Session.Pause)
-	case resume:
-		r.paused = false
-		r.ask("resume", host.Session.Resume)
-	case exec:
-		r.exec(m)
 	case attachAgain:
 		r.attach()
 	case linkNoticed:
@@ -130,8 +140,6 @@ func (r *runActor) Receive(c actor.Context) {
 		r.probeResult(m)
 	case consoleSpoke:
 		r.consoleSpoke(m)
-	case *actor.Stopping, *actor.Restarting:
-		r.letGo()
 	}
 }
 

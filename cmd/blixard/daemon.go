@@ -251,7 +251,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	if errors.Is(context.Cause(ctx), errAnew) {
 		return nil
 	}
-	d.goDown()
+	d.goDown() //nolint:contextcheck // the one that is done is why this happens
 	d.stopping()
 	d.log.Info("ending; VMs live on")
 	return nil
