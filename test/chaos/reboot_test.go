@@ -123,6 +123,9 @@ func (s *site) cameBack(crowd []*member, cause string) {
 	for _, m := range crowd {
 		is := s.settled(m)
 		alive = append(alive, is.GetPid())
+		if s.RunFolder(m.name) != (is.GetPhase() == "running") {
+			s.t.Errorf("%s is %s; has a run folder: %v (P7)", m.name, is.GetPhase(), s.RunFolder(m.name))
+		}
 		m.checkHistory(s, is, cause)
 		m.last, m.torn = is, false
 	}

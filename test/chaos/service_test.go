@@ -13,7 +13,19 @@ import (
 // it stands on, the VMs run on, and are supervised afterwards (P4, P6).
 func TestVMsOutliveWhatIsDoneToTheirDaemon(t *testing.T) {
 	t.Parallel()
-	s := settle(t, node.Options{})
+	launchers := []string{"systemd"}
+	if allScenarios() {
+		launchers = append(launchers, "process")
+	}
+	for _, launcher := range launchers {
+		t.Run(launcher, func(t *testing.T) {
+			t.Parallel()
+			outlive(settle(t, node.Options{Launcher: launcher}))
+		})
+	}
+}
+
+func outlive(s *site) {
 	vms := s.crew("vm", 3)
 	stranger := s.stranger()
 	for _, one := range []struct {
@@ -34,6 +46,14 @@ func TestVMsOutliveWhatIsDoneToTheirDaemon(t *testing.T) {
 			s.systemctl("stop", "dbus.socket", "dbus.service")
 			s.undisturbed("without a bus", vms...)
 			s.systemctl("start", "dbus.socket", "dbus.service")
+		}},
+		{"a crash without a bus", func(s *site) {
+			s.systemctl("stop", "dbus.socket", "dbus.service")
+			was := vms[1]
+			s.strike(was)
+			s.undisturbed("without a bus", vms[2])
+			s.systemctl("start", "dbus.socket", "dbus.service")
+			vms[1] = s.next(was)
 		}},
 		{"systemd re-executed", func(s *site) { s.systemctl("daemon-reexec") }},
 		{"units read anew", func(s *site) { s.systemctl("daemon-reload") }},

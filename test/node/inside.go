@@ -163,6 +163,12 @@ func (s *Service) Leaks(ctx context.Context, foreign ...string) []string {
 	return append(append(out, s.heldSockets()...), s.heldFolders()...)
 }
 
+// RunFolder says whether the VM has a folder of sockets, which only one that is up needs.
+func (s *Service) RunFolder(name string) bool {
+	_, err := os.Stat(s.inside(filepath.Join(filepath.Dir(serviceSocket), "vm", name)))
+	return err == nil
+}
+
 // heldSockets are open ones below the run folder, also those without a path any more.
 func (s *Service) heldSockets() []string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/unix", s.init.PID))

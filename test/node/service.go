@@ -196,7 +196,7 @@ func (s *Service) Kill(ctx context.Context) error {
 // Strike is Kill without the wait for the next daemon.
 func (s *Service) Strike(ctx context.Context) error {
 	defer s.HangUp()
-	tick := time.NewTicker(startPause)
+	tick := time.NewTicker(10 * time.Millisecond) // a tenth of the unit's RestartSec
 	defer tick.Stop()
 	for {
 		for _, p := range s.Processes(serviceBinary + "\x00daemon") {
