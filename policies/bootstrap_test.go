@@ -81,7 +81,7 @@ func words(names []vm.Name) string {
 	return strings.Join(out, " ")
 }
 
-// down is how a node's VMs end: who may, then who may once these are down, …
+// down is how a node's VMs end: who may, then who may once these are down, and so on.
 func down(all []policies.Candidate) string {
 	var steps []string
 	for left := slices.Clone(all); len(left) > 0; {
