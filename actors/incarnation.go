@@ -64,7 +64,10 @@ func (r *runActor) watchLinks() {
 // linkNoticed: a tap that is gone leaves the VMM with a dead descriptor, which
 // no VMM of ours can exchange while it runs: only another incarnation heals it.
 func (r *runActor) linkNoticed(n host.LinkNotice) {
-	if n.Lost && !r.off {
+	if n.Lost && r.off {
+		return // its guest is going anyway
+	}
+	if n.Lost {
 		r.fail(vm.Failure{Cause: vm.CauseLinkLost, Evidence: n.Link + ": " + n.Why, Ready: r.ready}, true)
 	}
 	rec, env := r.rec, r.env

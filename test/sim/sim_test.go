@@ -27,7 +27,7 @@ func number(t *testing.T, name string) (uint64, bool) {
 // mostTold is how many breaches of one seed are printed: the first ones matter.
 const mostTold = 5
 
-const defaultSeeds = 300 // a bit under a minute on 2 cores
+const defaultSeeds = 200 // with the planted bugs about half a minute on 2 cores
 
 // TestSeeds plays seeds: BLIXARD_SEED replays one and tells its whole story,
 // BLIXARD_SEEDS says how many.
