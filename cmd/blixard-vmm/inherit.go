@@ -13,7 +13,8 @@ import (
 const most = 253
 
 // receive takes the one message that the launcher has queued: the descriptors
-// 0, 1, 2, … of the VMM, in order, and their number as its only byte.
+// 0, 1, 2, … of the VMM, in order, then a pipe on which the launcher waits until
+// the exec closes it, and the number of all as its only byte.
 func receive(from int) ([]int, error) {
 	var payload [2]byte
 	control := make([]byte, syscall.CmsgSpace(most*4))
@@ -36,31 +37,34 @@ func receive(from int) ([]int, error) {
 		}
 		files = append(files, more...)
 	}
-	if len(files) < 3 || len(files) != int(payload[0]) {
+	if len(files) < 4 || len(files) != int(payload[0]) {
 		return nil, fmt.Errorf("%d descriptors came and %d were sent", len(files), payload[0])
 	}
 	return files, nil
 }
 
-// place puts the descriptors at their numbers, inherited from there. All are
-// first moved out of the way, since they came at the lowest free numbers; what
-// the runtime itself has open is closed by the exec.
-func place(files []int) error {
+// place puts the descriptors at their numbers, inherited from there, and the
+// launcher's above them, to be closed by the exec. All are first moved out of
+// the way, since they came at the lowest free numbers.
+func place(files []int, pipe int) (launcher int, err error) {
 	above := len(files)
+	if launcher, err = unix.FcntlInt(uintptr(pipe), unix.F_DUPFD_CLOEXEC, above); err != nil {
+		return pipe, fmt.Errorf("move descriptor %d: %w", pipe, err)
+	}
 	for i, fd := range files {
 		moved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, above)
 		if err != nil {
-			return fmt.Errorf("move descriptor %d: %w", fd, err)
+			return launcher, fmt.Errorf("move descriptor %d: %w", fd, err)
 		}
 		files[i] = moved
 	}
 	for i, fd := range files {
 		if err := unix.Dup3(fd, i, 0); err != nil {
-			return fmt.Errorf("put descriptor %d in its place: %w", i, err)
+			return launcher, fmt.Errorf("put descriptor %d in its place: %w", i, err)
 		}
 	}
 	_ = unix.CloseRange(uint(above), math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) // Linux 5.11; systemd leaves none open anyway
-	return nil
+	return launcher, nil
 }
 
 // drop gives up root and all that could bring it back. The setuid calls of the

@@ -74,15 +74,22 @@ func parse(args []string) (orders, error) {
 	return o, nil
 }
 
-// become returns only where it fails.
+// become returns only where it fails, and has told the launcher then.
 func (o orders) become() error {
 	files, err := receive(0)
 	if err != nil {
 		return fmt.Errorf("take what the VMM inherits: %w", err)
 	}
-	if err := place(files); err != nil {
-		return err
+	last := len(files) - 1
+	launcher, err := place(files[:last], files[last])
+	if err == nil {
+		err = o.exec()
 	}
+	_, _ = syscall.Write(launcher, []byte(err.Error())) // it may be gone
+	return err
+}
+
+func (o orders) exec() error {
 	if err := o.drop(); err != nil {
 		return err
 	}

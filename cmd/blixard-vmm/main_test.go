@@ -1,8 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,10 +65,10 @@ func TestWhatALauncherQueuedIsTaken(t *testing.T) {
 		from int
 		n    int // -1: an error
 	}{
-		"three":                 {queue(t, []byte{3}, pipe[0], pipe[1], pipe[1]), 3},
+		"the fewest":            {queue(t, []byte{4}, pipe[0], pipe[1], pipe[1], pipe[0]), 4},
 		"the most":              {queue(t, []byte{most}, many...), most},
 		"nothing was queued":    {queue(t, nil), -1},
-		"too few":               {queue(t, []byte{2}, pipe[0], pipe[1]), -1},
+		"too few":               {queue(t, []byte{3}, pipe[0], pipe[1], pipe[0]), -1},
 		"more than it says":     {queue(t, []byte{3}, many[:4]...), -1},
 		"fewer than it says":    {queue(t, []byte{4}, many[:3]...), -1},
 		"none":                  {queue(t, []byte{3}), -1},
@@ -103,37 +103,51 @@ func TestAVMMInherits(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
+	got, told := shimmed(t, shim, "/bin/sh", "-c",
+		`id -u; id -G; readlink /proc/self/fd/0; ls /proc/self/fd | wc -l; readlink /proc/$$/fd/22; echo "$KEPT$NOTIFY_SOCKET"; grep -E "CapBnd|NoNew" /proc/self/status`)
+	for _, want := range []string{"2010000001\n2010000001 4711\n/dev/null\n24\npipe:", "\nkept\n", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it doesn't say %q: %s", want, got)
+		}
+	}
+	if told != "" {
+		t.Errorf("the launcher was told %q", told)
+	}
+	if _, told = shimmed(t, shim, "/usr/bin/no-such-vmm"); told != "start /usr/bin/no-such-vmm: no such file or directory" {
+		t.Errorf("the launcher was told %q", told)
+	}
+}
+
+// shimmed runs a program by the shim, and returns what it wrote and what the
+// launcher was told.
+func shimmed(t *testing.T, shim string, argv ...string) (wrote, told string) {
+	t.Helper()
+	var pipes [2][2]int
+	for i := range pipes {
+		if err := unix.Pipe2(pipes[i][:], unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
 	}
 	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var files []int
-	files = append(files, null, pipe[1], pipe[1])
-	for range 20 { // more than the runtime's own descriptors
-		files = append(files, pipe[1])
-	}
+	files := append([]int{null}, slices.Repeat([]int{pipes[0][1]}, 22)...) // more than the runtime's own descriptors
+	files = append(files, pipes[1][1])
 	stdin := os.NewFile(uintptr(queue(t, []byte{byte(len(files))}, files...)), "queue")
-	run := exec.Command(shim, "-uid", "2010000001", "-gid", "2010000001", "-groups", "4711", "--",
-		"/bin/sh", "-c", `id -u; id -G; readlink /proc/self/fd/0; ls /proc/$$/fd | wc -l; readlink /proc/$$/fd/22; echo "$KEPT$NOTIFY_SOCKET"; grep -E "CapBnd|NoNew" /proc/self/status`)
+	run := exec.Command(shim, append([]string{"-uid", "2010000001", "-gid", "2010000001", "-groups", "4711", "--"}, argv...)...)
 	run.Stdin, run.Env = stdin, []string{"PATH=/usr/bin:/bin", "KEPT=kept", "NOTIFY_SOCKET=/run/x"}
-	var said strings.Builder
-	run.Stderr = &said
-	if err := errors.Join(run.Run(), unix.Close(pipe[1])); err != nil {
-		t.Fatalf("%v: %s", err, said.String())
-	}
-	out := make([]byte, 4096)
-	n, err := unix.Read(pipe[0], out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := string(out[:n])
-	for _, want := range []string{"2010000001\n2010000001 4711\n/dev/null\n23\npipe:", "\nkept\n", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("it doesn't say %q: %s", want, got)
+	_ = run.Run() // what it wrote tells
+	var texts [2]string
+	for i, pipe := range pipes {
+		if err := unix.Close(pipe[1]); err != nil {
+			t.Fatal(err)
 		}
+		b, err := io.ReadAll(os.NewFile(uintptr(pipe[0]), "pipe"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[i] = string(b)
 	}
+	return texts[0], texts[1]
 }

@@ -44,6 +44,10 @@ func (l *Seats) Launch(ctx context.Context, c host.Command) (vm.Process, error) 
 	if err != nil {
 		return vm.Process{}, err
 	}
+	if v.isGone() {
+		l.bury(v)
+		return v.Process, nil
+	}
 	if v = l.take(v); v == nil {
 		return vm.Process{}, host.Fail(host.Transient, doing, errors.New("the launcher was closed; the VMM lives"))
 	}

@@ -102,9 +102,7 @@ func (l *Seats) Identity() Identity { return l.who }
 
 // Remember keeps the end of a VMM that nobody watched.
 func (l *Seats) Remember(ref vm.Ref, e vm.Exit) {
-	v := &VMM{Ref: ref, exit: e, gone: make(chan struct{})}
-	close(v.gone)
-	l.bury(v)
+	l.bury(Gone(ref, vm.Process{}, e))
 }
 
 // mayRead refuses a root that could not read the tags of another user's VMM:
@@ -236,6 +234,9 @@ func (l *Seats) bury(v *VMM) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = append(l.ended, v)
+	if v.Process.PID != 0 {
+		l.byPID[identity{v.Process.PID, v.Process.StartTime}] = v
+	}
 	if len(l.ended) <= keptEnded {
 		return
 	}

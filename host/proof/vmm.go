@@ -45,6 +45,13 @@ func NewVMM(ref vm.Ref, p vm.Process, fd int) (*VMM, error) {
 	return &VMM{Ref: ref, Process: p, pidfd: file, conn: conn, gone: make(chan struct{})}, nil
 }
 
+// Gone is a VMM that ended before it could be looked at.
+func Gone(ref vm.Ref, p vm.Process, e vm.Exit) *VMM {
+	v := &VMM{Ref: ref, Process: p, exit: e, gone: make(chan struct{})}
+	close(v.gone)
+	return v
+}
+
 // LetGo ends the minder and leaves the process alone (P6).
 func (v *VMM) LetGo() { _ = v.pidfd.Close() }
 

@@ -154,6 +154,9 @@ func TestUnitLivesThroughALostBus(t *testing.T) {
 	if found, err := w.l.List(t.Context()); err != nil || len(found) != 2 {
 		t.Errorf("without a D-Bus daemon: %+v, %v", found, err)
 	}
+	if state := w.run("systemctl", "show", "--value", "-p", "LoadState", proof.UnitName("vm-1")); state != "loaded\n" {
+		t.Errorf("after a reload its unit is %s%s", state, w.run("cat", "/run/systemd/transient/blixard-vm-1.service"))
+	}
 	w.run("systemctl", "daemon-reexec")
 	kill9(t, p.PID)
 	if e := w.wait(p, ended); e.Signal != int(unix.SIGKILL) {

@@ -153,8 +153,13 @@ func named(err error, name string) bool {
 // begin is a call that starts a job and sends its result.
 type begin func(ctx context.Context, c *sd.Conn, done chan<- string) error
 
-// await runs a job to its end; the result is systemd's word, as done, failed or canceled.
-func (b *bus) await(ctx context.Context, start begin) (string, error) {
+// jobLook is how often a job is looked for beside waiting for its signal: PID 1
+// sends none to a connection that it hasn't finished to make, as under load.
+const jobLook = 250 * time.Millisecond
+
+// await runs a job of the unit to its end. The result is systemd's word, as
+// done, failed or canceled; empty where it was missed.
+func (b *bus) await(ctx context.Context, unit string, start begin) (string, error) {
 	conn, err := b.get()
 	if err != nil {
 		return "", err
@@ -169,10 +174,13 @@ func (b *bus) await(ctx context.Context, start begin) (string, error) {
 			return result, nil
 		case <-ctx.Done():
 			return "", ctx.Err()
-		case <-time.After(redialMax): // the connection that would tell may be gone
-			if now, err := b.get(); err != nil || now != conn {
-				return "", errAway
-			}
+		case <-time.After(jobLook):
+		}
+		if now, err := b.get(); err != nil || now != conn {
+			return "", errAway
+		}
+		if u, err := look(ctx, conn, unit); err != nil || !u.job {
+			return "", err
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 
 func TestUnitLaunchesAVMMAsItsOwnUser(t *testing.T) {
 	w := newWorld(t)
-	c := w.sh(1, 3, `pwd >&2; id -u >&2; id -G >&2; grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status >&2; env >&2; readlink /proc/$$/fd/$1 >&2; read line || echo "stdin ended" >&2; exec sleep 600`, "{fd:qmp}")
+	c := w.sh(1, 3, `pwd >&2; id -u >&2; id -G >&2; grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status >&2; env >&2; readlink /proc/$$/fd/$1 >&2; printf "%s\n" "$2" >&2; read line || echo "stdin ended" >&2; exec sleep 600`, "{fd:qmp}", "$HOME ${HOME} %n $$ \\x41 'q'")
 	c.Env = append(c.Env, "BLIXARD_VM=forged", "OTHER=kept $HOME %n")
 	c.Groups = []int{4711}
 	c.Sockets = []host.Socket{{Name: "qmp", Path: filepath.Join(w.dir, "qmp.sock")}}
@@ -28,7 +29,7 @@ func TestUnitLaunchesAVMMAsItsOwnUser(t *testing.T) {
 	for _, want := range []string{
 		w.dir + "\n" + strconv.Itoa(c.UID) + "\n" + strconv.Itoa(c.GID) + " 4711\n",
 		"CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2",
-		"OTHER=kept $HOME %n", "socket:",
+		"OTHER=kept $HOME %n", "socket:", "\n$HOME ${HOME} %n $$ \\x41 'q'\n",
 	} {
 		if !strings.Contains(saw, want) {
 			t.Errorf("it didn't see %q", want)
@@ -58,6 +59,28 @@ func TestUnitLaunchesAVMMAsItsOwnUser(t *testing.T) {
 	w.launch(w.sh(1, 4, sleeps))
 	if got := w.run("systemctl", "show", "-p", "Environment", proof.UnitName("vm-1")); strings.Contains(got, w.config.Node) {
 		t.Errorf("anybody can read the node's id: %s", got)
+	}
+}
+
+func TestUnitThatEndsAtOnceIsALaunchWithAnEnd(t *testing.T) {
+	w := newWorld(t)
+	for i := range 10 {
+		p := w.launch(w.sh(i, 1, fmt.Sprintf("exit %d", i)))
+		if e := w.exit(p); !e.Known || e.Code != i || p.PID == 0 {
+			t.Errorf("process %+v ended by %+v", p, e)
+		}
+	}
+	for story, bend := range map[string]func(*host.Command){
+		"no run folder":   func(c *host.Command) { c.Dir = w.dir + "/none" },
+		"no such program": func(c *host.Command) { c.Argv = []string{"/usr/bin/no-such-vmm"} },
+	} {
+		c := w.sh(20, 1, sleeps)
+		bend(&c)
+		_, err := w.l.Launch(t.Context(), c)
+		wantKind(t, story, err, host.Broken)
+	}
+	if left := w.units(); len(left) != 10 {
+		t.Errorf("what could not start left %v", left)
 	}
 }
 

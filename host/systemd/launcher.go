@@ -280,27 +280,37 @@ func (m *maker) free(ctx context.Context, conn *sd.Conn, u unit, doing string) e
 			return failure(doing, err)
 		}
 	}
-	_, err := m.bus.await(ctx, func(ctx context.Context, c *sd.Conn, done chan<- string) error {
-		_, err := c.StopUnitContext(ctx, u.name, "replace", done)
-		return err
-	})
-	if err != nil && !named(err, "org.freedesktop.systemd1.NoSuchUnit") {
-		return failure(doing, err)
-	}
-	for {
-		if err := conn.ResetFailedUnitContext(ctx, u.name); err != nil && !named(err, "org.freedesktop.systemd1.NoSuchUnit") {
+	if u.active != "failed" && u.active != "inactive" {
+		_, err := m.bus.await(ctx, u.name, func(ctx context.Context, c *sd.Conn, done chan<- string) error {
+			_, err := c.StopUnitContext(ctx, u.name, "replace", done)
+			return err
+		})
+		if err != nil && !named(err, "org.freedesktop.systemd1.NoSuchUnit") {
 			return failure(doing, err)
 		}
-		left, err := conn.ListUnitsByNamesContext(ctx, []string{u.name})
+	}
+	return m.unload(ctx, conn, u.name, doing)
+}
+
+// unload waits until systemd has forgotten a dead unit.
+func (m *maker) unload(ctx context.Context, conn *sd.Conn, name, doing string) error {
+	for {
+		if err := conn.ResetFailedUnitContext(ctx, name); err != nil && !named(err, "org.freedesktop.systemd1.NoSuchUnit") {
+			return failure(doing, err)
+		}
+		left, err := conn.ListUnitsByNamesContext(ctx, []string{name})
 		if err != nil {
 			return failure(doing, err)
 		}
 		if len(left) == 0 || left[0].LoadState == "not-found" || left[0].ActiveState == "inactive" {
 			return nil
 		}
+		if left[0].ActiveState == "active" || left[0].ActiveState == "activating" {
+			return host.Fail(host.Transient, doing, fmt.Errorf("somebody has started %s anew", name))
+		}
 		select {
 		case <-ctx.Done():
-			return host.Fail(host.Transient, doing, fmt.Errorf("%s is still %s: %w", u.name, left[0].ActiveState, ctx.Err()))
+			return host.Fail(host.Transient, doing, fmt.Errorf("%s is still %s: %w", name, left[0].ActiveState, ctx.Err()))
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

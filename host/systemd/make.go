@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/inherit"
 	"github.com/blixard/blixard/host/proof"
+	"github.com/blixard/blixard/vm"
 )
 
 const sigkill = unix.SIGKILL
@@ -34,23 +37,23 @@ func (m *maker) Make(ctx context.Context, c host.Command, doing string) (*proof.
 	if err := m.vacate(ctx, conn, c, doing); err != nil {
 		return nil, err
 	}
-	stdin, argv, err := pack(c, doing)
+	p, err := pack(c, doing)
 	if err != nil {
 		return nil, err
 	}
+	defer p.close()
 	name := proof.UnitName(c.Ref.Name)
 	properties := properties(order{
-		command: c, argv: argv, env: m.who.Tagged(m.who.Public(), c), shim: m.shim, before: m.before, stdin: stdin,
+		command: c, argv: p.argv, env: m.who.Tagged(m.who.Public(), c), shim: m.shim, before: m.before, stdin: p.stdin,
 	}, resolve)
-	result, err := m.bus.await(ctx, func(ctx context.Context, c *sd.Conn, done chan<- string) error {
+	result, err := m.bus.await(ctx, name, func(ctx context.Context, c *sd.Conn, done chan<- string) error {
 		_, err := c.StartTransientUnitContext(ctx, name, "fail", properties, done)
 		return err
 	})
-	_ = unix.Close(stdin) // systemd has its own
 	if err != nil {
 		return nil, failure(doing, err)
 	}
-	return m.started(ctx, conn, name, result, doing)
+	return m.started(ctx, conn, c.Ref, p, result, doing)
 }
 
 // vacate frees the unit's name of a VMM that has ended.
@@ -75,54 +78,110 @@ func (m *maker) vacate(ctx context.Context, conn *sd.Conn, c host.Command, doing
 	return m.free(ctx, conn, u, doing)
 }
 
-// started proves the process that the unit has.
-func (m *maker) started(ctx context.Context, conn *sd.Conn, name, result, doing string) (*proof.VMM, error) {
+// started proves the process that the unit has, once it is the VMM.
+func (m *maker) started(ctx context.Context, conn *sd.Conn, ref vm.Ref, p *parcel, result, doing string) (*proof.VMM, error) {
+	name := proof.UnitName(ref.Name)
 	u, err := look(ctx, conn, name)
 	if err != nil {
 		return nil, failure(doing, err)
 	}
-	var v *proof.VMM
-	if result == "done" && u.pid != 0 {
-		if v, err = m.who.Prove(u.pid); err == nil {
+	var why error
+	if !u.unmade() {
+		why = p.executed()
+	}
+	if u.pid != 0 && why == nil {
+		v, err := m.who.Prove(u.pid)
+		if err == nil {
 			return v, nil
 		}
-		if u, err = look(ctx, conn, name); err != nil {
+		if u, err = m.reaped(ctx, conn, name); err != nil {
 			return nil, failure(doing, err)
 		}
 	}
-	why := fmt.Errorf("its unit is %s (%s), the job %s", u.active, u.result, result)
-	if e, ended := u.exit(); ended {
-		why = fmt.Errorf("it ended at once: %s, exit code %d, signal %d", e.Result, e.Code, e.Signal)
+	e, ended := u.exit()
+	switch {
+	case why != nil:
+	case u.unmade():
+		why = fmt.Errorf("its unit could not start it: exit code %d; see journalctl -u %s", e.Code, name)
+	case ended:
+		return proof.Gone(ref, vm.Process{
+			PID: u.mainPID, StartTime: u.startTime, BootID: ref.BootID, Unit: name, Launcher: Name,
+		}, e), nil
+	default:
+		return nil, errors.Join(host.Fail(host.Transient, doing,
+			fmt.Errorf("its unit is %s (%s), the job %s", u.active, u.result, result)), m.free(ctx, conn, u, doing))
 	}
-	kind := host.Transient
-	if u.code == cldExited && u.status >= 200 { // systemd's own: it could not make what the unit asks for
-		kind = host.Broken
-	}
-	return nil, errors.Join(host.Fail(kind, doing, why), m.free(ctx, conn, u, doing))
+	return nil, errors.Join(host.Fail(host.Broken, doing, why), m.free(ctx, conn, u, doing)) // somebody has to change what it asks for
 }
 
-// pack opens what the VMM inherits and queues it on a socket, whose other end
-// it returns: from then on nobody but the unit is needed.
-func pack(c host.Command, doing string) (stdin int, argv []string, err error) {
+// reaped looks at the unit of a process that ended, until systemd has seen that.
+func (m *maker) reaped(ctx context.Context, conn *sd.Conn, name string) (unit, error) {
+	for began := time.Now(); ; <-time.After(2 * time.Millisecond) {
+		u, err := look(ctx, conn, name)
+		if err != nil || u.code != 0 || !u.loaded || time.Since(began) > verdictWait {
+			return u, err
+		}
+	}
+}
+
+// parcel is what waits on a socket for the shim.
+type parcel struct {
+	argv  []string
+	stdin int      // the socket's other end: the unit's standard input
+	told  *os.File // where the shim says why it can't start the VMM; its end means that it could
+}
+
+// pack opens what the VMM inherits and queues it on a socket: from then on
+// nobody but the unit is needed.
+func pack(c host.Command, doing string) (*parcel, error) {
 	set, err := inherit.Open(c, doing)
 	if err != nil {
-		return -1, nil, err
+		return nil, err
 	}
 	defer set.Close()
+	fail := func(err error) (*parcel, error) { return nil, host.Fail(inherit.KindOf(err), doing, err) }
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, nil, host.Fail(inherit.KindOf(err), doing, err)
+		return fail(err)
 	}
 	defer func() { _ = unix.Close(ends[0]) }()
+	told, tells, err := os.Pipe()
+	if err != nil {
+		_ = unix.Close(ends[1])
+		return fail(err)
+	}
+	defer tells.Close()
+	p := &parcel{argv: set.Argv, stdin: ends[1], told: told}
 	var files []int
-	for _, fd := range set.Files() {
+	for _, fd := range append(set.Files(), tells.Fd()) {
 		files = append(files, int(fd))
 	}
 	if err := unix.Sendmsg(ends[0], []byte{byte(len(files))}, unix.UnixRights(files...), nil, 0); err != nil {
-		_ = unix.Close(ends[1])
-		return -1, nil, host.Fail(inherit.KindOf(err), doing, fmt.Errorf("queue %d descriptors: %w", len(files), err))
+		p.close()
+		return fail(fmt.Errorf("queue %d descriptors: %w", len(files), err))
 	}
-	return ends[1], set.Argv, nil
+	return p, nil
+}
+
+func (p *parcel) close() {
+	_ = unix.Close(p.stdin) // systemd has its own
+	_ = p.told.Close()
+}
+
+// execWait is how long the shim may take: it works for a millisecond, on a machine that may be loaded.
+const execWait = 5 * time.Second
+
+// executed waits until the shim has become the VMM, or says why it didn't. A
+// shim that says nothing in time is left to be watched like a VMM.
+func (p *parcel) executed() error {
+	if err := p.told.SetReadDeadline(time.Now().Add(execWait)); err != nil {
+		return err
+	}
+	why, _ := io.ReadAll(io.LimitReader(p.told, 4096)) // a deadline that passed is no reason
+	if len(why) == 0 {
+		return nil
+	}
+	return errors.New(string(why))
 }
 
 // resolve is where a path leads, or the path itself.

@@ -48,7 +48,7 @@ func properties(o order, resolve func(string) string) []sd.Property {
 		value("Type", "exec"),
 		value("Restart", "no"),         // we restart
 		value("RemainAfterExit", true), // a clean end too waits for a daemon that was down
-		value("ExecStartEx", []start{{Path: o.shim, Argv: shimArgv(o), Flags: []string{"no-env-expand"}}}),
+		value("ExecStart", []start{{Path: o.shim, Argv: shimArgv(o)}}),
 		value("StandardInputFileDescriptor", dbus.UnixFD(o.stdin)),
 		value("StandardOutput", "journal"), // of the shim alone
 		value("StandardError", "journal"),
@@ -69,11 +69,13 @@ func properties(o order, resolve func(string) string) []sd.Property {
 	return append(out, confinement(c, append(pathsOf(c), o.shim), resolve)...)
 }
 
-// start is one command of ExecStartEx.
+// start is one command of ExecStart. ExecStartEx could leave variables alone,
+// but systemd 252 writes a key of that name into the unit's file, which it
+// doesn't know itself at its next reload.
 type start struct {
-	Path  string
-	Argv  []string
-	Flags []string
+	Path    string
+	Argv    []string
+	Ignores bool // its failure is none
 }
 
 func shimArgv(o order) []string {
@@ -86,7 +88,11 @@ func shimArgv(o order) []string {
 		}
 		out = append(out, "-groups", strings.Join(groups, ","))
 	}
-	return append(append(out, "--"), o.argv...)
+	out = append(append(out, "--"), o.argv...)
+	for i, word := range out {
+		out[i] = strings.ReplaceAll(word, "$", "$$") // systemd puts variables in
+	}
+	return out
 }
 
 // confinement is what stands around a VMM whose guest broke out. The unit

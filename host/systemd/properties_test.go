@@ -105,6 +105,12 @@ func TestVerdictOfAUnit(t *testing.T) {
 		"one that runs": {map[string]any{
 			"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "Result": "success",
 		}, false, false, 0, 0},
+		"one that is about to be started": {map[string]any{
+			"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead", "Result": "success", "Job": []any{uint32(7), "/x"},
+		}, false, false, 0, 0},
+		"one that is loaded and no more": {map[string]any{
+			"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead", "Job": []any{uint32(0), "/"},
+		}, true, false, 0, 0},
 		"a clean end": {map[string]any{
 			"LoadState": "loaded", "ActiveState": "active", "SubState": "exited", "Result": "success", "ExecMainCode": int32(1),
 		}, true, true, 0, 0},

@@ -17,6 +17,7 @@ type unit struct {
 	loaded  bool   // false: systemd knows nothing of it, whatever the rest says
 	active  string // active, activating, deactivating, inactive, failed
 	sub     string // running, exited, …
+	job     bool   // it is about to be started or stopped
 	env     []string
 	pid     int // of the main process; 0: none lives
 	mainPID int // of the last main process
@@ -24,9 +25,16 @@ type unit struct {
 	code    int // CLD_EXITED, CLD_KILLED, CLD_DUMPED; 0: it has not ended
 	status  int // exit code or signal
 	ended   time.Time
-	cpu     time.Duration
-	peak    vm.Bytes
+
+	// startTime is about that of /proc/PID/stat: enough to tell two dead processes apart.
+	startTime uint64
+
+	cpu  time.Duration
+	peak vm.Bytes
 }
+
+// userHZ is the kernel's clock tick as programs see it, on every architecture of ours.
+const userHZ = 100
 
 // Values of siginfo_t.si_code for SIGCHLD.
 const (
@@ -37,7 +45,23 @@ const (
 
 // dead says that no process of it lives or is about to.
 func (u unit) dead() bool {
+	if u.job {
+		return false
+	}
 	return !u.loaded || u.active == "inactive" || u.active == "failed" || u.active == "active" && u.sub == "exited"
+}
+
+// Exit codes of what comes before the VMM: systemd's own begin at 200, the
+// shim's are two of sysexits.h.
+const (
+	firstOfSystemd = 200
+	shimUsage      = 64
+	shimFailed     = 71
+)
+
+// unmade says that the VMM never began.
+func (u unit) unmade() bool {
+	return u.code == cldExited && (u.status >= firstOfSystemd || u.status == shimUsage || u.status == shimFailed)
 }
 
 // exit is its verdict. Result alone proves nothing: a unit that never ran has "success".
@@ -77,6 +101,10 @@ func read(name string, p map[string]any) unit {
 		pid: int(as[uint32](p, "MainPID")), mainPID: int(as[uint32](p, "ExecMainPID")),
 		code: int(as[int32](p, "ExecMainCode")), status: int(as[int32](p, "ExecMainStatus")),
 		cpu: time.Duration(counted(p, "CPUUsageNSec")), peak: vm.Bytes(counted(p, "MemoryPeak")), // the peak is told since systemd 256
+	}
+	u.startTime = as[uint64](p, "ExecMainStartTimestampMonotonic") / (1_000_000 / userHZ)
+	if job := as[[]any](p, "Job"); len(job) > 0 {
+		u.job = job[0] != uint32(0)
 	}
 	u.loaded = as[string](p, "LoadState") != "not-found"
 	if at := as[uint64](p, "ExecMainExitTimestamp"); at > 0 && at < math.MaxInt64 {
