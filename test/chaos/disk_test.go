@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"golang.org/x/sys/unix"
 
+	v1 "github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/test/node"
 )
 
@@ -25,7 +27,7 @@ func smallDisk(t *testing.T, options string, flags uintptr) *world {
 
 func TestFullDiskLosesNothingAndHeals(t *testing.T) {
 	t.Parallel()
-	w := smallDisk(t, "size=48m,mode=755", 0)
+	w := smallDisk(t, "size=96m,mode=755", 0)
 	w.start()
 	vm := w.up(w.pvh("kept"))
 	fill := filepath.Join(w.State, "filler")
@@ -45,9 +47,25 @@ func TestFullDiskLosesNothingAndHeals(t *testing.T) {
 	if still.GetPid() != vm.GetPid() {
 		t.Errorf("pid %d became %d", vm.GetPid(), still.GetPid())
 	}
+	w.roomy()
 	again := w.up(w.pvh("later"))
 	w.only(vm.GetPid(), again.GetPid())
 	t.Logf("while the disk was full: %v", refused)
+}
+
+// roomy waits until the daemon has seen that there is room again: at its next
+// look at the machine, half a minute away, or at its start.
+func (w *world) roomy() {
+	w.t.Helper()
+	if !allScenarios() {
+		w.must(w.Kill())
+		w.start()
+	}
+	w.eventually("there is room again", time.Minute, func() bool {
+		status, err := w.NodeStatus(w.ctx, connect.NewRequest(&v1.NodeStatusRequest{}))
+		w.must(err)
+		return status.Msg.GetLowSpace() == ""
+	})
 }
 
 func (w *world) createAndDelete(name string) error {

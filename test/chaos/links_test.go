@@ -39,7 +39,7 @@ func TestLinksAreTakenAwayUnderTheirVMs(t *testing.T) {
 	})
 	s.step("tap down", func(s *site) {
 		s.ip("link", "set", "dev", tap, "down")
-		s.eventually("the tap is up again", func() bool { return strings.Contains(s.ip("-o", "link", "show", "dev", tap), ",UP") })
+		s.eventually("the tap is up again", soon, func() bool { return strings.Contains(s.ip("-o", "link", "show", "dev", tap), ",UP") })
 		s.undisturbed("what was mended", wired)
 	})
 	s.step("tap deleted", func(s *site) {
@@ -110,21 +110,6 @@ func (s *site) port(bridge string, within time.Duration) string {
 		select {
 		case <-ctx.Done():
 			s.t.Fatalf("%s has no port after %v, but %q (%v)", bridge, within, out, err)
-		case <-tick.C:
-		}
-	}
-}
-
-// eventually waits for what nobody tells of.
-func (s *site) eventually(what string, is func() bool) {
-	s.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(soon)
-	for !is() {
-		select {
-		case <-deadline:
-			s.t.Fatalf("not within %v: %s", soon, what)
 		case <-tick.C:
 		}
 	}

@@ -117,7 +117,7 @@ func (s *site) repair() {
 	s.t.Helper()
 	_, err := s.CLI(s.ctx, "node", "repair", "--yes")
 	s.must(err)
-	s.eventually("safe mode ends", func() bool {
+	s.eventually("safe mode ends", soon, func() bool {
 		s.HangUp()
 		status, err := s.NodeStatus(s.ctx, connect.NewRequest(&v1.NodeStatusRequest{}))
 		return err == nil && status.Msg.GetSafeMode() == ""

@@ -88,3 +88,18 @@ func (w *ward) oneLine(text string) {
 		w.t.Errorf("want one clear line, got:\n%s", text)
 	}
 }
+
+// eventually waits for what nobody tells of.
+func (w *ward) eventually(what string, within time.Duration, is func() bool) {
+	w.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(within)
+	for !is() {
+		select {
+		case <-deadline:
+			w.t.Fatalf("not within %v: %s", within, what)
+		case <-tick.C:
+		}
+	}
+}

@@ -136,8 +136,13 @@ func (m *Machine) Boot(ctx context.Context) error {
 	}()
 	m.power = p
 	if err := m.booted(ctx); err != nil {
-		said := string(p.said)
-		return errors.Join(fmt.Errorf("booting the machine: %w", err), m.PowerCut(), errors.New(said[max(0, len(said)-2000):]))
+		err = errors.Join(fmt.Errorf("booting the machine: %w", err), m.PowerCut())
+		select {
+		case <-p.done: // nobody writes any more
+			err = errors.Join(err, errors.New(string(p.said[max(0, len(p.said)-2000):])))
+		default:
+		}
+		return err
 	}
 	return nil
 }
@@ -171,20 +176,32 @@ func (m *Machine) PowerCut() error {
 	if m.power == nil {
 		return nil
 	}
-	// The end of nspawn, the first process of its namespace, is complete when all
-	// in it are gone; unshare ends after it.
-	nspawn := childOf(m.power.nspawn.Process.Pid)
-	fd, err := unix.PidfdOpen(max(nspawn, 1), 0)
-	switch {
-	case err == nil && nspawn != 0 && childOf(m.power.nspawn.Process.Pid) == nspawn:
-		err = errors.Join(unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0), unix.Close(fd))
-	default: // it is at its very beginning or its end
-		err = m.power.nspawn.Process.Kill()
-	}
-	if err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("cutting the power: %w", err)
+	if m.On() {
+		if err := m.pull(); err != nil {
+			return fmt.Errorf("cutting the power: %w", err)
+		}
 	}
 	return m.off(cutWithin)
+}
+
+// pull kills nspawn, the first process of its namespace, whose end is complete
+// when all in it are gone; unshare ends after it.
+func (m *Machine) pull() error {
+	unshare := m.power.nspawn.Process
+	for _, p := range marked(m.name) {
+		if p.PID != childOf(unshare.Pid) {
+			continue
+		}
+		fd, err := p.Signal(unix.SIGKILL)
+		if err != nil || fd < 0 {
+			return err
+		}
+		return unix.Close(fd)
+	}
+	if err := unshare.Kill(); !errors.Is(err, os.ErrProcessDone) { // it is at its very beginning, or at its end
+		return err
+	}
+	return nil
 }
 
 // off waits until nothing of the machine runs, and forgets this life of it.
@@ -192,7 +209,7 @@ func (m *Machine) off(within time.Duration) error {
 	select {
 	case <-m.power.done:
 	case <-time.After(within):
-		return fmt.Errorf("the machine is still on after %v: %s", within, m.power.said)
+		return fmt.Errorf("the machine is still on after %v", within)
 	}
 	m.power, m.init = nil, Process{}
 	return sweepCgroups(m.name)
