@@ -28,7 +28,7 @@ func kinds() []kind {
 				if err := s.Close(); err != nil {
 					t.Fatalf("closing: %v", err)
 				}
-				return openMem(t, s.(*Pebble).o.FS)
+				return openMem(t, vfs.Root(s.(*Pebble).o.FS))
 			},
 		},
 		{

@@ -152,12 +152,13 @@ func TestMemoryStaysBounded(t *testing.T) {
 	m := NewMemory()
 	r := sampleRecord(1)
 	mustCommit(t, m, Turn{Record: r, Whole: true})
-	for n := uint64(1); n <= KeepEvents+3*pruneStep; n++ {
-		turn := Turn{Record: r, Entry: &vm.Entry{Kind: "K"}}
-		if n <= 3*KeepCrashes {
-			turn.Crash = &vm.Crash{Number: n}
+	for n := uint64(1); n <= 3*KeepCrashes; n++ {
+		mustCommit(t, m, Turn{Record: r, Crash: &vm.Crash{Number: n}})
+	}
+	for range KeepEvents + 3*pruneStep {
+		if _, err := m.Note(vm.Entry{Kind: "K"}); err != nil {
+			t.Fatal(err)
 		}
-		mustCommit(t, m, turn)
 	}
 	if got := m.keys.Len(); got > KeepEvents+pruneStep+KeepCrashes+10 {
 		t.Errorf("it holds %d keys", got)
