@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ type Config struct {
 	Node   string // see proof.Identity
 	BootID vm.BootID
 	Lock   string    // file that keeps a second launcher of the node out; empty: none
-	Shim   string    // absolute path of blixard-vmm; empty: beside our own binary, or in libexec/blixard
+	Shim   string    // absolute path of blixard-vmm; empty: beside our own binary, or in libexec/blixard of its prefix, or in libexec/blixard
 	Before string    // the daemon's own unit; empty: blixard.service
 	Proc   procfs.FS // zero: the kernel's
 

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -132,5 +133,27 @@ func TestVerdictOfAUnit(t *testing.T) {
 		if u.dead() != c.dead || known != c.known || e.Code != c.code || e.Signal != c.sig || e.CPU < 0 {
 			t.Errorf("%s: dead %v, exit %+v, %v", story, u.dead(), e, known)
 		}
+	}
+}
+
+func TestWhereTheShimIsLookedFor(t *testing.T) {
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good"), filepath.Join(dir, "bad")
+	if err := errors.Join(os.WriteFile(good, nil, 0o700), os.WriteFile(bad, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Shim: good}
+	if err := c.fill(); err != nil || c.Shim != good {
+		t.Errorf("%s, %v", c.Shim, err)
+	}
+	for _, shim := range []string{bad, dir, filepath.Join(dir, "none")} {
+		c := Config{Shim: shim}
+		if c.fill() == nil {
+			t.Errorf("%s was taken", shim)
+		}
+	}
+	c = Config{}
+	if err := c.fill(); err == nil || !strings.Contains(err.Error(), "libexec/blixard/blixard-vmm") {
+		t.Errorf("beside a test: %s, %v", c.Shim, err)
 	}
 }
