@@ -85,11 +85,18 @@ func (s *session) State(ctx context.Context) (state host.GuestState, err error) 
 
 func (s *session) PowerDown(ctx context.Context) error { return s.with(ctx, (*process).powerDown) }
 func (s *session) Pause(ctx context.Context) error {
-	return s.with(ctx, func(p *process) { p.state = host.GuestPaused })
+	return s.with(ctx, func(p *process) { p.turn(host.GuestRuns, host.GuestPaused) })
 }
 
 func (s *session) Resume(ctx context.Context) error {
-	return s.with(ctx, func(p *process) { p.state = host.GuestRuns })
+	return s.with(ctx, func(p *process) { p.turn(host.GuestPaused, host.GuestRuns) })
+}
+
+// turn changes the guest's state; one that is off or panicked can't be paused nor go on.
+func (p *process) turn(from, to host.GuestState) {
+	if p.state == from {
+		p.state = to
+	}
 }
 
 func (s *session) Quit(ctx context.Context) error {
