@@ -128,7 +128,7 @@ func confinement(c host.Command, named []string, resolve func(string) string) []
 		value("SystemCallFilter", filter{true, []string{"@setuid", "seccomp"}}), // the shim's, with no capability left behind it; and QEMU's own filter
 		value("MemoryDenyWriteExecute", !c.Needs.JIT),
 	}
-	return slices.Concat(out, network(c.Needs.Network), devices(c.Needs.Devices), files(c.Needs.Writable, named, resolve))
+	return slices.Concat(out, network(c.Needs), devices(c.Needs.Devices), files(c.Needs.Writable, named, resolve))
 }
 
 // filter is a list of system calls, allowed or taken from those.
@@ -145,14 +145,19 @@ type prefix struct {
 }
 
 // network: sockets and taps are inherited, so a VMM makes sockets of its own,
-// and needs a network of the host, only for user-mode NICs.
-func network(host bool) []sd.Property {
-	if host {
-		return []sd.Property{value("RestrictAddressFamilies", filter{true, []string{"AF_INET", "AF_INET6"}})}
+// and needs a network of the host, only for user-mode NICs; one that we don't
+// drive alone, as a runner's, may make unix sockets too.
+func network(n host.Needs) []sd.Property {
+	families := []string{}
+	if n.Sockets {
+		families = append(families, "AF_UNIX")
+	}
+	if n.Network {
+		return []sd.Property{value("RestrictAddressFamilies", filter{true, append(families, "AF_INET", "AF_INET6")})}
 	}
 	return []sd.Property{
 		value("PrivateNetwork", true),
-		value("RestrictAddressFamilies", filter{true, []string{}}),
+		value("RestrictAddressFamilies", filter{true, families}),
 		value("IPAddressDeny", []prefix{{unix.AF_INET, make([]byte, 4), 0}, {unix.AF_INET6, make([]byte, 16), 0}}),
 	}
 }
@@ -177,7 +182,7 @@ func devices(paths []string) []sd.Property {
 	var show []mount
 	for _, p := range paths {
 		allow = append(allow, rights{p, "rw"})
-		show = append(show, mount{From: p, To: p})
+		show = append(show, mount{From: p, To: p, IgnoreMissing: true}) // a VMM says better what it misses
 	}
 	return append(out, value("DeviceAllow", allow), value("BindPaths", show))
 }

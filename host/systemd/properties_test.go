@@ -42,6 +42,9 @@ func shapes() map[string]host.Command {
 	all.Needs.Network = true
 	all.Needs.Writable = []string{"/var/lib/blixard/vms/web/console-3.log", "/home/ann/disk.raw"}
 	out["kvm-user-network-home"] = all
+	runner := all
+	runner.Needs.JIT, runner.Needs.Sockets, runner.Needs.Devices = true, true, []string{"/dev/kvm", "/dev/net/tun"}
+	out["runner"] = runner
 	tmp := plain()
 	tmp.Argv = append(tmp.Argv, "-initrd", "/srv/link", "-blockdev", `{"driver":"raw","filename":"/tmp/x,y.raw"}`)
 	out["tmp-and-a-link-home"] = tmp
