@@ -44,7 +44,7 @@ type Config struct {
 
 	// Reconnected is called, from a goroutine of its own, each time that systemd
 	// answers again after it didn't: what happened meanwhile is found by a List.
-	Reconnected func() `json:"-"`
+	Reconnected func()
 
 	socket string // of PID 1; empty: private
 }
