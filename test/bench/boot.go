@@ -39,11 +39,12 @@ func benchBoot(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 	paces := []int{1, 2, 3, 4, bootCount}
 	floors := make([]sample, len(paces))
 	var ours, whole sample
-	for range s.rounds(7) {
+	for range max(1, s.samples/7) {
 		fromExec, fromPower, err := m.boots(ctx)
 		if err != nil {
 			return nil, err
 		}
+		progress("boot: ours %v after the daemon's exec, %v after power-on", fromExec, fromPower)
 		ours.add(fromExec)
 		whole.add(fromPower)
 		for i, pace := range paces {
@@ -51,6 +52,7 @@ func benchBoot(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 			if err != nil {
 				return nil, fmt.Errorf("by hand, %d at a time: %w", pace, err)
 			}
+			progress("boot: by hand, %d at a time, %v", pace, one)
 			floors[i].add(one)
 		}
 	}
@@ -146,16 +148,8 @@ func (m *booted) boots(ctx context.Context) (fromExec, fromPower time.Duration, 
 	if err := m.PowerCut(); err != nil {
 		return 0, 0, err
 	}
-	type sight struct {
-		at  time.Time
-		err error
-	}
-	seen := make(chan sight, 1)
 	began := time.Now()
-	go func() {
-		at, err := m.eye.wait(ctx, len(m.incarnation))
-		seen <- sight{at, err}
-	}()
+	seen := m.eye.later(ctx, len(m.incarnation))
 	if err := m.Boot(ctx); err != nil {
 		return 0, 0, err
 	}

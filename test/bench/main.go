@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/blixard/blixard/test/node"
@@ -47,6 +48,7 @@ var benches = []bench{
 	{"adopt", benchAdopt},
 	{"reconcile", benchReconcile},
 	{"restart", benchRestart},
+	{"libvirt", benchLibvirt},
 }
 
 func main() {
@@ -54,7 +56,7 @@ func main() {
 	flag.IntVar(&s.samples, "samples", 21, "samples of each quick figure")
 	flag.IntVar(&s.many, "many", 1000, "VMs of the figures about scale")
 	flag.Parse()
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx, flag.Args(), s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -81,6 +83,9 @@ func chosen(names []string) ([]bench, error) {
 	}
 	return out, nil
 }
+
+// progress tells, beside the figures, how far a group is that takes minutes.
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // run prints each bench's rows as they come; one that can't run here says why, and the others go on.
 func run(ctx context.Context, names []string, s sizes) error {

@@ -110,6 +110,22 @@ func (m *marks) wait(ctx context.Context, count int) (time.Time, error) {
 	return time.Now(), nil
 }
 
+// sight is what wait came to.
+type sight struct {
+	at  time.Time
+	err error
+}
+
+// later is wait beside whatever brings the marks about.
+func (m *marks) later(ctx context.Context, count int) <-chan sight {
+	out := make(chan sight, 1)
+	go func() {
+		at, err := m.wait(ctx, count)
+		out <- sight{at, err}
+	}()
+	return out
+}
+
 func (m *marks) readable(ctx context.Context) error {
 	for ctx.Err() == nil {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(m.fd), Events: unix.POLLIN}}, 200) // often enough to see the context's end
