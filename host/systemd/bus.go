@@ -153,8 +153,8 @@ func named(err error, name string) bool {
 // begin is a call that starts a job and sends its result.
 type begin func(ctx context.Context, c *sd.Conn, done chan<- string) error
 
-// jobLook is how often a job is looked for beside waiting for its signal: PID 1
-// sends none to a connection that it hasn't finished to make, as under load.
+// jobLook is how often a job is looked for beside waiting for its signal: one
+// that got lost must not hold a launch up for long.
 const jobLook = 250 * time.Millisecond
 
 // await runs a job of the unit to its end. The result is systemd's word, as
