@@ -60,6 +60,22 @@ func beside(name string, ours, floor sample, whose string, target float64) figur
 	}
 }
 
+// paired compares two samples by the median of their ratios in each round: on a
+// machine that others use too, rounds that take minutes differ more than sides.
+func paired(name string, ours, floor sample, whose string, target float64) figure {
+	f := beside(name, ours, floor, whose, target)
+	var ratios []float64
+	for i := range min(len(ours), len(floor)) {
+		ratios = append(ratios, float64(ours[i])/float64(max(floor[i], 1)))
+	}
+	if len(ratios) > 0 {
+		slices.Sort(ratios)
+		f.ratio = ratios[(len(ratios)-1)/2]
+		f.value = f.ratio
+	}
+	return f
+}
+
 // within compares a sample's median with milliseconds.
 func within(name string, ours sample, target float64) figure {
 	return figure{
