@@ -61,7 +61,7 @@ func TestTheNextDaemonGoesOnWithTheBootstrap(t *testing.T) {
 				t.Errorf("%s was called up %d times", n, seen.calls(n))
 			}
 		}
-		if seen.most() > 2 {
+		if seen.most() > 4 { // twice the processors of the fake machine
 			t.Errorf("%d were on their way at once", seen.most())
 		}
 	})

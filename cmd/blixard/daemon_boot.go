@@ -20,7 +20,7 @@ import (
 // bootConfig says how VMs come back when the node has booted.
 type bootConfig struct {
 	Policy   string   `yaml:"policy"`   // restart-all, restart-healthy or manual; empty: restart-all
-	Parallel int      `yaml:"parallel"` // the most that start at once; 0: as many as there are processors
+	Parallel int      `yaml:"parallel"` // the most that start at once; 0: twice as many as there are processors
 	Slow     duration `yaml:"slow"`     // a start that takes longer lets the next one begin; 0: 1m
 	// Pressure is the percent of PSI's "some" over ten seconds at which nothing more is started; 0: the default.
 	Pressure struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -62,7 +63,7 @@ func run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
 		memory: persistence.NewMemory(), dice: map[string]*rand.Rand{},
 	}
 	s.judge = newJudge(s.story)
-	s.judge.node, s.judge.boots.slow, s.judge.boots.most = s.plan.conduct.Policy, s.plan.conduct.Slow, 2
+	s.judge.node, s.judge.boots.slow, s.judge.boots.most = s.plan.conduct.Policy, s.plan.conduct.Slow, policies.NewPace(oneCore{}.Cores(), 0).Most
 	if p := s.plan.conduct.Parallel; p > 0 {
 		s.judge.boots.most = p
 	}
@@ -97,6 +98,7 @@ func (s *stage) boot() {
 	if s.plant.Store != nil {
 		store = s.plant.Store(s, store)
 	}
+	ports.Machine = oneCore{ports.Machine}
 	if s.plant.Ports != nil {
 		ports = s.plant.Ports(s, ports)
 	}
@@ -198,3 +200,9 @@ func (s *stage) parked() bool {
 	}
 	return false
 }
+
+// oneCore is a machine so small that a handful of VMs have to wait for their turn.
+type oneCore struct{ host.Machine }
+
+// Cores is one.
+func (oneCore) Cores() int { return 1 }
