@@ -262,20 +262,20 @@ func TestPressureThatEndsLetsTheNextBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, slowest(map[vm.Name]time.Duration{"vm-01": 30 * time.Second}))
 		defer func() { s.end() }()
-		s.raise(numbered(4)...)
+		s.raise(numbered(5)...)
 		s.powerCut()
-		s.after(1500 * time.Millisecond) // vm-00 came, and the pace allows two: vm-01 and vm-02
+		s.after(1500 * time.Millisecond) // vm-00 came, and the pace allows three: vm-01, vm-02 and vm-03
 		s.want("vm-01", vm.Starting, 2)
 		s.want("vm-02", vm.Starting, 2)
-		s.world.Strain(host.Pressure{CPU: 100})
+		s.world.Strain(host.Pressure{Memory: 90})
 		s.after(10 * time.Second)
 		s.want("vm-02", vm.Running, 2)
-		s.want("vm-03", vm.Backoff, 1)
-		if r := s.report(); r.Pressure == "" || r.Limit != 2 || !slices.Equal(r.Starting, []vm.Name{"vm-01"}) {
+		s.want("vm-04", vm.Backoff, 1)
+		if r := s.report(); r.Pressure == "" || r.Limit != 3 || !slices.Equal(r.Starting, []vm.Name{"vm-01"}) {
 			t.Errorf("under pressure: %+v", r)
 		}
 		s.world.Strain(host.Pressure{})
 		s.after(3 * time.Second)
-		s.want("vm-03", vm.Running, 2)
+		s.want("vm-04", vm.Running, 2)
 	})
 }
