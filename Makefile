@@ -19,7 +19,7 @@ export BLIXARD_BIN := $(CURDIR)/bin/blixard
 export BLIXARD_GUEST := $(CURDIR)/build/guest/images
 export PATH := $(TOOLS):$(PATH)
 
-.PHONY: help setup setup-test build install uninstall run demo test unit race arch store-crash lint gen sim chaos bench fuzz cover doctor ci clean
+.PHONY: help setup setup-test build install uninstall run demo test unit race arch store-crash lint gen sim chaos scenarios bench fuzz cover doctor ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,8 +86,11 @@ gen: ## write the generated files anew: protobuf, docs, goldens
 sim: ## simulated nodes: SEED=n replays one seed, SEEDS=n runs that many
 	@BLIXARD_SEED=$(SEED) BLIXARD_SEEDS=$(SEEDS) $(TALLY) -name sim -- -count=1 -timeout 15m ./test/sim/...
 
-chaos: ## the scenarios on real QEMU
-	@$(TALLY) -name chaos -- -count=1 -timeout 15m ./test/chaos/... ./test/service
+chaos: ## every scenario on real QEMU and on machines with a systemd of their own
+	@BLIXARD_CHAOS=all $(TALLY) -name chaos -- -count=1 -timeout 60m -p 1 ./test/node ./test/chaos/... ./test/service
+
+scenarios: ## the scenarios that CI has time for
+	@$(TALLY) -name scenarios -- -count=1 -timeout 15m -p 1 ./test/node ./test/chaos/... ./test/service
 
 bench: setup build ## figures beside their floor and peers, also in build/bench.txt
 	@.ci/setup bench || echo 'skipped: systemd as a peer, because systemd-nspawn is not there'

@@ -104,8 +104,25 @@ func Start(cfg Config) (*Node, error) {
 	n.fleet, n.repair = <-fleet, cfg.Repair
 	n.reconciler = <-looks
 	<-joined // a list that was answered before would miss VMs
+	n.settle()
 	spawn(e.sys.Root, e.log, "farewell", func() actor.Actor { return &farewell{root: n.root, ended: n.ended} })
 	return n, nil
+}
+
+// settleLimit bounds the wait for VMs to meet their records: a store that stalls
+// must not keep status from being answered (P11).
+const settleLimit = time.Second
+
+// settle waits until each VM has met its record: before that, status would tell
+// of a boot that is over.
+func (n *Node) settle() {
+	late := make(chan struct{})
+	cancel := n.env.ports.Clock.After(settleLimit, func() { close(late) })
+	defer cancel()
+	select {
+	case <-n.env.awake.done:
+	case <-late:
+	}
 }
 
 // farewell watches the root, so that Stop can wait for it without a poll.

@@ -246,11 +246,10 @@ func (e *env) mend(ctx context.Context, d policies.Discrepancy) error {
 	case policies.MendRemoveLink:
 		return e.ports.Links.Remove(ctx, *d.Link)
 	case policies.MendRemoveRun:
-		ref := vm.Ref{VM: d.Folder.ID, Name: d.Folder.Name, Incarnation: d.Folder.Last}
-		if d.Record != nil {
-			ref = d.Record.Ref()
+		if d.Record != nil { // its actor alone knows what else is under way
+			return e.tellVM(d.VM, messages.Leftover{Incarnation: d.Record.State.Incarnation})
 		}
-		return e.ports.Folders.Release(ctx, ref)
+		return e.ports.Folders.Release(ctx, vm.Ref{VM: d.Folder.ID, Name: d.Folder.Name, Incarnation: d.Folder.Last})
 	case policies.MendQuarantine:
 		name, err := e.ports.Salvage.Quarantine(ctx, *d.Folder)
 		if err == nil {
@@ -258,14 +257,18 @@ func (e *env) mend(ctx context.Context, d policies.Discrepancy) error {
 		}
 		return err
 	case policies.MendLook:
-		v, ok := e.views.get(d.VM)
-		if !ok {
-			return errors.New("it was deleted meanwhile")
-		}
-		e.tell(v.pid, messages.Missed{Incarnation: d.Record.State.Incarnation})
-		return nil
+		return e.tellVM(d.VM, messages.Missed{Incarnation: d.Record.State.Incarnation})
 	case policies.MendNothing:
 	}
+	return nil
+}
+
+func (e *env) tellVM(name vm.Name, m any) error {
+	v, ok := e.views.get(name)
+	if !ok {
+		return errors.New("it was deleted meanwhile")
+	}
+	e.tell(v.pid, m)
 	return nil
 }
 

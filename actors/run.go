@@ -65,6 +65,7 @@ type runActor struct {
 	paths host.Paths
 	first any // what to begin with
 
+	cleaned <-chan struct{} // if not nil, preparing waits until it is closed
 	prepare chan<- struct{} // closed when Prepare has returned, or never will be called
 
 	self   *actor.PID
@@ -154,6 +155,13 @@ func (r *runActor) begin(c actor.Context) {
 		r.preparing = true
 		r.background(policies.PrepareTime(r.rec.Spec), func(ctx context.Context) any {
 			defer close(r.prepare)
+			if r.cleaned != nil {
+				select {
+				case <-r.cleaned:
+				case <-ctx.Done():
+					return prepared{host.Fail(host.Transient, "wait for the end of a release", ctx.Err())}
+				}
+			}
 			return prepared{r.env.prepareAll(ctx, r.rec)}
 		})
 	case doAttach:

@@ -27,6 +27,7 @@ type vmActor struct {
 
 	run       *actor.PID    // nil: no run actor
 	prepare   chan struct{} // closed when the last run actor's Prepare has returned, which may be after that actor's end
+	cleaning  chan struct{} // closed when what was left over is removed: no preparing begins before
 	ending    bool          // run was asked to end; its Terminated is due
 	releasing bool          // a release waits for that Terminated
 	bugs      int           // of run actors in a row, for their own delay
@@ -81,8 +82,10 @@ func (v *vmActor) Receive(c actor.Context) {
 	case *actor.Terminated:
 		v.runEnded(m.Who)
 	case effectEnded:
-		delete(v.busy, m.effort)
-		v.hear(c, m.fact)
+		if m.of == v { // else it is of the actor that a bug of ours ended: this one does it again
+			delete(v.busy, m.effort)
+			v.hear(c, m.fact)
+		}
 	case *actor.Stopping, *actor.Restarting:
 		v.disarm()
 		v.cancel()
@@ -161,6 +164,8 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 		if v.rec.State.Phase&(vm.Running|vm.Paused) != 0 {
 			v.find(v.rec.Ref(), v.rec.State.Process)
 		}
+	case messages.Leftover:
+		v.clean()
 	case messages.KillConfirmed:
 		v.turn(c, policies.Turn{Event: vm.KillConfirmed})
 	case messages.Released:
@@ -263,6 +268,7 @@ func (v *vmActor) publish() {
 // effectEnded: a goroutine of vm/<name> → itself. Comes once for each effect
 // that was begun.
 type effectEnded struct {
+	of *vmActor // which of those that this name had begun it: a pid says only the name
 	effort
 	fact messages.Fact
 }
@@ -289,6 +295,6 @@ func (v *vmActor) background(e vm.Effect, work func(ctx context.Context) (messag
 		if err != nil {
 			fact = messages.EffectFailed{Incarnation: n, Effect: e, Why: err.Error()}
 		}
-		env.tell(self, effectEnded{one, fact})
+		env.tell(self, effectEnded{v, one, fact})
 	}()
 }

@@ -53,10 +53,10 @@ func (v *vmActor) begin(c actor.Context, first any) {
 	if v.run != nil {
 		panic(fmt.Sprintf("actors: %s still has a run actor", v.rec.Spec.Name)) // P1
 	}
-	rec, env, prepare := v.rec, v.env, make(chan struct{})
+	rec, env, prepare, cleaning := v.rec, v.env, make(chan struct{}), v.cleaning
 	v.ending, v.prepare = false, prepare
 	v.run = spawn(c, env.log, fmt.Sprintf("run-%d", rec.State.Incarnation), func() actor.Actor {
-		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: env.ports.Folders.Paths(rec.Ref()), first: first, prepare: prepare}
+		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: env.ports.Folders.Paths(rec.Ref()), first: first, prepare: prepare, cleaned: cleaning}
 	})
 }
 
@@ -115,6 +115,21 @@ func (v *vmActor) release() {
 			}
 		}
 		return messages.Released{Incarnation: ref.Incarnation}, v.env.releaseAll(ctx, ref, spec, rest)
+	})
+}
+
+// clean releases again what a VM at rest still has. A start that comes meanwhile
+// waits for it: else what is removed would be the next incarnation's.
+func (v *vmActor) clean() {
+	const idle = vm.Stopped | vm.Backoff | vm.Failed
+	if v.rec.State.Phase&idle == 0 || v.busy[effort{vm.Release, v.rec.State.Incarnation}] {
+		return
+	}
+	ref, spec, done := v.rec.Ref(), v.rec.Spec, make(chan struct{})
+	v.cleaning = done
+	v.background(vm.Release, func(ctx context.Context) (messages.Fact, error) {
+		defer close(done)
+		return messages.Released{Incarnation: ref.Incarnation}, v.env.releaseAll(ctx, ref, spec, true)
 	})
 }
 

@@ -129,6 +129,13 @@ type Missed struct{ Incarnation vm.Incarnation }
 // Of is the incarnation that the fact speaks of.
 func (f Missed) Of() vm.Incarnation { return f.Incarnation }
 
+// Leftover: reconciler → vm/<name>. A run folder was found that a VM at rest
+// must not have; may come late and twice.
+type Leftover struct{ Incarnation vm.Incarnation }
+
+// Of is the incarnation that the fact speaks of.
+func (f Leftover) Of() vm.Incarnation { return f.Incarnation }
+
 // CalledUp: bootstrap → vm/<name>. Its turn has come; late ones meet a VM that
 // waits for no turn any more, and are dropped.
 type CalledUp struct{}

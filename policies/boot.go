@@ -53,6 +53,10 @@ func Woken(rec vm.Record, w Waking) Turn {
 			t.Event = vm.HeldBack
 		case vm.StayDown:
 			t.Event = vm.Dismissed
+		case vm.Enqueue:
+			if !s.Queued && w.At.Before(s.Deadline) { // P10: its next try survives the boot, and so does the wait for it
+				return Turn{Event: vm.Woke, At: w.At, BootID: w.BootID}
+			}
 		}
 	case s.Phase == vm.Stopped && !s.AskedDown && rec.Spec.Autostart.Policy == vm.AutostartAlways:
 		d := vm.Decision{Do: vm.Enqueue, Rule: ruleBoot, Why: "autostart.policy is always, and nobody asked it down: it waits for its turn"}

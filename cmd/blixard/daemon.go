@@ -127,17 +127,18 @@ type daemon struct {
 	tree    atomic.Pointer[actors.Node] // node, for who asks before Start has returned
 	closes  []func()
 
-	boot    vm.BootID
-	id      string // of the node, as its VMMs carry it
-	store   persistence.Store
-	disk    *persistence.Pebble   // the store, where it is on disk
-	trouble *persistence.Unusable // with the store on disk: safe mode; nil: there is none
-	ports   host.Ports
-	console *console.Console
-	folders *folders.Folders
-	vmms    *vmms
-	metrics *actors.Metrics
-	node    *actors.Node
+	boot      vm.BootID
+	id        string // of the node, as its VMMs carry it
+	store     persistence.Store
+	disk      *persistence.Pebble   // the store, where it is on disk
+	measuring atomic.Bool           // a look at the free space is under way
+	trouble   *persistence.Unusable // with the store on disk: safe mode; nil: there is none
+	ports     host.Ports
+	console   *console.Console
+	folders   *folders.Folders
+	vmms      *vmms
+	metrics   *actors.Metrics
+	node      *actors.Node
 
 	looks     atomic.Pointer[actors.Node] // the node, once it may be told to look
 	noSystemd string                      // why its launcher isn't used, where that is so by itself

@@ -156,10 +156,17 @@ func (d *daemon) lowSpace() string {
 	if d.disk == nil {
 		return ""
 	}
-	if low, why := d.disk.LowOnSpace(); low {
-		return why
+	low, why := d.disk.LowOnSpace()
+	if !low {
+		return ""
 	}
-	return ""
+	if d.measuring.CompareAndSwap(false, true) { // space may be back: whoever asks again soon, finds that
+		go func() {
+			defer d.measuring.Store(false)
+			d.disk.CheckSpace()
+		}()
+	}
+	return why
 }
 
 // nodeIDFile names the state folder: VMMs of other folders are not ours (P8).
