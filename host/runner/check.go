@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -28,8 +29,8 @@ var unsupported = []struct{ path, why string }{
 
 // Check says whether a folder is a runner that may be run, and where it really
 // is. Whoever can change its scripts rules the VM, and by bin/tap-up the
-// machine: so each must belong to root (or to us), in folders that nobody else
-// can write. All that is wrong is told at once, as Broken.
+// machine: so each must belong to root (or to us), and so must every link and
+// folder on the way there. All that is wrong is told at once, as Broken.
 func Check(dir string) (built string, err error) {
 	doing := "check the runner " + dir
 	if !filepath.IsAbs(dir) {
@@ -64,14 +65,14 @@ const missing = "is missing"
 
 // judge says in a few words what is wrong with a script, following links.
 func judge(path string) string {
-	built, err := filepath.EvalSymlinks(path)
+	parts, err := way(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return missing
 	}
 	if err != nil {
 		return fmt.Sprintf("can't be followed: %v", err)
 	}
-	at, err := os.Stat(built)
+	at, err := os.Stat(parts[len(parts)-1])
 	switch {
 	case err != nil:
 		return fmt.Sprintf("can't be read: %v", err)
@@ -80,19 +81,52 @@ func judge(path string) string {
 	case at.Mode().Perm()&0o005 != 0o005:
 		return fmt.Sprintf("may not be read and run by a VM's user (mode %04o)", at.Mode().Perm())
 	}
-	for part := built; ; part = filepath.Dir(part) {
+	for _, part := range slices.Backward(parts) {
 		if why := exposed(part); why != "" {
 			return "isn't safe: " + why
 		}
-		if part == filepath.Dir(part) {
-			return ""
-		}
 	}
+	return ""
 }
 
-// exposed says how somebody else than root and us could change a file or
+// maxLinks is how many links of a way are followed, as many as the kernel does.
+const maxLinks = 40
+
+// way is every folder and link that a path leads through, and at last the file
+// that it leads to: whoever can change one of them decides what the path means,
+// also where the file itself is root's.
+func way(path string) ([]string, error) {
+	at, left := "/", strings.Split(path, "/")
+	out := []string{at}
+	for links := 0; len(left) > 0; {
+		next := filepath.Join(at, left[0])
+		left = left[1:]
+		if next == at {
+			continue
+		}
+		out = append(out, next)
+		to, err := os.Readlink(next)
+		if errors.Is(err, syscall.EINVAL) { // it is no link
+			at = next
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if links++; links > maxLinks {
+			return nil, &fs.PathError{Op: "follow", Path: path, Err: syscall.ELOOP}
+		}
+		if filepath.IsAbs(to) {
+			at = "/"
+		}
+		left = append(strings.Split(to, "/"), left...)
+	}
+	return append(out, at), nil
+}
+
+// exposed says how somebody else than root and us could change a file, link or
 // folder, or why a VM's user can't pass it. In a sticky folder, as /nix/store
-// or /tmp, nobody replaces what is another's.
+// or /tmp, nobody replaces what is another's. A link's own mode means nothing.
 func exposed(path string) string {
 	at, err := os.Lstat(path)
 	if err != nil {
@@ -105,7 +139,7 @@ func exposed(path string) string {
 		return "the owner of " + path + " isn't known"
 	case s.Uid != 0 && int(s.Uid) != os.Geteuid():
 		return fmt.Sprintf("%s belongs to user %d, not to root", path, s.Uid)
-	case mode.Perm()&0o022 != 0 && mode&os.ModeSticky == 0:
+	case mode.Perm()&0o022 != 0 && mode&(os.ModeSticky|os.ModeSymlink) == 0:
 		return fmt.Sprintf("others may write to %s (mode %04o)", path, mode.Perm())
 	case mode.IsDir() && os.Geteuid() == 0 && mode.Perm()&0o001 == 0:
 		return fmt.Sprintf("a VM's user can't pass %s (mode %04o)", path, mode.Perm())

@@ -105,6 +105,23 @@ func TestAScriptOfAnotherUserIsRefused(t *testing.T) {
 	wantKind(t, "a folder that keeps the VM's user out", err, host.Broken, "can't pass")
 }
 
+// Who can change a link on the way to root's script can put his own in its place.
+func TestALinkThatAnotherUserCanChangeIsRefused(t *testing.T) {
+	needRoot(t, "giving a link away")
+	for name, give := range map[string]string{"the folder of the link": "bin", "the link": "bin/microvm-run", "the folder of a link before": "share"} {
+		w := newWorld(t)
+		dir := w.runner("runner", map[string]string{"store/run": sleeper, "bin/x": "", "share/x": ""})
+		do(t, os.Chmod(filepath.Join(dir, "store/run"), 0o555))
+		do(t, os.Symlink("../store/run", filepath.Join(dir, "share/run")))
+		do(t, os.Symlink("../share/run", filepath.Join(dir, "bin/microvm-run")))
+		_, err := Check(dir)
+		do(t, err)
+		do(t, os.Lchown(filepath.Join(dir, give), 4711, 4711))
+		_, err = Check(dir)
+		wantKind(t, name, err, host.Broken, "bin/microvm-run isn't safe", "belongs to user 4711")
+	}
+}
+
 func TestASpecThatARunnerCantFollowIsRefused(t *testing.T) {
 	w := newWorld(t)
 	w.spec.Boot.Runner = w.runner("runner", map[string]string{"bin/microvm-run": sleeper})
