@@ -30,7 +30,7 @@ const (
 // build is the record of what FOLDER/runner was built from.
 type build struct {
 	Reference string    `json:"reference"`
-	Source    string    `json:"source,omitempty"` // of a local flake: its locked address, with the hash of its files
+	Source    string    `json:"source,omitempty"` // of a local flake: the hash of its files
 	Out       string    `json:"out"`
 	Closure   vm.Bytes  `json:"closure"` // with all that it needs; 0: not known
 	At        time.Time `json:"at"`
@@ -189,7 +189,7 @@ func (n *nix) ask(ctx context.Context, limit time.Duration, arguments ...string)
 	return out.Bytes(), n.log.quote(err)
 }
 
-// source is the locked address of a local flake: it changes with its files.
+// source is the hash of a local flake's files, its lock among them.
 func (n *nix) source(ctx context.Context, flake string) (string, error) {
 	address, _, _ := strings.Cut(flake, "#")
 	out, err := n.ask(ctx, lookLimit, "flake", "metadata", "--json", "--no-write-lock-file", address)
@@ -200,7 +200,6 @@ func (n *nix) source(ctx context.Context, flake string) (string, error) {
 		Locked struct {
 			NarHash string `json:"narHash"`
 		} `json:"locked"`
-		Locks json.RawMessage `json:"locks"`
 	}
 	if err := json.Unmarshal(out, &answer); err != nil || answer.Locked.NarHash == "" {
 		return "", fmt.Errorf("nix flake metadata: not understood: %.80q", out)

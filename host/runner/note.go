@@ -2,19 +2,29 @@ package runner
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 )
 
-// note replaces a record in the VM's folder in one step. It is not synced: it
-// is made anew at each start.
+// note replaces a record in the VM's folder in one step. Its content is synced
+// before it gets its name: after a power cut there is the old one or the new one,
+// and a build that is there needs no network to be known.
 func note(path string, record any) error {
 	b, err := json.Marshal(record)
 	if err != nil {
 		return err
 	}
 	next := path + ".new"
-	if err := os.WriteFile(next, b, 0o600); err != nil {
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(b)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(next, path)
