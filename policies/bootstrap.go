@@ -179,8 +179,9 @@ func (p Pace) TookTooLong() Pace {
 
 // Strain is how much pressure the bootstrap accepts, in percent of PSI's "some"
 // over ten seconds. Guests that boot use the processors fully, which is what the
-// pace is for, so by default no CPU pressure holds them; memory that is waited for means that the node swaps or
-// reclaims, and one more guest makes that worse for all.
+// pace is for, so by default no CPU pressure holds them; memory that is waited
+// for means that the node swaps or reclaims, and one more guest makes that worse
+// for all.
 type Strain struct {
 	CPU, Memory, IO float64
 }

@@ -38,7 +38,7 @@ type Config struct {
 	Node   string // see proof.Identity
 	BootID vm.BootID
 	Lock   string    // file that keeps a second launcher of the node out; empty: none
-	Shim   string    // absolute path of blixard-vmm; empty: beside our own binary, or in libexec/blixard of its prefix, or in libexec/blixard
+	Shim   string    // absolute path of blixard-vmm; empty: beside our own binary, or in libexec/blixard of its prefix
 	Before string    // the daemon's own unit; empty: blixard.service
 	Proc   procfs.FS // zero: the kernel's
 
