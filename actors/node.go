@@ -46,7 +46,7 @@ type Config struct {
 // Conduct is how the node boots; the zero value brings back all that was wanted up.
 type Conduct struct {
 	Policy   policies.BootPolicy // empty: restart-all
-	Parallel int                 // the most that may start at once; 0: as many as there are processors
+	Parallel int                 // the most that may start at once; 0: twice as many as there are processors
 	Slow     time.Duration       // a start that takes longer lets the next one begin; 0: a minute
 	Strain   policies.Strain     // zero: policies.DefaultStrain
 }

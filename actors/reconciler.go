@@ -141,7 +141,9 @@ func (r *reconciler) background(work func(ctx context.Context) any) {
 	go func() {
 		ctx, cancel := context.WithTimeout(parent, lookTimeout)
 		defer cancel()
-		env.tell(self, work(ctx))
+		if m := work(ctx); parent.Err() == nil { // else who has the name by now knows nothing of this look
+			env.tell(self, m)
+		}
 	}()
 }
 

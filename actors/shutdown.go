@@ -61,6 +61,11 @@ func (s *shutdown) Receive(c actor.Context) {
 		for _, disarm := range s.disarms {
 			disarm()
 		}
+		if s.asked.reply != nil { // the daemon ends, or a bug of ours ended this
+			s.asked.reply <- &vm.Refusal{
+				Code: vm.Unavailable, Why: fmt.Sprintf("the shutdown broke off with %d VMs up", len(s.up())), Try: "blixard node shutdown",
+			}
+		}
 	}
 }
 

@@ -53,6 +53,22 @@ func TestAShutdownHurriesWhenItsTimeRunsOut(t *testing.T) {
 	})
 }
 
+func TestAShutdownThatTheDaemonsEndBreaksOffSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, deafWhile("web"))
+		s.create("web", func(sp *vm.Spec) { sp.Stop.Timeout = 10 * time.Minute })
+		s.after(5 * time.Second)
+		told := make(chan error, 1)
+		go func() { told <- s.shutdown(5 * time.Minute) }()
+		s.after(time.Minute)
+		began := time.Now()
+		s.end()
+		if r, ok := errors.AsType[*vm.Refusal](<-told); !ok || r.Code != vm.Unavailable || time.Since(began) > time.Minute {
+			t.Errorf("its caller is told %v after %s", r, time.Since(began))
+		}
+	})
+}
+
 func TestAShutdownThatIsCalledOffBringsAllBackByTheirDeadline(t *testing.T) { // P4
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, boots(time.Second))
