@@ -140,8 +140,7 @@ type daemon struct {
 	metrics   *actors.Metrics
 	node      *actors.Node
 
-	looks     atomic.Pointer[actors.Node] // the node, once it may be told to look
-	noSystemd string                      // why its launcher isn't used, where that is so by itself
+	noSystemd string // why its launcher isn't used, where that is so by itself
 }
 
 func (d *daemon) later(f func()) { d.closes = append(d.closes, f) }
@@ -195,7 +194,6 @@ func (d *daemon) open() error {
 		return err
 	}
 	d.tree.Store(d.node)
-	d.looks.Store(d.node)
 	d.metrics.Show(d.node)
 	d.later(d.stopNode)
 	return d.openDoor(listener)

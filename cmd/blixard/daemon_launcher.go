@@ -50,7 +50,7 @@ func (d *daemon) openSystemd(boot vm.BootID, id, lock string) (*systemd.Launcher
 	}
 	return systemd.New(systemd.Config{Node: id, BootID: boot, Lock: lock, Reconnected: func() {
 		d.log.Info("systemd answers again")
-		if n := d.looks.Load(); n != nil {
+		if n := d.tree.Load(); n != nil {
 			n.Look() // what ended meanwhile is found
 		}
 	}})
@@ -66,6 +66,6 @@ func (d *daemon) checkLauncher() gateway.Finding {
 	}
 	return gateway.Finding{
 		Check: "launcher", State: "warn", Why: why,
-		Try: "run the daemon as root on a machine that systemd has booted, with blixard-vmm beside blixard; or live with what this launcher can do",
+		Try: "run the daemon as root on a machine that systemd has booted, with blixard-vmm where make install or make build puts it; or live with what this launcher can do",
 	}
 }

@@ -3,7 +3,7 @@
 //
 //	Open ──▶ what was given in the environment, which children must not inherit
 //	     ──▶ Listener            the socket that the manager holds open while we are away
-//	     ──▶ Ready Tell Stopping words to the manager
+//	     ──▶ Ready, Stopping     words to the manager
 //	     ──▶ Alive               feeds its watchdog, at least once in every AliveEvery
 //
 // Without a service manager all of it does nothing.
@@ -56,9 +56,6 @@ func (s *Service) AliveEvery() time.Duration { return s.watchdog / 2 }
 
 // Ready says that the node answers, with a status line for people.
 func (s *Service) Ready(status string) error { return s.send("READY=1\nSTATUS=" + status) }
-
-// Tell changes the status line.
-func (s *Service) Tell(status string) error { return s.send("STATUS=" + status) }
 
 // Stopping says that an orderly end has begun.
 func (s *Service) Stopping(status string) error { return s.send("STOPPING=1\nSTATUS=" + status) }
