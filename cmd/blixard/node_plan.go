@@ -202,7 +202,11 @@ func nodeRestoreCommand(c *cli) *cobra.Command {
 		Use: "restore NAME", Short: "Move back what was put into quarantine",
 		Long: `Undo a quarantine: what the daemon moved aside under that name, because it was
 of Blixard but of no VM that it knows, is moved back to where it was. The names
-stand in "blixard events", and below the state folder in "quarantine".`,
+stand in "blixard events", and below the state folder in "quarantine".
+
+The VM's record doesn't come back with its folder: put back the store that knows
+the VM first. A folder that still belongs to nobody is moved aside again after
+five minutes.`,
 		Example: "  blixard events | grep Quarantined\n  blixard node restore web.0123456789abcdef.20260102T150405.000000000Z",
 		Args:    between(1, 1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
