@@ -157,14 +157,17 @@ func (s Spec) checkNetworks() *Refusal {
 	return nil
 }
 
-// linkPattern keeps out what means something else in a path below /sys or to the kernel.
 var linkPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
+// IsLinkName says whether a link may have that name here: at most MaxLink bytes,
+// and nothing that means something else in a path below /sys or to the kernel.
+func IsLinkName(name string) bool { return len(name) <= MaxLink && linkPattern.MatchString(name) }
 
 func (n Network) check(f string) *Refusal {
 	switch {
 	case n.Mode == NetworkUser && (n.Bridge != "" || n.MTU != 0):
 		return invalid("leave mode out", "%s has a bridge or an mtu, which mode user doesn't know", f)
-	case n.Mode == NetworkBridge && (len(n.Bridge) > MaxLink || !linkPattern.MatchString(n.Bridge)):
+	case n.Mode == NetworkBridge && !IsLinkName(n.Bridge):
 		return invalid("bridge: br0", "%s.bridge is %q, allowed is the name of a bridge, at most %d of letters, digits, _, . and -", f, cut(n.Bridge), MaxLink)
 	case n.MTU != 0 && (n.MTU < MinMTU || n.MTU > MaxMTU):
 		return invalid("leave it out: the bridge's is taken", "%s.mtu is %d, allowed are %d to %d", f, n.MTU, MinMTU, MaxMTU)

@@ -62,10 +62,7 @@ type Links struct {
 
 var _ host.Links = (*Links)(nil)
 
-var (
-	nodePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-	linkPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`)
-)
+var nodePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // New checks the configuration and touches nothing of the machine: a node whose
 // VMs want no bridge needs neither privilege nor netlink.
@@ -84,7 +81,7 @@ func New(c Config) (*Links, error) {
 	for _, b := range c.Bridges {
 		_, twice := l.bridges[b.Name]
 		switch {
-		case !linkPattern.MatchString(b.Name):
+		case !vm.IsLinkName(b.Name):
 			return nil, fmt.Errorf("bridge %.80q: a name has at most %d letters, digits, _ . and -, and begins with a letter or a digit", b.Name, vm.MaxLink)
 		case twice:
 			return nil, fmt.Errorf("bridge %s is named twice", b.Name)

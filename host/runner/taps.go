@@ -200,11 +200,8 @@ func (d *Driver) owns(ref vm.Ref, l link, last taps) bool {
 	return l.flags != 0 && last.BootID == ref.BootID && ref.BootID != "" && slices.Contains(last.Names, l.name)
 }
 
-var (
-	linkName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`)
-	// nodeName are the names that the node itself gives; see host.LinkName.
-	nodeName = regexp.MustCompile(`^blx[0-9]+n[0-9]+$`)
-)
+// nodeName are the names that the node itself gives; see host.LinkName.
+var nodeName = regexp.MustCompile(`^blx[0-9]+n[0-9]+$`)
 
 // tapNames reads share/microvm/tap-interfaces; none where there is no such file.
 func tapNames(built string) ([]string, error) {
@@ -224,7 +221,7 @@ func tapNames(built string) ([]string, error) {
 		name := strings.TrimSpace(lines.Text())
 		switch {
 		case name == "" || slices.Contains(names, name):
-		case !linkName.MatchString(name):
+		case !vm.IsLinkName(name):
 			return nil, host.Fail(host.Broken, doing, fmt.Errorf("%.40q is no name of a link (letters, digits, _ . -, at most 15)", name))
 		case nodeName.MatchString(name):
 			return nil, host.Fail(host.Broken, doing, fmt.Errorf("%s is a name that the node itself gives: choose another", name))
