@@ -35,6 +35,7 @@ type Node struct {
 	Log    string // what all lives of the daemon wrote
 
 	options Options
+	fault   string
 	life    *life
 }
 
@@ -121,6 +122,10 @@ func (n *Node) Args() []string {
 	return append([]string{n.options.Binary, "daemon", "--state-dir", n.State, "--socket", n.Socket, "--launcher", orElse(n.options.Launcher, "process"), "--accel", "tcg", "--log-format", "json"}, n.options.Args...)
 }
 
+// Arm has the next lives of the daemon end at a point, such as written:starting;
+// empty: at none. It needs the option --enable-faults.
+func (n *Node) Arm(fault string) { n.fault = fault }
+
 // Launch starts the daemon and does not wait for it.
 func (n *Node) Launch() error {
 	if n.life != nil {
@@ -133,7 +138,7 @@ func (n *Node) Launch() error {
 	defer log.Close()
 	args := n.Args()
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), n.options.Env...)
+	cmd.Env = append(append(os.Environ(), n.options.Env...), "BLIXARD_FAULT="+n.fault)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting the daemon: %w", err)
