@@ -41,7 +41,7 @@ it will do about it. Showing it does nothing. STATE says who does it, and when:
 
 With --apply, what waits for a person is done: all of it, or the actions with
 the IDs that are named. The exit code is 1 where one of them fails.`,
-		Example: "  blixard node plan\n  blixard node plan --fresh -o json | jq '.actions[] | select(.state==\"person\")'\n  blixard node plan --apply\n  blixard node plan --apply link/bx000003-0",
+		Example: "  blixard node plan\n  blixard node plan --fresh -o json | jq '.actions[] | select(.state==\"person\")'\n  blixard node plan --apply\n  blixard node plan --apply vmm/0123456789abcdef/3",
 		Args:    between(0, -1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if len(ids) > 0 && !apply {
