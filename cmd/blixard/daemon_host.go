@@ -126,11 +126,18 @@ func (v *vmms) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice fu
 	return d.Attach(ctx, spec, f, notice)
 }
 
-// Prepare makes what the kind of VMM needs.
+// Prepare makes what the kind of VMM needs. A restart takes nothing back, so
+// what a runner has left that the spec doesn't name any more goes now: else the
+// session would be its own.
 func (v *vmms) Prepare(ctx context.Context, ref vm.Ref, spec vm.Spec, f host.Paths) error {
 	d, err := v.of(spec)
 	if err != nil {
 		return err
+	}
+	if d != v.runner {
+		if err := v.runner.Release(ctx, ref, spec, f); err != nil {
+			return err
+		}
 	}
 	return d.Prepare(ctx, ref, spec, f)
 }
