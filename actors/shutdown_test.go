@@ -1,11 +1,13 @@
 package actors_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/vm"
@@ -260,6 +262,43 @@ func TestADeathWhileNoDaemonLookedIsToldByItsVerdict(t *testing.T) {
 			}
 		})
 	}
+}
+
+// leisurelyFolders takes its time to release.
+type leisurelyFolders struct{ host.Folders }
+
+func (f leisurelyFolders) Release(ctx context.Context, ref vm.Ref) error {
+	time.Sleep(2 * time.Second)
+	return f.Folders.Release(ctx, ref)
+}
+
+// What is kept for a restart is held by nobody when a stop takes the restart's place.
+func TestAStopInTheMidstOfARestartKeepsNothing(t *testing.T) { // P7
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer func() { s.end() }()
+		s.wrap = func(p host.Ports) host.Ports {
+			p.Folders = leisurelyFolders{p.Folders}
+			return p
+		}
+		s.kill()
+		s.create("web", func(sp *vm.Spec) {
+			sp.Networks = []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0"}}
+			sp.Restart.Delays = []time.Duration{0}
+		})
+		s.after(5 * time.Second)
+		s.world.Smite(s.id("web"))
+		s.after(time.Second)
+		s.want("web", vm.Reaping, 1)
+		if err := s.ask("web", vm.StopAsked); err != nil {
+			t.Fatal(err)
+		}
+		s.after(5 * time.Second) // the reconciler has not looked again
+		s.want("web", vm.Stopped, 1)
+		if s.world.Held("web") {
+			t.Error("a stopped VM holds its tap")
+		}
+	})
 }
 
 func TestALostTapIsItsOwnCauseAndHeals(t *testing.T) {

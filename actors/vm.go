@@ -169,6 +169,10 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 	case messages.KillConfirmed:
 		v.turn(c, policies.Turn{Event: vm.KillConfirmed})
 	case messages.Released:
+		if m.Kept && v.rec.State.Phase == vm.Reaping && v.rec.State.After != vm.ThenRestart {
+			v.release() // it was to restart when that began, and is not any more (P7)
+			return
+		}
 		v.turn(c, policies.Turn{Event: v.rec.State.After.Released()})
 	case messages.Discarded:
 		v.turn(c, policies.Turn{Event: vm.Discarded})

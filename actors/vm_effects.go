@@ -114,7 +114,7 @@ func (v *vmActor) release() {
 				return nil, host.Fail(host.Transient, "wait for the end of preparing", ctx.Err())
 			}
 		}
-		return messages.Released{Incarnation: ref.Incarnation}, v.env.releaseAll(ctx, ref, spec, rest)
+		return messages.Released{Incarnation: ref.Incarnation, Kept: !rest}, v.env.releaseAll(ctx, ref, spec, rest)
 	})
 }
 

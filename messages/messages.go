@@ -98,7 +98,10 @@ type Found struct {
 type KillConfirmed struct{ Incarnation vm.Incarnation }
 
 // Released: run folder and links are gone. May come twice and late.
-type Released struct{ Incarnation vm.Incarnation }
+type Released struct {
+	Incarnation vm.Incarnation
+	Kept        bool // but for the links and what the driver made, for a restart
+}
 
 // Discarded: folder and disks are gone. May come twice.
 type Discarded struct{ Incarnation vm.Incarnation }
