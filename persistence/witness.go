@@ -90,6 +90,15 @@ func (p *Pebble) Witness() error {
 	return p.tellWitness()
 }
 
+// Belong tells the witness whose store this is, where Open did not know it yet:
+// a node that loses its id and its store together knows its VMMs by that alone.
+func (p *Pebble) Belong(node string) error {
+	p.witnessing.Lock()
+	p.o.Node = node
+	p.witnessing.Unlock()
+	return p.Witness()
+}
+
 func (p *Pebble) tellWitness() error {
 	if p.o.Witness == "" {
 		return nil

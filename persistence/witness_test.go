@@ -27,6 +27,22 @@ func openIn(t *testing.T, state string) *Pebble {
 	return p
 }
 
+func TestWitnessLearnsTheNodeThatOpenDidNotKnow(t *testing.T) {
+	o := stateOptions(t, t.TempDir())
+	o.Node = ""
+	p, err := Open(filepath.Join(filepath.Dir(o.Witness), "store"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Belong("node-a"); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := ReadWitness(o.Witness); err != nil || w.Node != "node-a" {
+		t.Errorf("%+v, %v: want node-a in it at once", w, err)
+	}
+}
+
 func TestWitnessTellsALostAndAnOlderStoreFromAFirstStart(t *testing.T) {
 	state := t.TempDir()
 	dir := filepath.Join(state, "store")

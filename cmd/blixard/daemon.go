@@ -133,6 +133,7 @@ type daemon struct {
 	disk      *persistence.Pebble   // the store, where it is on disk
 	measuring atomic.Bool           // a look at the free space is under way
 	trouble   *persistence.Unusable // with the store on disk: safe mode; nil: there is none
+	repairing atomic.Bool           // or repaired: a second one would move the new store aside
 	ports     host.Ports
 	console   *console.Console
 	folders   *folders.Folders

@@ -50,7 +50,10 @@ func (d *daemon) openStore() error {
 			d.log.Warn("close the store", zap.Error(err))
 		}
 	})
-	return d.settleNodeID()
+	if err := d.settleNodeID(); err != nil {
+		return err
+	}
+	return store.Belong(d.id)
 }
 
 // openSafe begins safe mode: the store is in memory, and its journal goes on
@@ -101,13 +104,21 @@ func (d *daemon) rebuild(ctx context.Context) error {
 
 // repair moves the damaged store aside, writes a new one from the records as
 // they stand, and begins a new life on it.
-func (d *daemon) repair(_ context.Context, records []vm.Record, by messages.Caller) (gateway.Repaired, error) {
+func (d *daemon) repair(_ context.Context, records []vm.Record, by messages.Caller) (out gateway.Repaired, failed error) {
 	if d.trouble.Kind == persistence.Newer {
 		return gateway.Repaired{}, &vm.Refusal{
 			Code: vm.WrongPhase, Why: "a newer version wrote the store, and it is whole", Try: "start that version; a repair would lose what the store holds",
 		}
 	}
-	out := gateway.Repaired{VMs: len(records)}
+	if !d.repairing.CompareAndSwap(false, true) {
+		return out, &vm.Refusal{Code: vm.Unavailable, Why: "another repair is under way", Try: "blixard node status"}
+	}
+	defer func() {
+		if failed != nil {
+			d.repairing.Store(false)
+		}
+	}()
+	out.VMs = len(records)
 	aside, err := persistence.SetAside(d.storeDir(), time.Now())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return out, cantRepair(err)
