@@ -65,15 +65,14 @@ type Discrepancy struct {
 
 // Compare finds every difference, in the order of their keys.
 func Compare(found Inventory, known Records) []Discrepancy {
-	c := comparison{known: known, byID: map[vm.ID]*vm.Record{}, byName: map[vm.Name]*vm.Record{}}
+	c := comparison{known: known, byID: map[vm.ID]*vm.Record{}, byName: map[vm.Name]*vm.Record{}, alive: map[vm.ID]bool{}}
 	for i := range known.All {
 		r := &known.All[i]
 		c.byID[r.ID], c.byName[r.Spec.Name] = r, r
 	}
-	alive := map[vm.ID]bool{}
 	for i := range found.VMMs {
 		c.vmm(&found.VMMs[i])
-		alive[found.VMMs[i].Ref.VM] = true
+		c.alive[found.VMMs[i].Ref.VM] = true
 	}
 	for i := range found.Links {
 		c.link(&found.Links[i])
@@ -84,7 +83,7 @@ func Compare(found Inventory, known Records) []Discrepancy {
 		folders[found.Folders[i].Name] = &found.Folders[i]
 	}
 	for i := range known.All {
-		c.record(&known.All[i], alive, folders[known.All[i].Spec.Name])
+		c.record(&known.All[i], folders[known.All[i].Spec.Name])
 	}
 	slices.SortFunc(c.out, func(a, b Discrepancy) int { return cmp.Compare(a.Key, b.Key) })
 	if known.Safe {
@@ -99,6 +98,7 @@ type comparison struct {
 	known  Records
 	byID   map[vm.ID]*vm.Record
 	byName map[vm.Name]*vm.Record
+	alive  map[vm.ID]bool
 	out    []Discrepancy
 }
 
@@ -165,6 +165,9 @@ func (c *comparison) folder(f *vm.FoundFolder) {
 	case f.Folder && r == nil:
 		d.Key, d.Mend, d.Gate, d.What = "folder/"+string(f.ID), MendQuarantine, GateAged, f.Path
 		d.Why = "its manifest names a VM that nobody knows; moved aside it can be restored"
+		if c.alive[f.ID] {
+			d.Gate, d.Why = GatePerson, "its manifest names a VM that nobody knows, but whose process lives and uses it"
+		}
 		c.tell(d)
 	case f.Folder && f.Bytes > r.Reservation.Disk+logAllowance:
 		d.Key, d.Mend, d.Gate, d.What = "growth/"+string(f.ID), MendNothing, GateNever, f.Path
@@ -186,9 +189,9 @@ func (c *comparison) folder(f *vm.FoundFolder) {
 const logAllowance = 128 * vm.MiB
 
 // record looks for what a VM should have and hasn't.
-func (c *comparison) record(r *vm.Record, alive map[vm.ID]bool, folder *vm.FoundFolder) {
+func (c *comparison) record(r *vm.Record, folder *vm.FoundFolder) {
 	s := r.State
-	if s.Phase&(vm.Running|vm.Paused) != 0 && !alive[r.ID] {
+	if s.Phase&(vm.Running|vm.Paused) != 0 && !c.alive[r.ID] {
 		c.tell(Discrepancy{
 			Key: fmt.Sprintf("gone/%s/%d", r.ID, s.Incarnation), Mend: MendLook, Gate: GateTwice, VM: r.Spec.Name, Record: r,
 			What: fmt.Sprintf("%s/%d", r.Spec.Name, s.Incarnation), Why: "no process of it lives, and nobody has told of its end",
