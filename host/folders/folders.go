@@ -184,10 +184,11 @@ func tenant(above *os.Root, run string) vm.Incarnation {
 func (f *Folders) Release(_ context.Context, ref vm.Ref) error {
 	at := f.Paths(ref)
 	doing := "release " + at.Run
-	if m, err := ReadManifest(at.Manifest); err == nil {
-		if m.ID != ref.VM {
-			return host.Fail(host.Denied, doing, foreign(m, ref.VM)) // P8
+	if m, err := ReadManifest(at.Manifest); err == nil && m.ID != ref.VM {
+		if _, err := os.Lstat(at.Run); errors.Is(err, fs.ErrNotExist) {
+			return nil // a start that was refused for that folder made none here
 		}
+		return host.Fail(host.Denied, doing, foreign(m, ref.VM)) // P8
 	}
 	above, err := os.OpenRoot(filepath.Dir(at.Run))
 	if errors.Is(err, fs.ErrNotExist) {

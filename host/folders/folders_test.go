@@ -158,6 +158,12 @@ func TestAnotherVMsFolderIsNeverTouched(t *testing.T) {
 			t.Errorf("P14: %v", err)
 		}
 	}
+	if err := os.RemoveAll(at.Run); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Release(t.Context(), other.Ref()); err != nil {
+		t.Errorf("a start that was refused for the folder holds nothing to release: %v", err)
+	}
 }
 
 func TestDisksWithoutAManifestAreNobodys(t *testing.T) {

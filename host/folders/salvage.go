@@ -40,6 +40,7 @@ func (f *Folders) List(ctx context.Context) ([]vm.FoundFolder, error) {
 			}
 			if above == run {
 				one.Run = true
+				one.Last = max(one.Last, tenantOf(run, e.Name())) // else nobody may remove it
 				continue
 			}
 			one.Folder = true
@@ -52,6 +53,15 @@ func (f *Folders) List(ctx context.Context) ([]vm.FoundFolder, error) {
 	}
 	slices.SortFunc(out, func(a, b vm.FoundFolder) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return out, nil
+}
+
+func tenantOf(run, name string) vm.Incarnation {
+	above, err := os.OpenRoot(run)
+	if err != nil {
+		return 0
+	}
+	defer above.Close()
+	return tenant(above, name)
 }
 
 // identify reads whose a folder is and what it holds.

@@ -51,6 +51,22 @@ func TestEveryFolderIsListedWithWhoseItIs(t *testing.T) {
 	}
 }
 
+func TestARunFolderAloneIsReleasedByWhatWasFound(t *testing.T) {
+	f := newFolders(t)
+	r := record("web", 7)
+	at := prepared(t, f, r)
+	if err := os.RemoveAll(at.Folder); err != nil {
+		t.Fatal(err)
+	}
+	found := list(t, f)["web"]
+	if err := f.Release(t.Context(), vm.Ref{Name: found.Name, Incarnation: found.Last}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(at.Run); !os.IsNotExist(err) {
+		t.Errorf("found as incarnation %d, released, and still there: %v", found.Last, err)
+	}
+}
+
 func TestQuarantineMovesWholeAndRestoreMovesBack(t *testing.T) {
 	f := newFolders(t)
 	at := prepared(t, f, record("web", 1))
