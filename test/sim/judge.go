@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -40,6 +41,7 @@ type wish struct {
 	rising map[int]bool // starts under way: whether they act is not known
 	down   vm.ID        // the VM of that name has to stay down; empty: it needn't
 	falls  int          // stops that were asked for, and may not have acted yet
+	unsure int          // asks up to this number may have been heard before a start that was refused, and that the disk may hold
 }
 
 func newJudge(s *story) *judge {
@@ -154,20 +156,23 @@ func (j *judge) answered(n int, name vm.Name, e vm.Event, rec vm.Record, err err
 	delete(w.rising, n)
 	if err != nil {
 		j.story.tell("ask #%d %s %s refused: %v", n, name, e, err)
+		if r, _ := errors.AsType[*vm.Refusal](err); r != nil && r.Code == vm.Unavailable && (e == vm.StartAsked || e == vm.RestartAsked) {
+			w.unsure = j.asks // the disk may hold it all the same
+		}
 		return
 	}
 	j.story.tell("ask #%d %s %s done at revision %d", n, name, e, rec.State.Revision)
 	j.checkP3answer(rec, e)
-	j.remember(w, rec, e)
+	j.remember(n, w, rec, e)
 }
 
 // remember keeps what an acknowledged ask promises from now on.
-func (j *judge) remember(w *wish, rec vm.Record, e vm.Event) {
+func (j *judge) remember(n int, w *wish, rec vm.Record, e vm.Event) {
 	switch e {
 	case vm.StartAsked, vm.RestartAsked:
 		j.ups[rec.ID] = max(j.ups[rec.ID], rec.State.Revision)
 	case vm.StopAsked, vm.KillAsked:
-		if len(w.rising) == 0 && rec.State.Revision > j.ups[rec.ID] {
+		if len(w.rising) == 0 && n > w.unsure && rec.State.Revision > j.ups[rec.ID] {
 			w.down = rec.ID
 		}
 	case vm.DeleteAsked, vm.ForceDeleteAsked:
