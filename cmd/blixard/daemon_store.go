@@ -124,6 +124,9 @@ func (d *daemon) repair(_ context.Context, records []vm.Record, by messages.Call
 		return out, cantRepair(err)
 	}
 	out.Aside = aside
+	if err := writeNodeID(d.state, d.id); err != nil { // without, the next life takes the VMMs that run for strangers (P1)
+		return out, cantRepair(err)
+	}
 	entry := vm.Entry{At: time.Now(), Kind: "Repaired", Why: "the store was rebuilt, as " + d.trouble.Why, By: by.String()}
 	if err := persistence.Rebuild(d.storeDir(), records, []vm.Entry{entry}, d.storeOptions()); err != nil {
 		return out, cantRepair(err)

@@ -32,6 +32,9 @@ func TestRepairsAtOnceAreOneRepair(t *testing.T) {
 	if repaired.Load() != 1 || lives.Load() != 1 {
 		t.Errorf("%d repairs were done and %d lives begun, want one of each", repaired.Load(), lives.Load())
 	}
+	if id, err := readNodeID(d.state); err != nil || id != d.id {
+		t.Errorf("the next life is of node %q (%v): it would not know the VMMs of %s", id, err, d.id)
+	}
 	store, err := persistence.Open(filepath.Join(d.state, "store"), d.storeOptions())
 	if err != nil {
 		t.Fatalf("the store that the repair left: %v", err)
