@@ -165,7 +165,20 @@ func (m *Machine) booted(ctx context.Context) error {
 			if m.init = (Process{PID: childOf(nspawn), Inside: 1}); insidePID(m.init.PID) != 1 {
 				return errors.New("its systemd is gone already")
 			}
+			stop()
+			go drain(m.power.told)
 			return nil
+		}
+	}
+}
+
+// drain reads what nspawn goes on to tell: a message that nobody takes would
+// block nspawn after ten of them, and with it the systemd inside.
+func drain(told *net.UnixConn) {
+	words := make([]byte, 4096)
+	for {
+		if _, err := told.Read(words); err != nil {
+			return // the machine is off
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -206,4 +207,30 @@ func TestMachineEndsWithItsMaker(t *testing.T) {
 func globbed(pattern string) []string {
 	found, _ := filepath.Glob(pattern) // the pattern is well formed
 	return found
+}
+
+// Whoever tells how far it is never waits for us: with a hundred units, nspawn
+// tells far more often than a socket holds.
+func TestNobodyWaitsForWhatIsToldAfterTheBoot(t *testing.T) {
+	t.Parallel()
+	at := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"}
+	told, err := net.ListenUnixgram("unixgram", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
+	go drain(told)
+	teller, err := net.DialUnix("unixgram", nil, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer teller.Close()
+	if err := teller.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2000 {
+		if _, err := teller.Write([]byte("STATUS=one more unit\n")); err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
 }
