@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
 
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/messages"
@@ -137,7 +138,7 @@ func (b *bootstrap) enlist() {
 	b.report.BootID, b.report.Policy, b.report.StartedAt = b.env.ports.BootID, string(b.conduct.Policy), now
 	if b.env.first {
 		if err := b.env.store.SetMeta(metaBoot, []byte(b.env.ports.BootID)); err != nil {
-			panic(fmt.Sprintf("actors: mark the boot as met: %v", err))
+			b.env.log.Warn("the boot was not marked as met; the next daemon meets it again, which changes nothing", zap.Error(err))
 		}
 	}
 	if len(b.waiting) > 0 {

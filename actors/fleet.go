@@ -49,6 +49,14 @@ type create struct {
 	reply chan<- messages.Answer
 }
 
+// rebuilt is a record that was made from a manifest, with the channel that takes
+// its one answer.
+type rebuilt struct {
+	rec   vm.Record
+	by    messages.Caller
+	reply chan<- messages.Answer
+}
+
 // forget: vm/<name> → fleet. The record is deleted; end the actor.
 type forget struct{ name vm.Name }
 
@@ -67,6 +75,8 @@ func (f *fleet) Receive(c actor.Context) {
 		close(f.joined)
 	case create:
 		f.create(c, m)
+	case rebuilt:
+		f.know(c, m)
 	case ping:
 		f.env.tell(m.from, pong{})
 	case forget:
@@ -139,6 +149,31 @@ func (f *fleet) create(c actor.Context, m create) {
 		f.env.tell(one.pid, asked{Ask: messages.Ask{Event: vm.StartAsked, By: m.By}, reply: m.reply})
 		return
 	}
+	m.reply <- messages.Answer{Record: rec}
+}
+
+// know takes a VM in whose folder came back. One that is known already stays as it is.
+func (f *fleet) know(c actor.Context, m rebuilt) {
+	rec := m.rec
+	if one := f.members[rec.Spec.Name]; one != nil && one.rec.ID == rec.ID {
+		m.reply <- messages.Answer{Record: one.rec}
+		return
+	}
+	if r := f.taken(rec.Spec.Name); r != nil {
+		m.reply <- messages.Answer{Refusal: r}
+		return
+	}
+	if f.slots.has(rec.Slot) {
+		rec.Slot = f.slots.free() // its next start gives the files to the user of this one
+	}
+	_, err := f.env.store.Commit(persistence.Turn{Record: rec, Whole: true, Entry: &vm.Entry{
+		At: rec.State.CreatedAt, VM: rec.ID, Name: rec.Spec.Name, Kind: "Rebuilt", To: rec.State.Phase, Revision: 1, Why: rec.State.Reason, By: m.by.String(),
+	}})
+	if err != nil {
+		m.reply <- messages.Answer{Refusal: unwritten(rec.Spec.Name, "taken in", err)}
+		return
+	}
+	f.join(c, rec)
 	m.reply <- messages.Answer{Record: rec}
 }
 

@@ -3,11 +3,14 @@ package actors
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -54,6 +57,25 @@ func (n *Node) Restore(ctx context.Context, name string, by messages.Caller) err
 		return &vm.Refusal{Code: code, Why: err.Error(), Try: "its name stands in the event Quarantined: blixard events"}
 	}
 	n.env.note("Restored", vm.Record{}, fmt.Sprintf("%s was moved back by %s", name, by))
+	return n.know(ctx, vm.Name(name), by)
+}
+
+// know gives a restored folder its record, down until a person starts it: a
+// folder of a VM that nobody knows would be moved aside again.
+func (n *Node) know(ctx context.Context, name vm.Name, by messages.Caller) error {
+	all, err := n.env.ports.Salvage.List(ctx)
+	if err != nil {
+		return &vm.Refusal{Code: vm.Unavailable, Why: "the folder is back, and could not be read: " + err.Error(), Try: "blixard node plan --fresh"}
+	}
+	owner, _, _ := strings.Cut(string(name), ".")
+	all = slices.DeleteFunc(all, func(f vm.FoundFolder) bool { return string(f.Name) != owner })
+	for _, rec := range policies.Rebuild(policies.Inventory{Folders: all}, n.env.ports.BootID, n.env.ports.Clock.Now()) {
+		reply := make(chan messages.Answer, 1)
+		n.env.tell(n.fleet, rebuilt{rec: rec, by: by, reply: reply})
+		if _, err := wait(ctx, owner, reply); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

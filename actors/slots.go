@@ -15,6 +15,12 @@ func (s *slots) take(n uint32) {
 	s.taken[n] = struct{}{}
 }
 
+// has says whether a number is taken.
+func (s *slots) has(n uint32) bool {
+	_, taken := s.taken[n]
+	return taken || n == 0
+}
+
 // free is the lowest number that is free; take makes it taken.
 func (s *slots) free() uint32 {
 	for {

@@ -27,6 +27,7 @@ type vmActor struct {
 
 	run       *actor.PID    // nil: no run actor
 	prepare   chan struct{} // closed when the last run actor's Prepare has returned, which may be after that actor's end
+	respec    bool          // a new spec came since this incarnation began: what it holds may not be what the next one wants
 	cleaning  chan struct{} // closed when what was left over is removed: no preparing begins before
 	ending    bool          // run was asked to end; its Terminated is due
 	releasing bool          // a release waits for that Terminated
@@ -132,6 +133,7 @@ func (v *vmActor) answer(c actor.Context, m asked) {
 			return
 		}
 	}
+	v.respec = v.respec || m.Event == vm.SpecAsked
 	refusal := v.try(c, policies.Turn{Event: m.Event, By: m.By.String(), Spec: m.Spec})
 	m.reply <- messages.Answer{Record: v.rec, Refusal: refusal}
 }

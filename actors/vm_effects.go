@@ -54,7 +54,7 @@ func (v *vmActor) begin(c actor.Context, first any) {
 		panic(fmt.Sprintf("actors: %s still has a run actor", v.rec.Spec.Name)) // P1
 	}
 	rec, env, prepare, cleaning := v.rec, v.env, make(chan struct{}), v.cleaning
-	v.ending, v.prepare = false, prepare
+	v.ending, v.prepare, v.respec = false, prepare, false
 	v.run = spawn(c, env.log, fmt.Sprintf("run-%d", rec.State.Incarnation), func() actor.Actor {
 		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: env.ports.Folders.Paths(rec.Ref()), first: first, prepare: prepare, cleaned: cleaning}
 	})
@@ -105,7 +105,7 @@ func (v *vmActor) release() {
 	}
 	v.releasing = false
 	ref, prepare, spec := v.rec.Ref(), v.prepare, v.rec.Spec
-	rest := v.rec.State.After != vm.ThenRestart // taps are kept over a restart: removing one takes the kernel 15 ms
+	rest := v.rec.State.After != vm.ThenRestart || v.respec // taps are kept over a restart: removing one takes the kernel 15 ms
 	v.background(vm.Release, func(ctx context.Context) (messages.Fact, error) {
 		if prepare != nil {
 			select {

@@ -198,12 +198,17 @@ func (c *comparison) record(r *vm.Record, folder *vm.FoundFolder) {
 		})
 	}
 	lives := s.Phase&(vm.Live|vm.Adopting) != 0
-	if (lives || len(r.Spec.Disks) > 0 && s.Incarnation > 0 && s.Phase != vm.Removing && s.Phase != vm.Preparing) && (folder == nil || !folder.Folder) {
+	if (lives || ownDisks(*r) && s.Incarnation > 0 && s.Phase != vm.Removing && s.Phase != vm.Preparing) && (folder == nil || !folder.Folder) {
 		c.tell(Discrepancy{
 			Key: "missing/" + string(r.ID), Mend: MendNothing, Gate: GateNever, VM: r.Spec.Name, Record: r,
-			What: "folder of " + string(r.Spec.Name), Why: "it is gone, with the disks that were in it; restore it from a backup before the VM starts again",
+			What: "folder of " + string(r.Spec.Name), Why: "it is gone, with all that was in it; restore it from a backup before the VM starts again",
 		})
 	}
+}
+
+// ownDisks says whether the VM has disks in its folder.
+func ownDisks(r vm.Record) bool {
+	return r.Spec.Boot.Built() || slices.ContainsFunc(r.Spec.Disks, func(d vm.Disk) bool { return d.Path == "" })
 }
 
 // OrphanAge is how long what is ours and unknown is left alone: a restore, or a

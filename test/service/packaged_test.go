@@ -42,7 +42,7 @@ func newComputer(t *testing.T, launcher string) *computer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(func() {
 		cancel()
 		if t.Failed() {
