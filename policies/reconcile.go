@@ -169,6 +169,10 @@ func (c *comparison) folder(f *vm.FoundFolder) {
 			d.Gate, d.Why = GatePerson, "its manifest names a VM that nobody knows, but whose process lives and uses it"
 		}
 		c.tell(d)
+	case f.Folder && r.Spec.Name != f.Name:
+		d.Key, d.Mend, d.Gate, d.What, d.Record = "folder/"+string(f.Name), MendNothing, GateNever, f.Path, nil
+		d.Why = fmt.Sprintf("its manifest has the uid of VM %s, and is left alone: one of the two was changed", r.Spec.Name)
+		c.tell(d)
 	case f.Folder && f.Bytes > r.Reservation.Disk+logAllowance:
 		d.Key, d.Mend, d.Gate, d.What = "growth/"+string(f.ID), MendNothing, GateNever, f.Path
 		d.Why = fmt.Sprintf("it holds %s, reserved are %s", f.Bytes, r.Reservation.Disk)
@@ -239,9 +243,15 @@ func Rebuild(found Inventory, boot vm.BootID, now time.Time) []vm.Record {
 			alive[f.Ref.VM] = f
 		}
 	}
+	owner := map[vm.ID]vm.Name{} // a uid in two manifests is whose VMM lives, else the first's
+	for _, f := range found.Folders {
+		if _, taken := owner[f.ID]; f.Spec != nil && (!taken || alive[f.ID].Ref.Name == f.Name) {
+			owner[f.ID] = f.Name
+		}
+	}
 	var out []vm.Record
 	for _, f := range found.Folders {
-		if f.Spec == nil {
+		if f.Spec == nil || owner[f.ID] != f.Name {
 			continue
 		}
 		r := vm.Record{
