@@ -195,6 +195,9 @@ func (v *vmActor) turn(c actor.Context, t policies.Turn) {
 // try is one turn: decide → write, synced → do → arm the phase's one timer.
 func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 	t.At, t.BootID, t.Spread = v.now(), v.env.ports.BootID, v.env.ports.Spread()
+	if t.Event == vm.DeadlinePassed || t.Event == vm.GuestSick {
+		t.DiskFull = v.env.lowSpace()
+	}
 	if v.env.safe != "" {
 		t.Decision = policies.HeldInSafeMode()
 	}

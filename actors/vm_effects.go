@@ -14,7 +14,7 @@ import (
 // do carries out one effect. Each may be repeated: that is how a crash between
 // the write and the effect heals.
 func (v *vmActor) do(c actor.Context, e vm.Effect) {
-	ref, hint, n := v.rec.Ref(), v.rec.State.Process, v.rec.State.Incarnation
+	rec, ref, hint, n := v.rec, v.rec.Ref(), v.rec.State.Process, v.rec.State.Incarnation
 	switch e {
 	case vm.Prepare:
 		v.begin(c, doPrepare{})
@@ -38,7 +38,12 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 		v.release()
 	case vm.Discard:
 		v.background(e, func(ctx context.Context) (messages.Fact, error) {
-			return messages.Discarded{Incarnation: n}, v.env.ports.Folders.Discard(ctx, ref)
+			err := v.env.ports.Folders.Discard(ctx, ref)
+			if host.KindOf(err) == host.Denied && err != nil { // what can't be proved its own stays, and the VM goes (P8, P14)
+				v.env.note("FolderLeft", rec, err.Error())
+				err = nil
+			}
+			return messages.Discarded{Incarnation: n}, err
 		})
 	case vm.Forget:
 		v.disarm()

@@ -196,6 +196,10 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 	case t.Event == vm.KillConfirmed: // faster than the notice of the exit
 		f.Cause, f.Evidence = s.Killer, "killed: "+s.Reason
 	}
+	if t.DiskFull != "" && s.ReadyAt.IsZero() && (f.Cause == vm.CauseStartTransient || f.Cause == vm.CauseHealthFailed) {
+		// Its VMM can't write the console, so nobody could hear it answer (P16).
+		f.Cause, f.Evidence = vm.CauseIOError, "the host's disk is full, so its console could not be heard: "+t.DiskFull
+	}
 	if s.Phase == vm.Stopping && f.Cause == vm.CauseGuestPoweroff {
 		f.Evidence = "the guest powered off, as it was asked to"
 	}

@@ -181,6 +181,9 @@ func (c *comparison) folder(f *vm.FoundFolder) {
 	if f.Run && (named == nil || named.State.Phase&idle != 0) {
 		d.Key, d.Mend, d.Gate, d.What = "run/"+string(f.Name), MendRemoveRun, GateTwice, "run folder of "+string(f.Name)
 		d.Why, d.Record = "no VM of that name is known", named
+		if named == nil && f.Tenant == 0 {
+			d.Mend, d.Gate, d.Why = MendNothing, GateNever, "it can't be proved ours, and is left alone: it says no incarnation"
+		}
 		if named != nil {
 			d.Why = fmt.Sprintf("its VM is %s", named.State.Phase)
 		}
@@ -249,13 +252,14 @@ func Rebuild(found Inventory, boot vm.BootID, now time.Time) []vm.Record {
 			owner[f.ID] = f.Name
 		}
 	}
+	slots := rebuiltSlots(found.Folders, alive)
 	var out []vm.Record
 	for _, f := range found.Folders {
-		if f.Spec == nil || owner[f.ID] != f.Name {
-			continue
+		if f.Spec == nil || owner[f.ID] != f.Name || f.Spec.Filled().Check() != nil {
+			continue // nobody could have created it so: a person edited its manifest
 		}
 		r := vm.Record{
-			ID: f.ID, Slot: f.Slot, Spec: f.Spec.Filled(), Reservation: vm.ReservationFor(*f.Spec),
+			ID: f.ID, Slot: slots[f.Name], Spec: f.Spec.Filled(), Reservation: vm.ReservationFor(*f.Spec),
 			State: vm.State{
 				Revision: 1, Phase: vm.Stopped, PhaseSince: now, CreatedAt: now, HealthSince: now, AskedDown: true, Incarnation: f.Last,
 				Reason: "rebuilt from its manifest: nobody knows whether it was wanted up",
@@ -268,6 +272,33 @@ func Rebuild(found Inventory, boot vm.BootID, now time.Time) []vm.Record {
 			s.Reason = "rebuilt from its manifest and its VMM, which lives"
 		}
 		out = append(out, r)
+	}
+	return out
+}
+
+// rebuiltSlots gives each VM the slot of its VMM, else of its manifest, and a
+// free one where that is another's: two VMs must not share a user or a tap's name.
+func rebuiltSlots(folders []vm.FoundFolder, alive map[vm.ID]vm.FoundVMM) map[vm.Name]uint32 {
+	out, taken := map[vm.Name]uint32{}, map[uint32]bool{0: true}
+	for _, f := range folders {
+		if v, up := alive[f.ID]; up && v.Ref.Name == f.Name {
+			out[f.Name] = v.Ref.Slot
+			taken[v.Ref.Slot] = true
+		}
+	}
+	free := uint32(1)
+	for _, f := range folders {
+		if _, has := out[f.Name]; has {
+			continue
+		}
+		slot := f.Slot
+		if taken[slot] || slot > vm.MaxSlot {
+			for taken[free] {
+				free++
+			}
+			slot = free
+		}
+		out[f.Name], taken[slot] = slot, true
 	}
 	return out
 }

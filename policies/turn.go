@@ -22,6 +22,7 @@ type Turn struct {
 	Health  vm.Health   // with HealthChanged; Why says why
 	Spec    *vm.Spec    // with SpecAsked
 
+	DiskFull string       // why the disk of the state folder has no room; empty: it has
 	Decision *vm.Decision // with Rebooted, Enlisted, HeldBack and Dismissed: what AfterBoot decided
 }
 

@@ -28,5 +28,6 @@ type FoundFolder struct {
 	Bytes  Bytes       // what it holds on the host
 	Why    string      // why its manifest can't be read
 	Folder bool        // the durable folder exists
+	Tenant Incarnation // whose run folder it says it is; 0: it doesn't say
 	Run    bool        // a run folder exists
 }

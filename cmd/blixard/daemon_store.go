@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/messages"
@@ -37,6 +38,9 @@ func (d *daemon) openStore() error {
 		return err
 	}
 	d.id = id
+	if lost := d.lostStore(); lost != nil {
+		return d.openSafe(lost)
+	}
 	store, err := persistence.Open(d.storeDir(), d.storeOptions())
 	if trouble, unusable := errors.AsType[*persistence.Unusable](err); unusable {
 		return d.openSafe(trouble)
@@ -54,6 +58,22 @@ func (d *daemon) openStore() error {
 		return err
 	}
 	return store.Belong(d.id)
+}
+
+// lostStore is not nil where a store is missing together with its witness: the
+// node's id, or the folder of a VM, says that there was one.
+func (d *daemon) lostStore() *persistence.Unusable {
+	if entries, err := os.ReadDir(d.storeDir()); err == nil && len(entries) > 0 {
+		return nil
+	}
+	vms, _ := os.ReadDir(filepath.Join(d.state, "vms")) // none: nothing is lost
+	if d.id == "" && len(vms) == 0 {
+		return nil
+	}
+	return &persistence.Unusable{Kind: persistence.Missing, Refusal: &vm.Refusal{
+		Code: vm.Unavailable, Try: "put a backup there, or blixard node repair: running VMs live on",
+		Why: fmt.Sprintf("the store in %s is gone, and its node was not new: it has an id or %d folders of VMs", d.storeDir(), len(vms)),
+	}}
 }
 
 // openSafe begins safe mode: the store is in memory, and its journal goes on
@@ -165,10 +185,17 @@ func (d *daemon) housekeep() {
 	}
 }
 
+// nearlyFull is how little free space makes the store look at once.
+const nearlyFull = 16 << 20
+
 // lowSpace says why nothing that grows is admitted; empty: it is.
 func (d *daemon) lowSpace() string {
 	if d.disk == nil {
 		return ""
+	}
+	var now unix.Statfs_t
+	if unix.Statfs(d.state, &now) == nil && int64(now.Bavail)*now.Bsize < nearlyFull {
+		d.disk.CheckSpace() // what it was told at the last look is not true any more
 	}
 	low, why := d.disk.LowOnSpace()
 	if !low {

@@ -26,7 +26,7 @@ func (s salvage) List(ctx context.Context) ([]vm.FoundFolder, error) {
 	}
 	for name := range w.runs {
 		one := found[name]
-		one.Name, one.Run = name, true
+		one.Name, one.Run, one.Tenant = name, true, 1
 		found[name] = one
 	}
 	var out []vm.FoundFolder

@@ -40,7 +40,8 @@ func (f *Folders) List(ctx context.Context) ([]vm.FoundFolder, error) {
 			}
 			if above == run {
 				one.Run = true
-				one.Last = max(one.Last, tenantOf(run, e.Name())) // else nobody may remove it
+				one.Tenant = tenantOf(run, e.Name())
+				one.Last = max(one.Last, one.Tenant) // else nobody may remove it
 				continue
 			}
 			one.Folder = true
