@@ -32,6 +32,7 @@ type env struct {
 	first     bool // no daemon has woken all VMs in this boot of the node yet
 	awake     *awakening
 	turned    *relay
+	fleet     *actor.PID
 	booted    *booted
 	safe      string // why the node starts and deletes nothing; empty: it doesn't hold back
 	housekeep func()

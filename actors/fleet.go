@@ -166,8 +166,12 @@ func (f *fleet) know(c actor.Context, m rebuilt) {
 	if f.slots.has(rec.Slot) {
 		rec.Slot = f.slots.free() // its next start gives the files to the user of this one
 	}
+	by := ""
+	if m.by != (messages.Caller{}) {
+		by = m.by.String()
+	}
 	_, err := f.env.store.Commit(persistence.Turn{Record: rec, Whole: true, Entry: &vm.Entry{
-		At: rec.State.CreatedAt, VM: rec.ID, Name: rec.Spec.Name, Kind: "Rebuilt", To: rec.State.Phase, Revision: 1, Why: rec.State.Reason, By: m.by.String(),
+		At: rec.State.CreatedAt, VM: rec.ID, Name: rec.Spec.Name, Kind: "Rebuilt", To: rec.State.Phase, Revision: 1, Why: rec.State.Reason, By: by,
 	}})
 	if err != nil {
 		m.reply <- messages.Answer{Refusal: unwritten(rec.Spec.Name, "taken in", err)}

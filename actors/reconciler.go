@@ -245,6 +245,8 @@ func (e *env) mend(ctx context.Context, d policies.Discrepancy) error {
 	switch d.Mend {
 	case policies.MendKill:
 		return e.ports.Launcher.Kill(ctx, d.VMM.Ref, &d.VMM.Process)
+	case policies.MendAdopt:
+		return e.adopt(ctx, d)
 	case policies.MendRemoveLink:
 		return e.ports.Links.Remove(ctx, *d.Link)
 	case policies.MendRemoveRun:
@@ -261,6 +263,19 @@ func (e *env) mend(ctx context.Context, d policies.Discrepancy) error {
 	case policies.MendLook:
 		return e.tellVM(d.VM, messages.Missed{Incarnation: d.Record.State.Incarnation})
 	case policies.MendNothing:
+	}
+	return nil
+}
+
+// adopt takes a VM in from its VMM and its manifest.
+func (e *env) adopt(ctx context.Context, d policies.Discrepancy) error {
+	found := policies.Inventory{VMMs: []vm.FoundVMM{*d.VMM}, Folders: []vm.FoundFolder{*d.Folder}}
+	for _, rec := range policies.Rebuild(found, e.ports.BootID, e.ports.Clock.Now()) {
+		reply := make(chan messages.Answer, 1)
+		e.tell(e.fleet, rebuilt{rec: rec, reply: reply})
+		if _, err := wait(ctx, string(d.VM), reply); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ func (r *root) Receive(c actor.Context) {
 		r.pulse.fleet = spawn(c, r.env.log, "fleet", func() actor.Actor {
 			return &fleet{env: r.env, records: records, broken: r.broken, joined: r.joined}
 		})
+		r.env.fleet = r.pulse.fleet // before anybody else is spawned who may use it
 		r.fleet <- r.pulse.fleet
 		r.pulse.ask(r.env, c.Self())
 		r.boots(c)

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/blixard/blixard/vm"
@@ -65,9 +66,28 @@ func Woken(rec vm.Record, w Waking) Turn {
 	return t
 }
 
+const ruleSafe = "safe-mode" // nothing is started while the store is lost
+
+// AfterSafeMode is what the records are when safe mode ends: what died in it and
+// was held for that alone gets its next try now.
+func AfterSafeMode(records []vm.Record, now time.Time) []vm.Record {
+	out := slices.Clone(records)
+	for i := range out {
+		s := &out[i].State
+		if s.Phase != vm.Failed || s.LastExit == nil || s.LastExit.Decision.Rule != ruleSafe {
+			continue
+		}
+		c := *s.LastExit
+		c.Decision = vm.Decision{Do: vm.BackOff, Rule: ruleSafe, Why: "safe mode is over"}
+		s.LastExit, s.Phase, s.PhaseSince, s.Deadline, s.After = &c, vm.Backoff, now, now, vm.ThenBackoff
+		s.Reason = "it ended while the node was in safe mode"
+	}
+	return out
+}
+
 // HeldInSafeMode is what follows every end while the node is in safe mode.
 func HeldInSafeMode() *vm.Decision {
-	return &vm.Decision{Do: vm.GiveUp, Rule: "safe-mode", Why: "the node is in safe mode and starts nothing: blixard node repair"}
+	return &vm.Decision{Do: vm.GiveUp, Rule: ruleSafe, Why: "the node is in safe mode and starts nothing: blixard node repair"}
 }
 
 // AfterBoot decides what becomes of a VM that is wanted up, when the node has

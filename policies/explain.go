@@ -96,11 +96,11 @@ var phaseWords = map[vm.Phase]words{
 	},
 	vm.Backoff: {
 		is: "it waits for the next try", next: "it is started again",
-		can: []string{"start {name}", "reset {name}", "stop {name}", "logs {name} --previous", "crashes {name}"},
+		can: []string{"start {name}", "reset {name}", "stop {name}", "logs {name}", "crashes {name}"},
 	},
 	vm.Failed: {
 		is: "it was given up and is held", next: "nothing until it is reset or gets a new spec",
-		can: []string{"crashes {name}", "logs {name} --previous", "reset {name}", "stop {name}", "delete {name}"},
+		can: []string{"crashes {name}", "logs {name}", "reset {name}", "stop {name}", "delete {name}"},
 	},
 	vm.Adopting: {
 		is:   "the daemon woke up and looks whether its VMM still lives",

@@ -23,7 +23,7 @@ func reason(before, after vm.State, t Turn) string {
 	case vm.CalledUp:
 		return "its turn after the node's boot has come"
 	case vm.NodeEnding:
-		return "the node goes down; it comes back at the next boot"
+		return "the node goes down; it comes back at the next boot, or when the daemon starts again"
 	case vm.GuestAnswered:
 		return "the guest answered"
 	case vm.Prepared, vm.Launched, vm.FoundNone:

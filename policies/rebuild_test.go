@@ -58,3 +58,39 @@ func TestWhatSaysNoIncarnationIsNotRemovedAsOurs(t *testing.T) {
 		}
 	}
 }
+
+func TestAVMWhoseRecordAloneIsMissingIsTakenInAndKeepsItsRunFolder(t *testing.T) {
+	live := vm.FoundVMM{Ref: vm.Ref{VM: "w", Name: "web", Slot: 2, Incarnation: 4}, Process: vm.Process{PID: 4}}
+	known := folder("web", "w", 2)
+	known.Run, known.Tenant = true, 4
+	got := Compare(Inventory{VMMs: []vm.FoundVMM{live}, Folders: []vm.FoundFolder{known}}, Records{})
+	for _, d := range got {
+		if d.VMM != nil && (d.Mend != MendAdopt || d.Gate != GateTwice) || d.Mend == MendRemoveRun || d.Mend == MendQuarantine && d.Gate != GatePerson {
+			t.Errorf("P6: %+v", d)
+		}
+	}
+	other := vm.Record{ID: "x", Spec: vm.Spec{Name: "web"}.Filled(), State: vm.State{Phase: vm.Stopped}}
+	for _, d := range Compare(Inventory{VMMs: []vm.FoundVMM{live}, Folders: []vm.FoundFolder{known}}, Records{All: []vm.Record{other}}) {
+		if d.VMM != nil && d.Gate != GatePerson || d.Mend == MendRemoveRun {
+			t.Errorf("another VM has its name by now: %+v", d)
+		}
+	}
+}
+
+func TestWhatSafeModeHeldComesBackAfterIt(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	rec := vm.Record{Spec: vm.Spec{Name: "a"}.Filled(), State: vm.State{
+		Phase: vm.Running, Intent: vm.WantRunning, Incarnation: 1, BootID: "b", LaunchedAt: now, ReadyAt: now,
+	}}
+	died := Next(rec, Turn{Event: vm.VMMGone, At: now, Failure: &vm.Failure{Cause: vm.CauseVMMCrash}, Decision: HeldInSafeMode()}).Record
+	held := Next(died, Turn{Event: died.State.After.Released(), At: now}).Record
+	if held.State.Phase != vm.Failed {
+		t.Fatalf("it is %s in safe mode, want failed", held.State.Phase)
+	}
+	after := AfterSafeMode([]vm.Record{held}, now)[0]
+	woken := Next(after, Woken(after, Waking{At: now, BootID: "b"})).Record
+	up := Next(woken, Turn{Event: vm.DeadlinePassed, At: now, BootID: "b"}).Record
+	if after.State.Phase != vm.Backoff || up.State.Phase != vm.Preparing {
+		t.Errorf("P4: afterwards it is %s, then %s", after.State.Phase, up.State.Phase)
+	}
+}

@@ -29,6 +29,7 @@ type Mend string
 
 // What can be done.
 const (
+	MendAdopt      Mend = "adopt"       // take a VM in whose VMM and manifest are there, and whose record isn't
 	MendKill       Mend = "kill"        // end a VMM that is ours and not wanted
 	MendLook       Mend = "look"        // let the VM's actor look again for a VMM that it believes alive
 	MendRemoveLink Mend = "remove-link" // a tap that nothing uses
@@ -65,14 +66,14 @@ type Discrepancy struct {
 
 // Compare finds every difference, in the order of their keys.
 func Compare(found Inventory, known Records) []Discrepancy {
-	c := comparison{known: known, byID: map[vm.ID]*vm.Record{}, byName: map[vm.Name]*vm.Record{}, alive: map[vm.ID]bool{}}
+	c := comparison{folders: found.Folders, live: map[vm.Name]bool{}, known: known, byID: map[vm.ID]*vm.Record{}, byName: map[vm.Name]*vm.Record{}, alive: map[vm.ID]bool{}}
 	for i := range known.All {
 		r := &known.All[i]
 		c.byID[r.ID], c.byName[r.Spec.Name] = r, r
 	}
 	for i := range found.VMMs {
 		c.vmm(&found.VMMs[i])
-		c.alive[found.VMMs[i].Ref.VM] = true
+		c.alive[found.VMMs[i].Ref.VM], c.live[found.VMMs[i].Ref.Name] = true, true
 	}
 	for i := range found.Links {
 		c.link(&found.Links[i])
@@ -99,7 +100,20 @@ type comparison struct {
 	byID   map[vm.ID]*vm.Record
 	byName map[vm.Name]*vm.Record
 	alive  map[vm.ID]bool
+	live   map[vm.Name]bool // that a VMM of ours carries
 	out    []Discrepancy
+
+	folders []vm.FoundFolder
+}
+
+// manifest is the folder that says that it is this VMM's; nil: none does.
+func (c *comparison) manifest(f *vm.FoundVMM) *vm.FoundFolder {
+	for i := range c.folders {
+		if one := &c.folders[i]; one.ID == f.Ref.VM && one.Name == f.Ref.Name && one.Spec != nil {
+			return one
+		}
+	}
+	return nil
 }
 
 func (c *comparison) tell(d Discrepancy) { c.out = append(c.out, d) }
@@ -113,6 +127,9 @@ func (c *comparison) vmm(f *vm.FoundVMM) {
 	switch {
 	case c.known.Broken[f.Ref.VM]:
 		d.Mend, d.Gate, d.Why = MendNothing, GateNever, "the record of its VM can't be read; the guest lives on"
+	case r == nil && c.manifest(f) != nil && c.byName[f.Ref.Name] == nil:
+		d.Mend, d.Folder = MendAdopt, c.manifest(f)
+		d.Why = "it lives, its folder says whose it is, and only its record is missing: the store is older than the VM"
 	case r == nil:
 		d.Gate, d.Why = GatePerson, "no VM with its uid is known; ending a guest can't be undone"
 	case f.Ref.Incarnation > r.State.Incarnation:
@@ -178,7 +195,7 @@ func (c *comparison) folder(f *vm.FoundFolder) {
 		d.Why = fmt.Sprintf("it holds %s, reserved are %s", f.Bytes, r.Reservation.Disk)
 		c.tell(d)
 	}
-	if f.Run && (named == nil || named.State.Phase&idle != 0) {
+	if f.Run && !c.live[f.Name] && (named == nil || named.State.Phase&idle != 0) {
 		d.Key, d.Mend, d.Gate, d.What = "run/"+string(f.Name), MendRemoveRun, GateTwice, "run folder of "+string(f.Name)
 		d.Why, d.Record = "no VM of that name is known", named
 		if named == nil && f.Tenant == 0 {

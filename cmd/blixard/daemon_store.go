@@ -138,6 +138,7 @@ func (d *daemon) repair(_ context.Context, records []vm.Record, by messages.Call
 			d.repairing.Store(false)
 		}
 	}()
+	records = policies.AfterSafeMode(records, time.Now())
 	out.VMs = len(records)
 	aside, err := persistence.SetAside(d.storeDir(), time.Now())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -87,7 +87,7 @@ func (c *cli) repairBlock(s *blixardv1.NodeStatusResponse, vms *blixardv1.ListVM
 	}
 	b.add("VMs", "%d known; %d run and go on running: %s", len(vms.GetVms()), len(up), or(names(up), "none"))
 	b.addIf(len(rest) > 0, "", "%d don't run: %s", len(rest), names(rest))
-	b.add("Is lost", "what only the damaged store knew: crash histories, the journal, and who was wanted up of those that don't run")
+	b.add("Is lost", "what only the damaged store knew: crash histories, the journal, who was wanted up of those that don't run, VMs that were never started, and specs that were applied and not started since")
 	return b
 }
 
@@ -105,6 +105,24 @@ func (c *cli) confirm(question string) error {
 	return invalid("y, or --yes", "nothing was done: the answer was no")
 }
 
+// answersAgain waits until the node has begun anew, so that whoever asks next
+// finds it.
+func (c *cli) answersAgain(ctx context.Context) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for range 20 { // it takes tenths of a second; whoever comes before that is refused, no more
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		s, err := call(ctx, c.node().NodeStatus, &blixardv1.NodeStatusRequest{})
+		if err == nil && s.GetSafeMode() == "" {
+			return
+		}
+	}
+}
+
 func (c *cli) repair(cmd *cobra.Command) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), repairTimeout)
 	defer cancel()
@@ -114,6 +132,7 @@ func (c *cli) repair(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	c.answersAgain(ctx)
 	if handled, err := c.told(cmd, res); handled {
 		return err
 	}

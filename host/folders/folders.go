@@ -159,10 +159,23 @@ func (f *Folders) makeRun(run string, gid int, n vm.Incarnation) error {
 		return err
 	}
 	defer place.Close()
+	if !oursToUse(place) {
+		return host.Fail(host.Broken, "make "+run, errors.New("it holds files that no VM put there: move them away, or give the daemon another --socket, beside which it makes this folder"))
+	}
 	if err := place.WriteFile(tenantName, []byte(strconv.FormatUint(uint64(n), 10)), 0o600); err != nil {
 		return fail("mark "+run, run, err)
 	}
 	return nil
+}
+
+// oursToUse says whether a run folder has our mark, or nothing: whatever else is
+// in the folder beside the socket is somebody's.
+func oursToUse(place *os.Root) bool {
+	if _, err := place.Lstat(tenantName); err == nil {
+		return true
+	}
+	entries, err := fs.ReadDir(place.FS(), ".")
+	return err == nil && len(entries) == 0
 }
 
 // tenant is the incarnation that the run folder was made for; 0: nobody's.
@@ -200,6 +213,20 @@ func (f *Folders) Release(_ context.Context, ref vm.Ref) error {
 	defer above.Close()
 	if tenant(above, filepath.Base(at.Run)) > ref.Incarnation {
 		return nil
+	}
+	place, err := above.OpenRoot(filepath.Base(at.Run))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return nil // a file, or a link: no run folder of ours, and left alone (P8)
+	}
+	ours := oursToUse(place)
+	if err := place.Close(); err != nil {
+		return fail(doing, at.Run, err)
+	}
+	if !ours {
+		return nil // P8
 	}
 	if err := above.RemoveAll(filepath.Base(at.Run)); err != nil {
 		return fail(doing, at.Run, err)

@@ -133,3 +133,22 @@ func TestALostFolderIsNotMadeAgainEmpty(t *testing.T) {
 		t.Errorf("a VM without disks of its own loses nothing: %v", err)
 	}
 }
+
+func TestWhatStandsBesideTheSocketIsNotOurs(t *testing.T) {
+	f := newFolders(t)
+	precious := filepath.Join(f.Run, "vm", "web", "a", "disk.qcow2")
+	if err := os.MkdirAll(filepath.Dir(precious), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(precious, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	web := record("web", 1)
+	wantKind(t, "P8: a start into somebody's folder", f.Prepare(t.Context(), web), host.Broken, "move them away")
+	if err := f.Release(t.Context(), web.Ref()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(precious); err != nil {
+		t.Errorf("P8: somebody's file is gone: %v", err)
+	}
+}
