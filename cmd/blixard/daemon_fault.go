@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/actors"
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
 )
@@ -74,4 +76,36 @@ type faultyObserver struct {
 func (o faultyObserver) Turned(t actors.Turned) {
 	o.fault.meets("written", t.Before.State.Phase, t.After.State.Phase, t.After.Spec.Name)
 	o.Observer.Turned(t)
+}
+
+// clockVariable names a file that says by how much the clock of a daemon with
+// --enable-faults is wrong, such as -1h; it may change at any time.
+const clockVariable = "BLIXARD_CLOCK"
+
+// clock is the machine's, or a wrong one for a test.
+func (d *daemon) clock() host.Clock {
+	if path := os.Getenv(clockVariable); d.faults && path != "" {
+		return wrongClock{path: path}
+	}
+	return wallClock{}
+}
+
+// wrongClock has no monotonic part: each jump shows in every difference, as
+// after a restart of the daemon it would anyway.
+type wrongClock struct {
+	wallClock
+	path string
+}
+
+// Now is off by what the file says; by nothing where it says nothing.
+func (c wrongClock) Now() time.Time {
+	text, err := os.ReadFile(c.path)
+	if err != nil {
+		return time.Now()
+	}
+	off, err := time.ParseDuration(strings.TrimSpace(string(text)))
+	if err != nil {
+		return time.Now()
+	}
+	return time.Now().Round(0).Add(off)
 }
