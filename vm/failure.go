@@ -58,9 +58,7 @@ type Exit struct {
 	Signal int       `json:"signal,omitempty"` // the signal's number, or 0
 	At     time.Time `json:"at"`
 
-	// What a service manager tells beside; the process launcher knows none of it.
-
-	Result     string        `json:"result,omitempty"`     // systemd's word: exit-code, signal, core-dump, oom-kill, …
+	Result     string        `json:"result,omitempty"`     // systemd's word, empty under the process launcher: exit-code, signal, core-dump, oom-kill, …
 	MemoryPeak Bytes         `json:"memoryPeak,omitempty"` // 0: not known
 	CPU        time.Duration `json:"cpu,omitempty"`        // processor time used; 0: not known
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/inherit"
 	"github.com/blixard/blixard/host/proof"
+	"github.com/blixard/blixard/vm"
 )
 
 // Make makes files, process and limits; what it began it takes back.
@@ -40,6 +41,9 @@ func (m maker) Make(_ context.Context, c host.Command, doing string) (*proof.VMM
 		err = limit(pid, c.UID, c.GID, c.MaxFile)
 	}
 	v, made := proof.NewVMM(c.Ref, m.who.Process(c.Ref, pid, stat.StartTime), pidfd)
+	if err == nil && made == nil {
+		v.Floor, err = ownPeak()
+	}
 	if err = errors.Join(err, made); err != nil {
 		_ = unix.Kill(pid, unix.SIGKILL) // ours until it is reaped
 		_, _ = unix.Wait4(pid, nil, 0, nil)
@@ -49,4 +53,14 @@ func (m maker) Make(_ context.Context, c host.Command, doing string) (*proof.VMM
 		return nil, host.Fail(host.Transient, doing, err)
 	}
 	return v, nil
+}
+
+// ownPeak is the most memory that this process ever had, which is in the peak
+// of each of its children; see proof.VMM.Reap.
+func ownPeak() (vm.Bytes, error) {
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		return 0, err
+	}
+	return vm.Bytes(used.Maxrss) * vm.KiB, nil
 }

@@ -18,6 +18,8 @@ type VMM struct {
 	Ref     vm.Ref
 	Process vm.Process
 	MaxFile vm.Bytes // see host.Command, by its tags
+	Cgroup  string   // its path in systemd's tree, where a unit holds it
+	Floor   vm.Bytes // below this the kernel can't tell its peak; see Reap
 	pidfd   *os.File
 	conn    syscall.RawConn
 	gone    chan struct{} // closed when exit is known
@@ -140,8 +142,9 @@ func (w *watcher) tell(e vm.Exit) {
 func (v *VMM) Reap(proc procfs.FS) vm.Exit {
 	exit := vm.Exit{At: time.Now()}
 	var status unix.WaitStatus
+	var used unix.Rusage
 	for _, ask := range []func(fd int) (unix.WaitStatus, bool){
-		v.waited, remembered, v.unburied(proc), remembered, // it may be reaped by PID 1 between two of these
+		func(fd int) (unix.WaitStatus, bool) { return v.waited(fd, &used) }, remembered, v.unburied(proc), remembered, // it may be reaped by PID 1 between two of these
 	} {
 		if err := v.conn.Control(func(fd uintptr) { status, exit.Known = ask(int(fd)) }); err != nil || exit.Known {
 			break
@@ -153,17 +156,30 @@ func (v *VMM) Reap(proc procfs.FS) vm.Exit {
 	case exit.Known:
 		exit.Code = status.ExitStatus()
 	}
+	exit.CPU = time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	exit.MemoryPeak = v.peak(used)
 	return exit
 }
 
 // waited reaps our own child. The pidfd proves, without taking it, that the pid
 // is still this child's; the call by pid gives a status that Go can read.
-func (v *VMM) waited(fd int) (status unix.WaitStatus, known bool) {
+func (v *VMM) waited(fd int, used *unix.Rusage) (status unix.WaitStatus, known bool) {
 	if unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) != nil {
 		return 0, false
 	}
-	pid, err := unix.Wait4(v.Process.PID, &status, unix.WNOHANG, nil)
+	pid, err := unix.Wait4(v.Process.PID, &status, unix.WNOHANG, used)
 	return status, err == nil && pid == v.Process.PID
+}
+
+// peak is the most memory that a child of ours had at once. The kernel counts
+// its life before the exec too, when it shared the daemon's memory: a peak that
+// isn't clearly above ours may be ours, and is not known. Children that it has
+// waited for itself are none of QEMU's.
+func (v *VMM) peak(used unix.Rusage) vm.Bytes {
+	if p := vm.Bytes(used.Maxrss) * vm.KiB; v.Floor > 0 && p > v.Floor+v.Floor/8 { // the kernel's counters are a little behind
+		return p
+	}
+	return 0
 }
 
 // remembered is the exit status of a process that its parent has reaped: Linux
