@@ -114,6 +114,9 @@ func (c *cli) wished(cmd *cobra.Command, args []string, w wish) ([]vm.Spec, erro
 	case len(args) == 0:
 		return nil, misuse(cmd, "%s needs a NAME, or -f FILE", cmd.CommandPath())
 	}
+	if err := flagsOfZero(cmd); err != nil {
+		return nil, err
+	}
 	s, err := w.spec(args[0])
 	if err != nil {
 		return nil, err
@@ -295,6 +298,9 @@ func pairs(flag, text, known string, set func(key, value string) (bool, *vm.Refu
 		}
 		if !ok {
 			return invalid("one of "+known, "%s doesn't know %.60q", flag, key)
+		}
+		if err := keyOfZero(flag, key, value); err != nil {
+			return err
 		}
 	}
 	return nil

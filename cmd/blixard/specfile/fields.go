@@ -3,6 +3,7 @@ package specfile
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,20 +18,22 @@ type fields map[string]func(path string, n ast.Node)
 func (f *reader) spec(n ast.Node) (s vm.Spec) {
 	f.object("", n, fields{
 		"name":      text(f, &s.Name),
-		"cpus":      f.integer(&s.CPUs),
-		"memory":    f.size(&s.Memory),
+		"cpus":      nonzero(f, &s.CPUs, f.integer, "1", ""),
+		"memory":    nonzero(f, &s.Memory, f.size, vm.MinMemory.String(), ""),
 		"boot":      f.boot(&s.Boot),
 		"disks":     list(f, &s.Disks, f.disk),
 		"networks":  list(f, &s.Networks, f.network),
 		"restart":   f.restart(&s.Restart),
 		"autostart": f.autostart(&s.Autostart),
 		"health":    list(f, &s.Health, f.probe(&s.Start)),
-		"start":     f.mapping(fields{"timeout": f.duration(&s.Start.Timeout)}),
-		"stop":      f.mapping(fields{"method": text(f, &s.Stop.Method), "timeout": f.duration(&s.Stop.Timeout)}),
+		"start":     f.mapping(fields{"timeout": nonzero(f, &s.Start.Timeout, f.duration, leastWait, "")}),
+		"stop": f.mapping(fields{
+			"method": text(f, &s.Stop.Method), "timeout": nonzero(f, &s.Stop.Timeout, f.duration, leastWait, killNow),
+		}),
 		"resources": f.mapping(fields{
-			"cpuWeight": f.integer(&s.Resources.CPUWeight),
-			"cpuQuota":  f.percent(&s.Resources.CPUQuota),
-			"ioWeight":  f.integer(&s.Resources.IOWeight),
+			"cpuWeight": nonzero(f, &s.Resources.CPUWeight, f.integer, "1", ""),
+			"cpuQuota":  f.percent(&s.Resources.CPUQuota), // 0: no limit
+			"ioWeight":  nonzero(f, &s.Resources.IOWeight, f.integer, "1", ""),
 		}),
 	})
 	return s
@@ -51,7 +54,7 @@ func (f *reader) boot(b *vm.Boot) func(string, ast.Node) {
 func (f *reader) disk(path string, n ast.Node) (d vm.Disk) {
 	f.object(path, n, fields{
 		"name":     text(f, &d.Name),
-		"size":     f.size(&d.Size),
+		"size":     nonzero(f, &d.Size, f.size, vm.MiB.String(), "size: 1GiB, or path: FILE alone"),
 		"path":     f.path(&d.Path),
 		"readOnly": f.truth(&d.ReadOnly),
 	})
@@ -70,7 +73,7 @@ func (f *reader) network(path string, n ast.Node) (w vm.Network) {
 		"mode":   text(f, &w.Mode),
 		"mac":    text(f, &w.MAC),
 		"bridge": text(f, &w.Bridge),
-		"mtu":    f.integer(&w.MTU),
+		"mtu":    nonzero(f, &w.MTU, f.integer, strconv.Itoa(vm.MinMTU), bridgeMTU),
 	})
 	return w
 }
@@ -78,18 +81,16 @@ func (f *reader) network(path string, n ast.Node) (w vm.Network) {
 func (f *reader) restart(r *vm.Restart) func(string, ast.Node) {
 	return f.mapping(fields{
 		"policy": text(f, &r.Policy),
-		"delay": f.mapping(fields{
-			"initial": f.duration(&r.Delay.Initial),
-			"factor":  f.number(&r.Delay.Factor),
-			"max":     f.duration(&r.Delay.Max),
-			"jitter":  f.number(&r.Delay.Jitter),
-		}),
+		"delay":  f.delay(&r.Delay),
 		"delays": list(f, &r.Delays, func(path string, n ast.Node) (d time.Duration) {
 			f.duration(&d)(path, n)
 			return d
 		}),
-		"budget":     f.mapping(fields{"attempts": f.integer(&r.Budget.Attempts), "window": f.duration(&r.Budget.Window)}),
-		"resetAfter": f.duration(&r.ResetAfter),
+		"budget": f.mapping(fields{
+			"attempts": nonzero(f, &r.Budget.Attempts, f.integer, "1", noRestart),
+			"window":   nonzero(f, &r.Budget.Window, f.duration, leastWait, ""),
+		}),
+		"resetAfter": nonzero(f, &r.ResetAfter, f.duration, leastWait, ""),
 	})
 }
 
@@ -107,7 +108,7 @@ func (f *reader) dependency(path string, n ast.Node) (d vm.Dependency) {
 		text(f, &d.VM)(path, n)
 		return d
 	}
-	f.object(path, n, fields{"vm": text(f, &d.VM), "is": text(f, &d.Is), "timeout": f.duration(&d.Timeout)})
+	f.object(path, n, fields{"vm": text(f, &d.VM), "is": text(f, &d.Is), "timeout": nonzero(f, &d.Timeout, f.duration, leastWait, "leave that VM out of dependsOn, or set timeout to 10ms or more")})
 	return d
 }
 
@@ -125,13 +126,13 @@ func (f *reader) probe(start *vm.Start) func(string, ast.Node) vm.Check {
 					f.fail(f.places[path], "the type guest-agent, console or vmm", "not yet supported: health type %s", c.Type)
 				}
 			},
-			"interval":  f.duration(&c.Interval),
-			"timeout":   f.duration(&c.Timeout),
-			"failures":  f.integer(&c.Failures),
-			"successes": f.integer(&c.Successes),
+			"interval":  nonzero(f, &c.Interval, f.duration, leastWait, ""),
+			"timeout":   nonzero(f, &c.Timeout, f.duration, leastWait, ""),
+			"failures":  nonzero(f, &c.Failures, f.integer, "1", ""),
+			"successes": nonzero(f, &c.Successes, f.integer, "1", ""),
 			"healthy":   text(f, &c.Healthy),
 			"unhealthy": text(f, &c.Unhealthy),
-			"startup":   f.duration(&startup),
+			"startup":   nonzero(f, &startup, f.duration, leastWait, ""),
 			"url":       f.later,
 			"role":      f.later,
 			"port":      f.later,
