@@ -98,8 +98,8 @@ func (i Identity) glance(pid int) (claim, time.Duration, error) {
 		return claim{}, 0, err
 	}
 	c, err := i.parse(tags)
-	if err == nil && tags["NODE"] == i.Public() && !i.inUnit(pid, c.ref.Name) {
-		err = ErrNotOurs
+	if err == nil && c.unit {
+		c.cgroup, err = i.unitOf(pid, c.ref.Name)
 	}
 	return c, 0, err
 }
@@ -119,7 +119,8 @@ func (i Identity) patience(pid int) time.Duration {
 type claim struct {
 	ref     vm.Ref
 	maxFile vm.Bytes
-	unit    bool // it is in a unit of systemd
+	unit    bool   // it is in a unit of systemd
+	cgroup  string // that unit's, with unit
 }
 
 // Parse understands the tags in an environment that isn't a process's, as that
@@ -174,11 +175,14 @@ const Slice = "blixard.slice"
 // UnitName is the service that the VM runs in.
 func UnitName(name vm.Name) string { return "blixard-" + string(name) + ".service" }
 
-// inUnit says whether the system's systemd has the process in the VM's unit: a
-// user's own systemd could make one of the same name in its own tree.
-func (i Identity) inUnit(pid int, name vm.Name) bool {
+// unitOf is the cgroup of the VM's unit, if the system's systemd has the process
+// there: a user's own systemd could make one of the same name in its own tree.
+func (i Identity) unitOf(pid int, name vm.Name) (string, error) {
 	path, err := i.Proc.Cgroup(pid)
-	return err == nil && strings.HasSuffix(path, "/"+Slice+"/"+UnitName(name)) && !strings.Contains(path, "/user.slice/")
+	if err != nil || !strings.HasSuffix(path, "/"+Slice+"/"+UnitName(name)) || strings.Contains(path, "/user.slice/") {
+		return "", ErrNotOurs
+	}
+	return path, nil
 }
 
 // Prove opens the process if it is one of our VMMs and lives. The pidfd is
@@ -205,7 +209,7 @@ func (i Identity) Prove(pid int) (*VMM, error) {
 	}
 	v.MaxFile = c.maxFile
 	if c.unit {
-		v.Process.Unit, v.Process.Launcher = UnitName(c.ref.Name), "systemd"
+		v.Process.Unit, v.Process.Launcher, v.Cgroup = UnitName(c.ref.Name), "systemd", c.cgroup
 	}
 	return v, nil
 }

@@ -46,7 +46,8 @@ type Config struct {
 	// answers again after it didn't: what happened meanwhile is found by a List.
 	Reconnected func()
 
-	socket string // of PID 1; empty: private
+	socket string  // of PID 1; empty: private
+	groups cgroups // empty: where the kernel's are mounted by everybody
 }
 
 // Launcher is the host.Launcher of one node. Close it to let go of all VMMs.
@@ -99,6 +100,9 @@ func (c *Config) fill() error {
 	if c.socket == "" {
 		c.socket = private
 	}
+	if c.groups == "" {
+		c.groups = "/sys/fs/cgroup"
+	}
 	if c.Reconnected == nil {
 		c.Reconnected = func() {}
 	}
@@ -124,7 +128,7 @@ func New(c Config) (*Launcher, error) {
 	if err := c.fill(); err != nil {
 		return nil, host.Fail(host.Broken, doing, err)
 	}
-	hands := &maker{who: proof.Identity{Node: c.Node, BootID: c.BootID, Proc: c.Proc}, shim: c.Shim, before: c.Before}
+	hands := &maker{who: proof.Identity{Node: c.Node, BootID: c.BootID, Proc: c.Proc}, groups: c.groups, shim: c.Shim, before: c.Before}
 	seats, err := proof.NewSeats(hands.who, hands)
 	if err != nil {
 		return nil, err
@@ -187,6 +191,7 @@ func (l *Launcher) Verdict(ctx context.Context, ref vm.Ref, hint *vm.Process) (v
 type maker struct {
 	who      proof.Identity
 	bus      *bus
+	groups   cgroups
 	shim     string
 	before   string
 	remember func(vm.Ref, vm.Exit)
@@ -199,15 +204,20 @@ const verdictWait = 3 * time.Second
 // End asks the unit. Without an answer the kernel's word is all there is.
 func (m *maker) End(v *proof.VMM) vm.Exit {
 	at := time.Now()
+	peak := vm.Bytes(0)
 	if v.Process.Launcher == Name {
+		peak = m.groups.peak(v.Cgroup) // first: systemd removes the cgroup of what it has reaped
 		ctx, cancel := context.WithTimeout(context.Background(), verdictWait)
 		defer cancel()
 		if e, ok := m.verdict(ctx, v); ok {
+			if e.MemoryPeak == 0 {
+				e.MemoryPeak = peak
+			}
 			return e
 		}
 	}
 	e := v.Reap(m.who.Proc)
-	e.At = at
+	e.At, e.MemoryPeak = at, peak
 	return e
 }
 

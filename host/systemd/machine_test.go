@@ -17,6 +17,7 @@ import (
 
 // units are the stories that need a systemd of their own.
 var units = map[string]func(t *testing.T){
+	"TellsItsPeakOfMemory":              unitTellsItsPeakOfMemory,
 	"OrphansAreAdopted":                 unitOrphansAreAdopted,
 	"VerdictWaitsForADaemonThatWasDown": unitVerdictWaitsForADaemonThatWasDown,
 	"OfAStrangerIsLeftAlone":            unitOfAStrangerIsLeftAlone,
