@@ -65,8 +65,8 @@ type runActor struct {
 	paths host.Paths
 	first any // what to begin with
 
-	cleaned <-chan struct{} // if not nil, preparing waits until it is closed
-	prepare chan<- struct{} // closed when Prepare has returned, or never will be called
+	behind  []<-chan struct{} // preparing waits until each is closed; nil ones are none
+	prepare chan<- struct{}   // closed when Prepare has returned, or never will be called
 
 	self   *actor.PID
 	parent *actor.PID
@@ -155,11 +155,14 @@ func (r *runActor) begin(c actor.Context) {
 		r.preparing = true
 		r.background(policies.PrepareTime(r.rec.Spec), func(ctx context.Context) any {
 			defer close(r.prepare)
-			if r.cleaned != nil {
+			for _, before := range r.behind {
+				if before == nil {
+					continue
+				}
 				select {
-				case <-r.cleaned:
+				case <-before:
 				case <-ctx.Done():
-					return prepared{host.Fail(host.Transient, "wait for the end of a release", ctx.Err())}
+					return prepared{host.Fail(host.Transient, "wait for the end of what came before", ctx.Err())}
 				}
 			}
 			return prepared{r.env.prepareAll(ctx, r.rec)}

@@ -284,11 +284,14 @@ func TestAStopInTheMidstOfARestartKeepsNothing(t *testing.T) { // P7
 		s.kill()
 		s.create("web", func(sp *vm.Spec) {
 			sp.Networks = []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0"}}
-			sp.Restart.Delays = []time.Duration{0}
 		})
 		s.after(5 * time.Second)
-		s.world.Smite(s.id("web"))
-		s.after(time.Second)
+		if err := s.ask("web", vm.RestartAsked); err != nil {
+			t.Fatal(err)
+		}
+		for s.state("web").Phase == vm.Stopping {
+			s.after(100 * time.Millisecond)
+		}
 		s.want("web", vm.Reaping, 1)
 		if err := s.ask("web", vm.StopAsked); err != nil {
 			t.Fatal(err)

@@ -25,14 +25,14 @@ type vmActor struct {
 	rec  vm.Record
 	self *actor.PID
 
-	run       *actor.PID    // nil: no run actor
-	prepare   chan struct{} // closed when the last run actor's Prepare has returned, which may be after that actor's end
-	respec    bool          // a new spec came since this incarnation began: what it holds may not be what the next one wants
-	cleaning  chan struct{} // closed when what was left over is removed: no preparing begins before
-	ending    bool          // run was asked to end; its Terminated is due
-	releasing bool          // a release waits for that Terminated
-	bugs      int           // of run actors in a row, for their own delay
-	disarm    func()        // cancels the phase's timer
+	run       *actor.PID     // nil: no run actor
+	prepare   chan struct{}  // closed when the last run actor's Prepare has returned, which may be after that actor's end
+	begun     vm.Incarnation // the last one that got a run actor
+	cleaning  chan struct{}  // closed when what was left over is removed: no preparing begins before
+	ending    bool           // run was asked to end; its Terminated is due
+	releasing bool           // a release waits for that Terminated
+	bugs      int            // of run actors in a row, for their own delay
+	disarm    func()         // cancels the phase's timer
 
 	ctx    context.Context //nolint:containedctx // ends with the actor: no effect of it acts after a successor's
 	cancel context.CancelFunc
@@ -81,7 +81,7 @@ func (v *vmActor) Receive(c actor.Context) {
 			v.attach(c)
 		}
 	case *actor.Terminated:
-		v.runEnded(m.Who)
+		v.runEnded(c, m.Who)
 	case effectEnded:
 		if m.of == v { // else it is of the actor that a bug of ours ended: this one does it again
 			delete(v.busy, m.effort)
@@ -133,7 +133,6 @@ func (v *vmActor) answer(c actor.Context, m asked) {
 			return
 		}
 	}
-	v.respec = v.respec || m.Event == vm.SpecAsked
 	refusal := v.try(c, policies.Turn{Event: m.Event, By: m.By.String(), Spec: m.Spec})
 	m.reply <- messages.Answer{Record: v.rec, Refusal: refusal}
 }
@@ -171,8 +170,8 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 	case messages.KillConfirmed:
 		v.turn(c, policies.Turn{Event: vm.KillConfirmed})
 	case messages.Released:
-		if m.Kept && v.rec.State.Phase == vm.Reaping && v.rec.State.After != vm.ThenRestart {
-			v.release() // it was to restart when that began, and is not any more (P7)
+		if m.Kept && v.rec.State.Phase == vm.Reaping && !policies.Keeps(v.rec.State) {
+			v.release() // it was to restart as it was when that began, and is not any more (P7)
 			return
 		}
 		v.turn(c, policies.Turn{Event: v.rec.State.After.Released()})

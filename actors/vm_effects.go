@@ -8,6 +8,7 @@ import (
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -17,7 +18,7 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 	rec, ref, hint, n := v.rec, v.rec.Ref(), v.rec.State.Process, v.rec.State.Incarnation
 	switch e {
 	case vm.Prepare:
-		v.begin(c, doPrepare{})
+		v.prepareNext(c)
 	case vm.Launch:
 		v.launch(c)
 	case vm.Attach:
@@ -58,11 +59,21 @@ func (v *vmActor) begin(c actor.Context, first any) {
 	if v.run != nil {
 		panic(fmt.Sprintf("actors: %s still has a run actor", v.rec.Spec.Name)) // P1
 	}
-	rec, env, prepare, cleaning := v.rec, v.env, make(chan struct{}), v.cleaning
-	v.ending, v.prepare, v.respec = false, prepare, false
+	rec, env, prepare, behind := v.rec, v.env, make(chan struct{}), []<-chan struct{}{v.prepare, v.cleaning}
+	v.ending, v.prepare, v.begun = false, prepare, rec.State.Incarnation
 	v.run = spawn(c, env.log, fmt.Sprintf("run-%d", rec.State.Incarnation), func() actor.Actor {
-		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: env.ports.Folders.Paths(rec.Ref()), first: first, prepare: prepare, cleaned: cleaning}
+		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: env.ports.Folders.Paths(rec.Ref()), first: first, prepare: prepare, behind: behind}
 	})
+}
+
+// prepareNext begins the record's incarnation; where the last one's run actor
+// still ends, once it has ended, if by then that is still what the record says.
+func (v *vmActor) prepareNext(c actor.Context) {
+	if v.run != nil {
+		v.endRun()
+		return
+	}
+	v.begin(c, doPrepare{})
 }
 
 // launch goes on with the run actor that prepared, or begins with one that
@@ -110,7 +121,7 @@ func (v *vmActor) release() {
 	}
 	v.releasing = false
 	ref, prepare, spec := v.rec.Ref(), v.prepare, v.rec.Spec
-	rest := v.rec.State.After != vm.ThenRestart || v.respec // taps are kept over a restart: removing one takes the kernel 15 ms
+	rest := !policies.Keeps(v.rec.State)
 	v.background(vm.Release, func(ctx context.Context) (messages.Fact, error) {
 		if prepare != nil {
 			select {

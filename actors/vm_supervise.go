@@ -47,7 +47,7 @@ func (v *vmActor) bug(why string) {
 }
 
 // runEnded goes on once the run actor has ended, and only then.
-func (v *vmActor) runEnded(who *actor.PID) {
+func (v *vmActor) runEnded(c actor.Context, who *actor.PID) {
 	if !who.Equal(v.run) {
 		return
 	}
@@ -56,7 +56,10 @@ func (v *vmActor) runEnded(who *actor.PID) {
 		v.release()
 		return
 	}
-	if v.rec.State.Phase&vm.Live != 0 {
+	switch p := v.rec.State.Phase; {
+	case p == vm.Preparing && v.begun != v.rec.State.Incarnation: // one that began already, a bug ended: its deadline says what follows
+		v.begin(c, doPrepare{})
+	case p&vm.Live != 0:
 		v.watchLater()
 	}
 }

@@ -30,11 +30,20 @@ type action struct {
 	to      vm.Phase
 	effects []vm.Effect
 	refusal vm.Refusal
+	atOnce  *action // of a verbJudge: where it goes instead if supervision says now, and nothing is to be given up first
 }
 
 func move(to vm.Phase, e ...vm.Effect) action  { return action{verb: verbMove, to: to, effects: e} }
 func judge(to vm.Phase, e ...vm.Effect) action { return action{verb: verbJudge, to: to, effects: e} }
 func stay(e ...vm.Effect) action               { return action{verb: verbStay, effects: e} }
+
+// again is the way of a judgement that says now: the next incarnation replaces
+// what this one left, so that no release comes between (see Keeps).
+func (a action) again(to vm.Phase, e ...vm.Effect) action {
+	next := move(to, e...)
+	a.atOnce = &next
+	return a
+}
 
 func refuse(why, try string) action {
 	return action{verb: verbRefuse, refusal: vm.Refusal{Code: vm.WrongPhase, Why: why, Try: try}}
@@ -117,7 +126,7 @@ var facts = []row{
 	{vm.Starting | vm.Running, on(vm.HealthChanged), stay()},
 	{rest &^ (vm.Starting | vm.Running), on(vm.HealthChanged), ignore},
 
-	{vm.Preparing | up | vm.Adopting, on(vm.VMMGone), judge(vm.Reaping, vm.Release)},
+	{vm.Preparing | up | vm.Adopting, on(vm.VMMGone), judge(vm.Reaping, vm.Release).again(vm.Preparing, vm.Prepare)},
 	{vm.Stopping | vm.Killing, on(vm.VMMGone), move(vm.Reaping, vm.Release)},
 	{idle | vm.Reaping | vm.Removing, on(vm.VMMGone), ignore},
 	{vm.Preparing | up | vm.Adopting, on(vm.GuestSick), judge(vm.Killing, vm.Kill)},

@@ -36,6 +36,10 @@ func Next(rec vm.Record, t Turn) Outcome {
 	carry(&out, t)
 	if a.verb == verbJudge {
 		judged(&out, t)
+		if a.atOnce != nil && out.Crash.Decision.Do == vm.RestartNow && Keeps(out.Record.State) {
+			a = *a.atOnce
+			out.Effects = a.effects
+		}
 	} else if (t.Failure != nil || t.Event == vm.KillConfirmed && !rec.State.LaunchedAt.IsZero()) && !told(rec.State) {
 		f := failureOf(rec.State, t)
 		out.Record.State.LastExit = &vm.Crash{Number: rec.State.Crashes, Failure: f, Uptime: uptime(rec.State, t.At)}
@@ -77,6 +81,7 @@ func carry(out *Outcome, t Turn) {
 		s.Intent, s.After = vm.WantRemoved, vm.ThenRemove
 	case vm.SpecAsked:
 		out.Record.Spec, out.Record.Reservation, out.Whole = *t.Spec, vm.ReservationFor(*t.Spec), true // P12
+		s.Pending = s.Phase&(idle|vm.Removing) == 0
 		forgive(s)
 	case vm.ResetAsked:
 		forgive(s)
@@ -178,6 +183,11 @@ func follow(s *vm.State, d vm.Decision) {
 	}
 }
 
+// Keeps says whether the next incarnation follows this one so closely that it
+// may find what this one left: its taps, of which each takes the kernel 15 ms
+// to remove, and its sockets. Not after a new spec, which may want others.
+func Keeps(s vm.State) bool { return s.After == vm.ThenRestart && !s.Pending }
+
 // told says that the end of this incarnation was recorded already: what comes
 // after the root cause is only another domino.
 func told(s vm.State) bool {
@@ -215,6 +225,9 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	s := &r.State
 	if to&(vm.Preparing|up|vm.Stopped|vm.Failed|vm.Removing) != 0 {
 		s.Queued = false
+	}
+	if to&(vm.Preparing|idle) != 0 {
+		s.Pending = false
 	}
 	if to == vm.Preparing {
 		s.Incarnation++
@@ -297,6 +310,7 @@ func finish(out *Outcome, before vm.Record, t Turn) {
 		out.Entry.Why = word // By says who
 	}
 	if c := out.Crash; c != nil {
+		out.Entry.Incarnation = c.Failure.Incarnation // the next one may begin in this very turn
 		out.Entry.Cause, out.Entry.Decision, out.Entry.Delay = c.Failure.Cause, c.Decision.Do, c.Decision.After
 		out.Entry.Why = s.Reason
 	}

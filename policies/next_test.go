@@ -100,3 +100,70 @@ func TestAClockThatWasSetBackDoesNotLengthenAStop(t *testing.T) {
 		t.Fatalf("killed at %s, want at most %s", out.Record.State.Deadline, latest)
 	}
 }
+
+// atOnce is a running VM whose first failures are followed at once.
+func atOnce(p vm.Phase, i vm.Intent) vm.Record {
+	rec := record(p, i)
+	rec.Spec.Restart.Delays = []time.Duration{0, time.Minute}
+	return rec
+}
+
+func TestARestartAtOnceBeginsInTheTurnOfTheDeath(t *testing.T) {
+	gone := Turn{Event: vm.VMMGone, At: noon, BootID: "b1", Failure: &vm.Failure{Cause: vm.CauseVMMCrash}}
+	changed := vm.Spec{Name: "web"}.Filled()
+	changed.Restart.Delays = []time.Duration{0}
+	for _, c := range []struct {
+		story  string
+		before vm.Record
+		first  []Turn
+		to     vm.Phase
+		effect vm.Effect
+	}{
+		{"running", atOnce(vm.Running, vm.WantRunning), nil, vm.Preparing, vm.Prepare},
+		{"paused", atOnce(vm.Paused, vm.WantRunning), nil, vm.Preparing, vm.Prepare},
+		{"gone while no daemon looked", atOnce(vm.Adopting, vm.WantRunning), nil, vm.Preparing, vm.Prepare},
+		{"a delay comes first", record(vm.Running, vm.WantRunning), nil, vm.Reaping, vm.Release},
+		{"its second failure is delayed", atOnce(vm.Running, vm.WantRunning), []Turn{gone, {Event: vm.Prepared, At: noon}}, vm.Reaping, vm.Release},
+		{"a new spec waits", atOnce(vm.Running, vm.WantRunning), []Turn{{Event: vm.SpecAsked, At: noon, Spec: &changed}}, vm.Reaping, vm.Release},
+		{"it was asked down", atOnce(vm.Adopting, vm.WantRunning), []Turn{{Event: vm.StopAsked, At: noon}}, vm.Reaping, vm.Release},
+		{"a start was asked for again", atOnce(vm.Running, vm.WantRunning), []Turn{{Event: vm.StartAsked, At: noon}}, vm.Preparing, vm.Prepare},
+	} {
+		rec := c.before
+		for _, f := range c.first {
+			rec = Next(rec, f).Record
+		}
+		out := Next(rec, gone)
+		if out.Record.State.Phase != c.to || len(out.Effects) != 1 || out.Effects[0] != c.effect {
+			t.Errorf("%s: %s %v, want %s", c.story, out.Record.State.Phase, out.Effects, c.to)
+		}
+		if out.Entry.Incarnation != rec.State.Incarnation || out.Crash.Failure.Incarnation != rec.State.Incarnation {
+			t.Errorf("%s: the end of %d is told of %d", c.story, rec.State.Incarnation, out.Entry.Incarnation)
+		}
+		if began := out.Record.State.Incarnation - rec.State.Incarnation; (began == 1) != (c.to == vm.Preparing) {
+			t.Errorf("%s: %d incarnations began", c.story, began)
+		}
+	}
+}
+
+func TestANewSpecIsPendingUntilAStart(t *testing.T) {
+	for _, p := range vm.AllPhases.Each() {
+		rec := record(p, vm.WantRunning)
+		rec.State.LastExit = &vm.Crash{}
+		spec := rec.Spec
+		out := Next(rec, Turn{Event: vm.SpecAsked, At: noon, Spec: &spec})
+		if held := p&(idle|vm.Removing) == 0; out.Record.State.Pending != held {
+			t.Errorf("a new spec in %s: pending %v", p, out.Record.State.Pending)
+		}
+	}
+	rec := record(vm.Reaping, vm.WantRunning)
+	rec.State.After, rec.State.Pending = vm.ThenRestart, true
+	if Keeps(rec.State) {
+		t.Error("what an old spec wanted is kept for a restart")
+	}
+	for after, e := range map[vm.After]vm.Event{vm.ThenRestart: vm.ReleasedToRestart, vm.ThenStop: vm.ReleasedToStop} {
+		rec.State.After = after
+		if Next(rec, Turn{Event: e, At: noon}).Record.State.Pending {
+			t.Errorf("it still waits after %s", e)
+		}
+	}
+}

@@ -14,8 +14,8 @@ import (
 func LifecyclePage() string {
 	var b strings.Builder
 	b.WriteString("# The lifecycle of a VM\n\nGenerated from `policies/lifecycle.go` by `make gen`; a test fails when it drifts.\n\n")
-	b.WriteString("A cell says what an event does in a phase: → moves, ⚖ asks supervision what follows and moves, · stays, ")
-	b.WriteString("blank ignores, ✗ refuses. Effects stand in brackets; each may be repeated safely.\n\n## Diagram\n\n```mermaid\nstateDiagram-v2\n    [*] --> stopped\n")
+	b.WriteString("A cell says what an event does in a phase: → moves, ⚖ asks supervision what follows and moves ")
+	b.WriteString("(behind ↻ to where, if that is a restart at once under the same spec), · stays, blank ignores, ✗ refuses. Effects stand in brackets; each may be repeated safely.\n\n## Diagram\n\n```mermaid\nstateDiagram-v2\n    [*] --> stopped\n")
 	writeMoves(&b)
 	b.WriteString("    removing --> [*]\n```\n\n## Matrix\n\n| event |")
 	phases := vm.AllPhases.Each()
@@ -40,7 +40,8 @@ func writeMoves(b *strings.Builder) {
 			var labels []string
 			for _, e := range vm.Events() {
 				a := cells[cell{from, e}]
-				if (a.verb == verbMove || a.verb == verbJudge) && a.to == to && to != vm.Removing && e != vm.Woke {
+				goes := (a.verb == verbMove || a.verb == verbJudge) && a.to == to || a.atOnce != nil && a.atOnce.to == to
+				if goes && to != vm.Removing && e != vm.Woke {
 					labels = append(labels, e.String())
 				}
 			}
@@ -65,6 +66,9 @@ func (a action) String() string {
 	case verbMove:
 		return "→ " + a.to.String() + effects
 	case verbJudge:
+		if a.atOnce != nil {
+			effects += ", ↻" + strings.TrimPrefix(a.atOnce.String(), "→")
+		}
 		return "⚖ " + a.to.String() + effects
 	case verbStay:
 		return "·" + effects

@@ -39,6 +39,7 @@ type State struct {
 	ReadyAt     time.Time   `json:"readyAt"`             // zero: the guest of this incarnation has not answered yet
 	AskedDown   bool        `json:"askedDown,omitempty"` // since it was last asked up: nothing but a person brings it up (P5)
 	Queued      bool        `json:"queued,omitempty"`    // in Backoff: waits for its turn after a boot of the node
+	Pending     bool        `json:"pending,omitempty"`   // a new spec came since this incarnation began: it waits for the next start
 	Health      Health      `json:"health"`
 	HealthSince time.Time   `json:"healthSince"`
 	HealthWhy   string      `json:"healthWhy,omitempty"`
