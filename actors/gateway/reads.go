@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"slices"
 
 	"connectrpc.com/connect"
 
@@ -45,43 +44,6 @@ func (d *Door) get(m *blixardv1.GetVMRequest) (*blixardv1.VM, error) {
 		return nil, err
 	}
 	return d.show(rec), nil
-}
-
-func (d *Door) explain(m *blixardv1.ExplainVMRequest) (*blixardv1.Explanation, error) {
-	rec, err := d.find(m.GetName())
-	if err != nil {
-		return nil, err
-	}
-	// Status is answered while the store misbehaves, without its history (P11).
-	crashes, err := d.Journal.Crashes(rec.ID, 5)
-	e := policies.Explain(d.Now(), rec, crashes)
-	if err != nil {
-		e.Tried += " (the crash history can't be read now)"
-	}
-	e.Next += d.turnOf(rec)
-	return &blixardv1.Explanation{
-		Vm: d.show(rec), State: messages.Text(e.State), Since: messages.Stamp(e.Since), Seen: messages.Text(e.Seen),
-		Tried: messages.Text(e.Tried), Next: messages.Text(e.Next), NextAt: messages.Stamp(e.NextAt),
-		Rule: messages.Text(e.Rule), Can: e.Can,
-	}, nil
-}
-
-// turnOf is where a VM stands in the queue of the node's boot, which its record
-// doesn't know.
-func (d *Door) turnOf(rec vm.Record) string {
-	if !rec.State.Queued {
-		return ""
-	}
-	b := d.Node.Status().Bootstrap
-	at := slices.Index(b.Waiting, rec.Spec.Name)
-	if at < 0 {
-		return ""
-	}
-	out := fmt.Sprintf("; it is number %d of %d that wait, %d are starting, at most %d may", at+1, len(b.Waiting), len(b.Starting), b.Limit)
-	if b.Pressure != "" {
-		out += "; nothing more is started now: " + b.Pressure
-	}
-	return out
 }
 
 func (d *Door) status() *blixardv1.NodeStatusResponse {
@@ -145,11 +107,6 @@ func (d *Door) ListVMs(context.Context, *connect.Request[blixardv1.ListVMsReques
 		out.Vms = append(out.Vms, d.show(rec))
 	}
 	return answer(out, nil)
-}
-
-// ExplainVM tells the story of a VM's state.
-func (d *Door) ExplainVM(_ context.Context, r *connect.Request[blixardv1.ExplainVMRequest]) (*connect.Response[blixardv1.Explanation], error) {
-	return answer(d.explain(r.Msg))
 }
 
 // NodeStatus shows the node at a glance.
