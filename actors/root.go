@@ -88,6 +88,7 @@ func (r *root) shutdown(c actor.Context, m shutdownAsked) {
 		return
 	}
 	begin := func(c actor.Context) {
+		r.env.booted.breakOff(r.env.ports.Clock.Now())
 		r.shutdowns++
 		spawn(c, r.env.log, fmt.Sprintf("shutdown-%d", r.shutdowns), func() actor.Actor { return &shutdown{env: r.env, asked: m} })
 	}
