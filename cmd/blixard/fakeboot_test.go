@@ -15,6 +15,7 @@ import (
 const (
 	booting = "booting"
 	booted  = "booted"
+	cutOff  = "ended"
 	damaged = "damaged"
 	wrong   = "wrong"
 )
@@ -34,6 +35,10 @@ func (n fakeNode) boot(s *blixardv1.NodeStatusResponse) *blixardv1.NodeStatusRes
 			Held: []string{"bad: was given up: crash 6 in \x1b[31m10m0s"},
 		}
 		s.WaitingForPerson = 2
+	case cutOff:
+		s.Bootstrap = &blixardv1.Bootstrap{
+			State: "done", BootId: "b", Policy: "restart-all", StartedAt: ago(time.Minute), EndedAt: ago(46 * time.Second), Ready: 3, Waiting: []string{"queue", "web"},
+		}
 	case damaged:
 		s.SafeMode = "the store is damaged: 000012.sst: checksum mismatch at block 4096; the witness says that 4711 events were written"
 		s.LowSpace = "84MiB are free on /var/lib/blixard, 512MiB are wanted"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -20,9 +21,13 @@ func nodeShutdownCommand(c *cli) *cobra.Command {
 		Use: "shutdown", Short: "Stop every VM before the machine goes down",
 		Long: `Stop every VM because the machine goes down: gracefully, in the reverse order of
 their start; when two thirds of the time are over, all that are left at once.
-Each is killed when its own stop timeout has passed. They stay wanted up, and
-come back at the machine's next boot. The machine itself is left alone. The exit
-code is 5 where some are up when the time is over.
+Each is killed when its own stop timeout has passed. The machine itself is left
+alone. The exit code is 5 where some are up when the time is over.
+
+The VMs stay wanted up, and come back by whichever comes first: the machine's
+next boot, the daemon's next start, or 30 minutes, so that a machine that does
+not go down after all isn't left without them. To bring one back at once:
+blixard vm start NAME. To keep VMs down, over a boot too: blixard vm stop NAME.
 
 Under systemd this happens by itself. An init script without systemd calls it
 before it stops the daemon.`,
@@ -86,7 +91,14 @@ func (c *cli) sumUp(res *blixardv1.ShutdownNodeResponse, told map[string]bool, b
 	if n+len(res.GetLeft()) == 0 {
 		return c.printf("No VM was up.\n")
 	}
-	return c.printf("%s down after %s, to come back at the next boot.\n", count(n, "VM is", "VMs are"), age(c.now().Sub(began)))
+	text := fmt.Sprintf("%s down after %s.\nWhat is wanted up comes back at the machine's next boot; where it doesn't go down, when the daemon starts again, or in 30 minutes.",
+		count(n, "VM is", "VMs are"), age(c.now().Sub(began)))
+	for line := range strings.Lines(text) {
+		if err := c.printf("%s\n", strings.Join(wrap(strings.TrimSuffix(line, "\n"), c.width), "\n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tellEnds writes a line for each VM that goes down, as the journal tells it,

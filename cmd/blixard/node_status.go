@@ -102,9 +102,14 @@ func bootLines(c *cli, b *block, s *blixardv1.Bootstrap) {
 		if s.GetStartedAt() != nil && s.GetEndedAt() != nil {
 			took = " in " + age(s.GetEndedAt().AsTime().Sub(s.GetStartedAt().AsTime()).Round(100*time.Millisecond))
 		}
-		if s.GetReady()+s.GetFailed() == 0 && len(s.GetHeld()) == 0 {
+		if int(s.GetReady()+s.GetFailed())+len(s.GetHeld())+len(s.GetWaiting()) == 0 {
 			b.add("Bootstrap", "done: there was no VM to bring up")
 			return
+		}
+		if n := len(s.GetWaiting()); n > 0 { // they wait for the next boot, or the daemon's next start
+			b.add("Bootstrap", "ended by a shutdown%s: %d up, %d failed, %d held, %d had no turn",
+				strings.Replace(took, " in ", " after ", 1), s.GetReady(), s.GetFailed(), len(s.GetHeld()), n)
+			break
 		}
 		b.add("Bootstrap", "done%s: %d up, %d failed, %d held", took, s.GetReady(), s.GetFailed(), len(s.GetHeld()))
 	default:
