@@ -70,6 +70,9 @@ func (r *runActor) linkNoticed(n host.LinkNotice) {
 	if n.Lost {
 		r.fail(vm.Failure{Cause: vm.CauseLinkLost, Evidence: n.Link + ": " + n.Why, Ready: r.ready}, true)
 	}
-	rec, env := r.rec, r.env
-	go env.note("LinkRepaired", rec, n.Why)
+	rec, env, kind := r.rec, r.env, "LinkRepaired"
+	if n.Broken {
+		kind = "LinkBroken"
+	}
+	go env.note(kind, rec, n.Why)
 }

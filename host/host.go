@@ -96,8 +96,8 @@ type Links interface {
 	Ensure(ctx context.Context, ref vm.Ref, nics []vm.Network, uid, gid int) (repaired []string, err error)
 	// Release removes the taps of the VM. Repeating it is safe: nothing there is success.
 	Release(ctx context.Context, ref vm.Ref, nics []vm.Network) error
-	// Watch tells of every tap of the incarnation that is taken away, and of
-	// every other damage after it was repaired, from a goroutine of its own.
+	// Watch tells of every tap of the incarnation that is taken away or cut off,
+	// and of every damage after it was repaired, from a goroutine of its own.
 	Watch(ref vm.Ref, nics []vm.Network, tell func(LinkNotice)) (cancel func())
 	// List returns every link that carries the alias of this node.
 	List(ctx context.Context) ([]vm.FoundLink, error)
@@ -105,11 +105,15 @@ type Links interface {
 	Remove(ctx context.Context, l vm.FoundLink) error
 }
 
-// LinkNotice is damage to a tap under a running guest.
+// LinkNotice is damage to a tap under a running guest, or the end of it: one
+// that is neither Lost nor Broken says that the tap is whole, and what was
+// repaired. Whatever breaks a tap for a moment only is told twice, as Broken and
+// as whole.
 type LinkNotice struct {
-	Link string
-	Lost bool   // it is gone: the VMM's descriptor is dead; else it was repaired
-	Why  string // a sentence
+	Link   string
+	Lost   bool   // it is gone for good: the VMM's descriptor is dead
+	Broken bool   // the guest is cut off, as without its bridge, until a later notice of this link says otherwise
+	Why    string // a sentence
 }
 
 // Driver knows one kind of VMM.

@@ -15,13 +15,17 @@ type tap struct {
 	ref      vm.Ref // the incarnation in its alias
 	index    int
 	watchers map[*linkWatcher]bool
+	broken   bool // its bridge was taken away
 }
 
 // linkWatcher is one call of Watch; done once it was cancelled.
 type linkWatcher struct {
 	daemon *Daemon
 	tell   func(host.LinkNotice)
-	done   bool // under the world's lock
+	// Under the world's lock.
+	done  bool
+	queue []host.LinkNotice
+	busy  bool // a goroutine tells
 }
 
 type links struct{ d *Daemon }
@@ -54,7 +58,7 @@ func (l links) Ensure(ctx context.Context, ref vm.Ref, nics []vm.Network, _, _ i
 			t = &tap{index: w.made}
 			w.taps[name] = t
 		}
-		t.ref, t.watchers = ref, map[*linkWatcher]bool{}
+		t.ref, t.watchers, t.broken = ref, map[*linkWatcher]bool{}, false
 	}
 	if w.chance("late ensure links "+string(ref.Name), w.faults.LateEnsure) {
 		return repaired, host.Fail(host.Transient, "ensure links", errors.New("failed after the taps were made"))
@@ -96,7 +100,8 @@ func (l links) Release(ctx context.Context, ref vm.Ref, _ []vm.Network) error {
 	return nil
 }
 
-// Watch tells of taps that are taken away, and at once of those that are gone already.
+// Watch tells of taps that are taken away or cut off, and at once of those that
+// are already.
 func (l links) Watch(ref vm.Ref, nics []vm.Network, tell func(host.LinkNotice)) func() {
 	l.d.bug("watch links")
 	w := l.d.world
@@ -106,8 +111,11 @@ func (l links) Watch(ref vm.Ref, nics []vm.Network, tell func(host.LinkNotice)) 
 	for _, name := range tapNames(ref, nics) {
 		if t := w.taps[name]; t != nil && t.ref.VM == ref.VM && t.ref.Incarnation <= ref.Incarnation {
 			t.watchers[one] = true
+			if t.broken {
+				one.hear(w, cutOff(name), false)
+			}
 		} else {
-			go one.lost(w, name, false)
+			one.hear(w, lost(name), false)
 		}
 	}
 	return func() {
@@ -120,18 +128,46 @@ func (l links) Watch(ref vm.Ref, nics []vm.Network, tell func(host.LinkNotice)) 
 	}
 }
 
-func (o *linkWatcher) lost(w *World, name string, twice bool) {
-	w.mu.Lock()
-	quiet := o.done || o.daemon.dead()
-	w.mu.Unlock()
-	if quiet {
-		return
-	}
-	n := host.LinkNotice{Link: name, Lost: true, Why: "tap " + name + " was taken away"}
-	o.tell(n)
+// hear has the notice told, in order. It is called under the world's lock.
+func (o *linkWatcher) hear(w *World, n host.LinkNotice, twice bool) {
+	o.queue = append(o.queue, n)
 	if twice {
+		o.queue = append(o.queue, n)
+	}
+	if !o.busy {
+		o.busy = true
+		go o.deliver(w)
+	}
+}
+
+func (o *linkWatcher) deliver(w *World) {
+	for {
+		w.mu.Lock()
+		if o.done || o.daemon.dead() {
+			o.queue = nil
+		}
+		if len(o.queue) == 0 {
+			o.busy = false
+			w.mu.Unlock()
+			return
+		}
+		n := o.queue[0]
+		o.queue = o.queue[1:]
+		w.mu.Unlock()
 		o.tell(n)
 	}
+}
+
+func lost(name string) host.LinkNotice {
+	return host.LinkNotice{Link: name, Lost: true, Why: "tap " + name + " was taken away"}
+}
+
+func cutOff(name string) host.LinkNotice {
+	return host.LinkNotice{Link: name, Broken: true, Why: "the bridge was taken away: tap " + name + " is put into it when it is there again"}
+}
+
+func healed(name string) host.LinkNotice {
+	return host.LinkNotice{Link: name, Why: "tap " + name + " was in no bridge and is in its bridge again"}
 }
 
 // List is in the order of the names.
@@ -180,6 +216,27 @@ func (w *World) Unplug(id vm.ID) bool {
 	return true
 }
 
+// CutOff takes the bridge away from the taps of the VM's running guests, from
+// outside, or puts it back; false: there was nothing to do.
+func (w *World) CutOff(id vm.ID, off bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	changed := false
+	for _, name := range w.tapsOf(func(r vm.Ref) bool { return r.VM == id && w.find(r) != nil }) {
+		t, notice := w.taps[name], healed(name)
+		if t.broken == off {
+			continue
+		}
+		if off {
+			notice = cutOff(name)
+		}
+		t.broken, changed = off, true
+		w.story("%s", notice.Why)
+		w.spread(t, notice)
+	}
+	return changed
+}
+
 // Taps are the names of the VM's taps, in order.
 func (w *World) Taps(id vm.ID) []string {
 	w.mu.Lock()
@@ -187,7 +244,7 @@ func (w *World) Taps(id vm.ID) []string {
 	return w.tapsOf(func(r vm.Ref) bool { return r.VM == id })
 }
 
-// tapsOf and cut are called under the world's lock.
+// tapsOf, cut and spread are called under the world's lock.
 func (w *World) tapsOf(which func(vm.Ref) bool) []string {
 	var out []string
 	for name, t := range w.taps {
@@ -202,9 +259,13 @@ func (w *World) tapsOf(which func(vm.Ref) bool) []string {
 func (w *World) cut(name string) {
 	t := w.taps[name]
 	delete(w.taps, name)
+	w.spread(t, lost(name))
+}
+
+func (w *World) spread(t *tap, n host.LinkNotice) {
 	twice := w.chance("twice "+string(t.ref.Name), w.faults.Twice)
 	for one := range t.watchers {
-		go one.lost(w, name, twice)
+		one.hear(w, n, twice)
 	}
 }
 

@@ -85,6 +85,42 @@ func TestAnUnpluggedTapIsToldToTheLivingDaemon(t *testing.T) {
 	})
 }
 
+// TestAGuestWithoutItsBridgeIsToldTwice: when it is cut off, which a later
+// daemon is told too, and when it is whole.
+func TestAGuestWithoutItsBridgeIsToldTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := machine(t)
+		first := w.Daemon()
+		up(t, first.Ports(), ref)
+		told := make(chan host.LinkNotice, 16)
+		first.Ports().Links.Watch(ref, nics, func(n host.LinkNotice) { told <- n })
+		if !w.CutOff("a", true) || w.CutOff("a", true) || w.CutOff("b", true) {
+			t.Error("the wrong VM was cut off")
+		}
+		hear := func(broken bool) {
+			t.Helper()
+			synctest.Wait()
+			for range 2 { // taps
+				if n := <-told; n.Lost || n.Broken != broken || n.Why == "" {
+					t.Errorf("told %+v, want broken %v", n, broken)
+				}
+			}
+		}
+		hear(true)
+		first.Crash()
+		second := w.Daemon()
+		second.Ports().Links.Watch(ref, nics, func(n host.LinkNotice) { told <- n })
+		hear(true)
+		if !w.CutOff("a", false) || w.CutOff("a", false) {
+			t.Error("it was not healed")
+		}
+		hear(false)
+		if len(told) != 0 {
+			t.Errorf("told once more: %+v", <-told)
+		}
+	})
+}
+
 // TestTapsOutliveTheDaemonAndNoPowerCut, and what holds them at rest is seen (P7).
 func TestTapsOutliveTheDaemonAndNoPowerCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

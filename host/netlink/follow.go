@@ -277,15 +277,16 @@ func (f *follower) again(t *watched) {
 }
 
 // tell hands a notice over, unless we ended the watch ourselves meanwhile.
-func (f *follower) tell(t *watched, lost bool, why string) {
+func (f *follower) tell(t *watched, n host.LinkNotice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.taps[t.name] != t {
 		return
 	}
-	if lost {
+	if n.Lost {
 		f.drop(t)
 	}
-	f.links.config.Log.Info("link damaged", zap.String("vm", string(t.watch.ref.Name)), zap.String("link", t.name), zap.Bool("lost", lost), zap.String("why", why))
-	t.watch.notice(host.LinkNotice{Link: t.name, Lost: lost, Why: why})
+	f.links.config.Log.Info("link damaged", zap.String("vm", string(t.watch.ref.Name)), zap.String("link", t.name), zap.Bool("lost", n.Lost), zap.Bool("broken", n.Broken), zap.String("why", n.Why))
+	n.Link = t.name
+	t.watch.notice(n)
 }

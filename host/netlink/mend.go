@@ -6,6 +6,9 @@ import (
 	"time"
 
 	rtnl "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host"
 )
 
 // Somebody who takes a tap out of its bridge again and again is not fought: so
@@ -41,35 +44,67 @@ func (f *follower) mendOnce(t *watched) error {
 	case err != nil:
 		return err
 	case why != "":
-		f.tell(t, true, why)
+		f.tell(t, host.LinkNotice{Lost: true, Why: why})
 		return nil
 	}
 	b, told, err := f.links.bridge(t.nic.Bridge)
-	for _, s := range told {
-		f.tell(t, false, s)
-	}
 	if errors.Is(err, errNoBridge) { // told once; the notice of its coming puts the tap back
-		if !t.alone {
-			f.tell(t, false, fmt.Sprintf("bridge %s was taken away: tap %s is put into it when it is there again", t.nic.Bridge, t.name))
-		}
+		f.breaks(t, fmt.Sprintf("bridge %s was taken away: tap %s is put into it when it is there again", t.nic.Bridge, t.name))
 		t.alone, t.want.master = true, 0
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		t.alone, t.want.master = false, b.index
 	}
-	t.alone, t.want.master = false, b.index
-	if t.sound(tap) {
-		return nil
+	if why := t.cut(tap); why != "" {
+		f.breaks(t, why)
 	}
-	if t.tooOften(time.Now()) {
-		return errFought
+	if err == nil && !t.sound(tap) {
+		var more []string
+		more, err = f.settle(t, tap)
+		told = append(told, more...)
 	}
-	told, err = settle(t.want, tap)
-	for _, s := range told {
-		f.tell(t, false, s)
-	}
+	f.repaired(t, told, err == nil)
 	return err
+}
+
+// settle repairs the tap, unless it was repaired too often.
+func (f *follower) settle(t *watched, tap *rtnl.Tuntap) (told []string, err error) {
+	if t.tooOften(time.Now()) {
+		return nil, errFought
+	}
+	return settle(t.want, tap)
+}
+
+// cut says why no frame gets through the tap, beside what is said of its bridge.
+func (t *watched) cut(tap *rtnl.Tuntap) string {
+	a := tap.Attrs()
+	switch {
+	case a.MasterIndex == 0 || a.MasterIndex != t.want.master:
+		return fmt.Sprintf("tap %s is in %s: it belongs into bridge %s", t.name, nameOfMaster(a.MasterIndex), t.nic.Bridge)
+	case a.RawFlags&unix.IFF_UP == 0:
+		return fmt.Sprintf("tap %s is down", t.name)
+	}
+	return ""
+}
+
+// breaks tells once that the guest is cut off.
+func (f *follower) breaks(t *watched, why string) {
+	if !t.broken {
+		t.broken = true
+		f.tell(t, host.LinkNotice{Broken: true, Why: why})
+	}
+}
+
+// repaired tells what was, and of one that was told as broken that it is whole.
+func (f *follower) repaired(t *watched, told []string, whole bool) {
+	if whole && t.broken && len(told) == 0 {
+		told = []string{fmt.Sprintf("tap %s is in bridge %s and up again", t.name, t.nic.Bridge)} // by somebody else's hand
+	}
+	t.broken = t.broken && !whole
+	for _, s := range told {
+		f.tell(t, host.LinkNotice{Broken: t.broken, Why: s})
+	}
 }
 
 // find reads the tap anew. why is a sentence if it is lost.
@@ -116,7 +151,7 @@ func (f *follower) failed(t *watched, err error) {
 	f.again(t)
 	why := fmt.Sprintf("tap %s could not be put right: %v", t.name, failure("mend it", err))
 	if t.ill == "" {
-		f.tell(t, false, why)
+		f.tell(t, host.LinkNotice{Broken: t.broken, Why: why})
 	}
 	t.ill = why
 }

@@ -19,6 +19,7 @@ type watched struct {
 	want   want        // since the first look
 	ill    string      // what couldn't be mended, as it was told
 	alone  bool        // its bridge isn't there, and isn't ours to make
+	broken bool        // told as cut off, and not as whole since
 	mended []time.Time // recent repairs
 }
 

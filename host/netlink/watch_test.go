@@ -56,17 +56,18 @@ func TestDamageUnderARunningGuestIsRepairedInPlace(t *testing.T) {
 	for name, c := range map[string]struct {
 		damage func(t *testing.T, tap rtnl.Link)
 		told   string
+		cut    string // empty: the guest isn't cut off by it
 	}{
-		"down":         {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetDown(tap)) }, "was down and is up again"},
-		"no bridge":    {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetNoMaster(tap)) }, "was in no bridge and is in bridge br0 again"},
-		"other bridge": {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetMaster(tap, addBridge(t, "br9"))) }, "is in bridge br0 again"},
-		"MTU":          {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetMTU(tap, 576)) }, "had an MTU of 576 and has 1500 again"},
-		"renamed":      {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetName(tap, "oops")) }, `had been renamed to "oops" and has its name again`},
-		"mark lost":    {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetAlias(tap, "mine now")) }, "had lost its mark and has it again"},
+		"down":         {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetDown(tap)) }, "was down and is up again", "tap blx3n0 is down"},
+		"no bridge":    {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetNoMaster(tap)) }, "was in no bridge and is in bridge br0 again", "is in no bridge: it belongs into bridge br0"},
+		"other bridge": {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetMaster(tap, addBridge(t, "br9"))) }, "is in bridge br0 again", "it belongs into bridge br0"},
+		"MTU":          {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetMTU(tap, 576)) }, "had an MTU of 576 and has 1500 again", ""},
+		"renamed":      {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetName(tap, "oops")) }, `had been renamed to "oops" and has its name again`, ""},
+		"mark lost":    {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetAlias(tap, "mine now")) }, "had lost its mark and has it again", ""},
 		"bridge deleted": {
-			func(t *testing.T, _ rtnl.Link) { must(t, rtnl.LinkDel(get(t, "br0"))) }, "is in bridge br0 again",
+			func(t *testing.T, _ rtnl.Link) { must(t, rtnl.LinkDel(get(t, "br0"))) }, "is in bridge br0 again", "it belongs into bridge br0",
 		},
-		"bridge down": {func(t *testing.T, _ rtnl.Link) { must(t, rtnl.LinkSetDown(get(t, "br0"))) }, "bridge br0 was down and is up again"},
+		"bridge down": {func(t *testing.T, _ rtnl.Link) { must(t, rtnl.LinkSetDown(get(t, "br0"))) }, "bridge br0 was down and is up again", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := links(t, makesBr0)
@@ -81,9 +82,12 @@ func TestDamageUnderARunningGuestIsRepairedInPlace(t *testing.T) {
 				t.Errorf("it is another tap, or the guest lost it (index %d, was %d)", got, index)
 			}
 			for _, one := range n.told() {
-				if one.Lost {
-					t.Errorf("told as lost: %+v", one)
+				if one.Lost || one.Broken && c.cut == "" {
+					t.Errorf("told as lost, or as cut off: %+v", one)
 				}
+			}
+			if c.cut != "" {
+				n.breaks(t, c.cut)
 			}
 		})
 	}
@@ -102,6 +106,22 @@ func TestABridgeOfOthersVanishes(t *testing.T) {
 	if all := n.told(); len(all) != 2 {
 		t.Errorf("told %+v", all)
 	}
+	n.breaks(t, "bridge br0 was taken away")
+}
+
+// TestWhatOthersMendIsToldAsWhole: somebody puts the tap back before we do.
+func TestWhatOthersMendIsToldAsWhole(t *testing.T) {
+	l := links(t, nil)
+	br := addBridge(t, "br0")
+	n, _ := running(t, l)
+	must(t, rtnl.LinkDel(br))
+	n.await(t, false, "bridge br0 was taken away")
+	l.follower.mu.Lock() // it looks away, until the tap is whole
+	must(t, rtnl.LinkSetMaster(get(t, tap0), addBridge(t, "br0")))
+	l.follower.mu.Unlock()
+	n.await(t, false, "is in bridge br0")
+	whole(t, tap0, ref, "br0", 1500)
+	n.breaks(t, "bridge br0 was taken away")
 }
 
 // TestWhatWeDoOurselvesIsNoNews: a release, the next incarnation, a watch that ended.
@@ -197,7 +217,7 @@ func TestAFightIsNotFought(t *testing.T) {
 	n, _ := running(t, l)
 	for i := range mendings {
 		must(t, rtnl.LinkSetDown(get(t, tap0)))
-		eventually(t, "it is up again", func() bool { return len(n.told()) == i+1 })
+		eventually(t, "it is up again", func() bool { return len(n.told()) == 2*(i+1) })
 	}
 	must(t, rtnl.LinkSetDown(get(t, tap0)))
 	eventually(t, "it is left for later", func() bool {
@@ -205,8 +225,8 @@ func TestAFightIsNotFought(t *testing.T) {
 		defer l.follower.mu.Unlock()
 		return len(l.follower.later) == 1
 	})
-	if got := len(n.told()); got != mendings {
-		t.Errorf("told %d times", got)
+	if all := n.told(); len(all) != 2*mendings+1 || !all[2*mendings].Broken {
+		t.Errorf("told %d times, at last %+v", len(all), all[len(all)-1])
 	}
 	if get(t, tap0).Attrs().RawFlags&unix.IFF_UP != 0 {
 		t.Error("it was set up all the same")

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -285,6 +286,17 @@ func (n *notices) await(t *testing.T, lost bool, words string) host.LinkNotice {
 		case <-late:
 			t.Fatalf("nothing was told of %q (lost: %v), but: %+v", words, lost, n.told())
 		}
+	}
+}
+
+// breaks returns the first notice of a tap that is cut off that has the words
+// in it, and the one that told it whole, which has to be the last.
+func (n *notices) breaks(t *testing.T, words string) {
+	t.Helper()
+	all := n.told()
+	i := slices.IndexFunc(all, func(one host.LinkNotice) bool { return one.Broken && strings.Contains(one.Why, words) })
+	if i < 0 || all[len(all)-1].Broken {
+		t.Errorf("not told as cut off by %q and then as whole: %+v", words, all)
 	}
 }
 
