@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,11 +22,15 @@ func applyCommand(c *cli) *cobra.Command {
 		Long: `Apply spec files: a VM that doesn't exist is created, one whose spec differs gets
 the new one, one that is as wanted is left alone. A VM that is up takes its new
 spec at its next start. All files are read and checked before anything is
-changed. Nothing is started or deleted.
+changed. Nothing is deleted, and nothing is started: "blixard vm start NAME" does
+that, or for new VMs "blixard vm create -f FILE --start".
 
 With --dry-run the daemon says what it would do, and does nothing.`,
-		Example: "  blixard apply -f web.yaml -f db.yaml\n  blixard apply --dry-run -f vms.yaml\n  generate-vms | blixard apply -f -",
-		Args:    between(0, -1),
+		Example: `  blixard apply -f web.yaml -f db.yaml
+  blixard apply --dry-run -f vms.yaml
+  generate-vms | blixard apply -f -
+  blixard apply -f vms.yaml -o name | xargs blixard vm start --wait`,
+		Args: between(0, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files = append(files, args...) // a shell unfolds -f *.yaml into -f a.yaml b.yaml
 			if len(files) == 0 {
@@ -49,7 +54,7 @@ func (c *cli) apply(cmd *cobra.Command, specs []vm.Spec, dry bool) error {
 		byName[string(s.Name)] = s
 		names = append(names, string(s.Name))
 	}
-	return c.each(cmd, names, func(name string) error {
+	err := c.each(cmd, names, func(name string) error {
 		req := &blixardv1.ApplyRequest{Spec: messages.SpecToProto(byName[name]), DryRun: dry}
 		res, err := ask(cmd.Context(), c, node.Apply, req)
 		if err != nil {
@@ -57,6 +62,10 @@ func (c *cli) apply(cmd *cobra.Command, specs []vm.Spec, dry bool) error {
 		}
 		return c.printApplied(cmd, name, res, dry)
 	})
+	if !errors.Is(err, errUnreachable) {
+		c.warnOfStrangers(cmd.Context(), specs)
+	}
+	return err
 }
 
 func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.ApplyResponse, dry bool) error {
@@ -77,6 +86,9 @@ func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.Apply
 		if err := c.printf("  %s\n", cell(change)); err != nil {
 			return err
 		}
+	}
+	if res.GetAction() == "created" && !dry && c.outIs {
+		return c.printf("  it is down: blixard vm start %s\n", name)
 	}
 	if res.GetAction() == "changed" && res.GetVm().GetPid() != 0 {
 		takes := "takes"

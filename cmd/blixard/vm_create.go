@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -55,7 +56,11 @@ default; "blixard vm show NAME -o yaml" shows all of them filled in.
 			if err != nil {
 				return err
 			}
-			return c.create(cmd, specs, w.start || a.wait, a)
+			err = c.create(cmd, specs, w.start || a.wait, a)
+			if !errors.Is(err, errUnreachable) {
+				c.warnOfStrangers(cmd.Context(), specs)
+			}
+			return err
 		},
 	}
 	w.flags(cmd)

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/vm"
+)
+
+// warnOfStrangers tells of dependencies on VMs that don't exist: that is allowed,
+// as they may come later, and it may be a slip of the pen. Specs of the same run
+// count as existing, so that the order of the files doesn't matter.
+func (c *cli) warnOfStrangers(ctx context.Context, specs []vm.Spec) {
+	known, depends := map[vm.Name]bool{}, false
+	for _, s := range specs {
+		known[s.Name] = true
+		depends = depends || len(s.Autostart.DependsOn) > 0
+	}
+	if !depends {
+		return
+	}
+	list, err := ask(ctx, c, c.node().ListVMs, &blixardv1.ListVMsRequest{})
+	if err != nil {
+		return // what was asked for is done; this is a courtesy
+	}
+	for _, v := range list.GetVms() {
+		known[vm.Name(v.GetName())] = true
+	}
+	for _, s := range specs {
+		for _, d := range s.Autostart.DependsOn {
+			if !known[d.VM] {
+				c.tell("%s depends on %s, and there is no VM of that name yet; without it, %s doesn't wait at a boot of the node", s.Name, d.VM, s.Name)
+			}
+		}
+	}
+}
+
+// tell writes one line to standard error, beside what a command answers. A
+// terminal breaks it between words, a pipe gets it whole.
+func (c *cli) tell(format string, args ...any) {
+	c.progress.hide()
+	width := 0
+	if c.errIs {
+		width = c.width
+	}
+	const head = "blixard: "
+	line := oneLine(string(vm.Visible(fmt.Appendf(nil, format, args...))))
+	fmt.Fprintln(c.err, hang(head+line, len(head), width))
+}
