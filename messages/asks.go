@@ -24,6 +24,8 @@ func AskOf(m proto.Message) (name string, e vm.Event, ok bool) {
 		return m.GetName(), vm.PauseAsked, true
 	case *blixardv1.ResumeVMRequest:
 		return m.GetName(), vm.ResumeAsked, true
+	case *blixardv1.SuspendVMRequest:
+		return m.GetName(), vm.SuspendAsked, true
 	case *blixardv1.ResetVMRequest:
 		return m.GetName(), vm.ResetAsked, true
 	case *blixardv1.DeleteVMRequest:

@@ -44,6 +44,9 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 		e.State = fmt.Sprintf("%s: it waits for its turn after the node's boot; wanted %s", s.Phase, s.Intent)
 		e.Next = "it is started when its turn comes: blixard node status"
 		w.late = "it is started without waiting any longer"
+	case s.Phase == vm.Paused && s.Stalled != "":
+		e.State = fmt.Sprintf("%s: its disk can't grow, so its vCPUs stand still; wanted %s, health %s", s.Phase, s.Intent, s.Health)
+		e.Next = "it goes on when there is room: blixard node resources"
 	case s.Phase == vm.Stopped && rested(s):
 		e.Next = "nothing: the guest powered itself off, and stays down until it is started"
 	}
@@ -82,6 +85,14 @@ var phaseWords = map[vm.Phase]words{
 		is: "its vCPUs stand still because a person asked for it", next: "nothing until it is resumed",
 		can: []string{"resume {name}", "stop {name}", "stop {name} --force"},
 	},
+	vm.Suspending: {
+		is: "its guest stands still and is written to the disk", next: "its VMM is ended", late: "the guest goes on",
+		can: []string{"wait {name} --for phase=suspended --timeout 2m", "stop {name} --force"},
+	},
+	vm.Suspended: {
+		is: "its guest is saved on the disk; nothing runs and nothing is held", next: "nothing until it is resumed or started",
+		can: []string{"resume {name}", "stop {name} --force", "delete {name}"},
+	},
 	vm.Stopping: {
 		is: "the guest was asked to power off", next: "the guest powers off", late: "the VMM is killed",
 		can: []string{"logs {name} -f", "stop {name} --force"},
@@ -119,6 +130,7 @@ var afterwards = map[vm.After]string{
 	vm.ThenBackoff: "then it waits for the next try",
 	vm.ThenHold:    "then it is held as failed",
 	vm.ThenRemove:  "then it is deleted",
+	vm.ThenSuspend: "then it is suspended",
 }
 
 // rested says that the guest, not a person, ended the last incarnation for good.

@@ -79,6 +79,12 @@ func phasesExplained() []explained {
 			r.State.HealthWhy = "guest-agent: 2 of 3 failures in a row: no answer in 1s"
 		}},
 		{name: "paused", change: enter(vm.Paused, 0, "paused by uid=0 cli")},
+		{name: "paused by a full disk", change: func(r *vm.Record) {
+			enter(vm.Paused, 0, "its disk can't grow: data")(r)
+			r.State.Stalled = "data"
+		}},
+		{name: "suspending", change: wanted(vm.WantSuspended, enter(vm.Suspending, 2*time.Minute, "suspended by uid=0 cli"))},
+		{name: "suspended", change: wanted(vm.WantSuspended, enter(vm.Suspended, 0, "its guest is saved: suspended by uid=0 cli"))},
 		{name: "stopping", change: wanted(vm.WantStopped, enter(vm.Stopping, 30*time.Second, "stopped by uid=0 cli"))},
 		{name: "stopping to restart", change: func(r *vm.Record) {
 			enter(vm.Stopping, 30*time.Second, "restarted by uid=0 cli")(r)

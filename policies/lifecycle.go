@@ -52,13 +52,15 @@ func refuse(why, try string) action {
 var (
 	ignore = action{verb: verbIgnore}
 
-	beingDeleted = refuse("is being deleted", "wait until it is gone: blixard vm list")
-	givenUp      = refuse("was given up", "look why with `blixard vm explain {name}`, then `blixard vm reset {name}`")
-	isPaused     = refuse("is paused", "blixard vm resume {name}")
-	stillUp      = refuse("is not stopped", "blixard vm stop {name}, or delete it with --force")
-	notPausable  = refuse("is not running, only a running VM can be paused", "blixard vm explain {name}")
-	notPaused    = refuse("is not paused", "blixard vm show {name}")
-	beingAdopted = refuse("is being adopted after a restart of the daemon", "try again in a second")
+	beingDeleted  = refuse("is being deleted", "wait until it is gone: blixard vm list")
+	givenUp       = refuse("was given up", "look why with `blixard vm explain {name}`, then `blixard vm reset {name}`")
+	isPaused      = refuse("is paused", "blixard vm resume {name}")
+	stillUp       = refuse("is not stopped", "blixard vm stop {name}, or delete it with --force")
+	notPausable   = refuse("is not running, only a running VM can be paused", "blixard vm explain {name}")
+	notPaused     = refuse("is not paused", "blixard vm show {name}")
+	isSuspended   = refuse("is suspended", "blixard vm resume {name}; or give its memory up with `blixard vm stop --force {name}`")
+	notSuspending = refuse("is not up, only a guest that runs can be suspended", "blixard vm explain {name}")
+	beingAdopted  = refuse("is being adopted after a restart of the daemon", "try again in a second")
 )
 
 // on lists events for a row.
@@ -66,7 +68,7 @@ func on(e ...vm.Event) []vm.Event { return e }
 
 const (
 	// idle phases own nothing of the host (P7).
-	idle = vm.Stopped | vm.Backoff | vm.Failed
+	idle = vm.Stopped | vm.Backoff | vm.Failed | vm.Suspended
 	// up phases have, or may have, a live VMM that is wanted.
 	up = vm.Starting | vm.Running | vm.Paused
 	// ending phases are on their way down.
@@ -75,7 +77,7 @@ const (
 )
 
 // lifecycle is the whole state machine. A phase is listed for an event once.
-var lifecycle = slices.Concat(asks, facts, releases, ticks, boots)
+var lifecycle = slices.Concat(asks, facts, releases, ticks, boots, suspends)
 
 var asks = []row{
 	{vm.Stopped | vm.Backoff, on(vm.StartAsked, vm.RestartAsked), move(vm.Preparing, vm.Prepare)},
@@ -89,12 +91,12 @@ var asks = []row{
 	{vm.Adopting, on(vm.RestartAsked), beingAdopted},
 
 	{vm.Stopped, on(vm.StopAsked, vm.KillAsked), stay()},
-	{vm.Backoff | vm.Failed, on(vm.StopAsked, vm.KillAsked), move(vm.Stopped)},
+	{vm.Backoff | vm.Failed, on(vm.StopAsked, vm.KillAsked), move(vm.Stopped, vm.DropSaved)},
 	{vm.Preparing, on(vm.StopAsked, vm.KillAsked, vm.ForceDeleteAsked), move(vm.Reaping, vm.Release)},
 	{vm.Starting | vm.Running, on(vm.StopAsked), move(vm.Stopping, vm.PowerDown)},
 	{vm.Paused, on(vm.StopAsked), move(vm.Stopping, vm.Resume, vm.PowerDown)},
 	{ending | vm.Adopting, on(vm.StopAsked), stay()},
-	{up | vm.Stopping | vm.Adopting, on(vm.KillAsked, vm.ForceDeleteAsked), move(vm.Killing, vm.Kill)},
+	{up | vm.Suspending | vm.Stopping | vm.Adopting, on(vm.KillAsked, vm.ForceDeleteAsked), move(vm.Killing, vm.Kill)},
 	{vm.Killing | vm.Reaping, on(vm.KillAsked, vm.ForceDeleteAsked), stay()},
 
 	{vm.Running, on(vm.PauseAsked), move(vm.Paused, vm.Pause)},
@@ -102,7 +104,7 @@ var asks = []row{
 	{rest &^ (vm.Running | vm.Paused | vm.Removing), on(vm.PauseAsked), notPausable},
 	{vm.Paused, on(vm.ResumeAsked), move(vm.Running, vm.Resume)},
 	{vm.Running, on(vm.ResumeAsked), stay()},
-	{rest &^ (vm.Running | vm.Paused | vm.Removing), on(vm.ResumeAsked), notPaused},
+	{rest &^ (vm.Running | vm.Paused | vm.Suspending | vm.Suspended | vm.Removing), on(vm.ResumeAsked), notPaused},
 
 	{vm.Backoff | vm.Failed, on(vm.ResetAsked, vm.SpecAsked), move(vm.Preparing, vm.Prepare)},
 	{rest &^ (vm.Backoff | vm.Failed | vm.Removing), on(vm.ResetAsked, vm.SpecAsked), stay()},
@@ -111,7 +113,7 @@ var asks = []row{
 	{rest &^ (idle | vm.Removing), on(vm.DeleteAsked), stillUp},
 	{vm.Removing, on(vm.DeleteAsked, vm.ForceDeleteAsked), stay()},
 	{vm.Removing, on(vm.StartAsked, vm.StopAsked, vm.KillAsked, vm.RestartAsked, vm.PauseAsked, vm.ResumeAsked,
-		vm.ResetAsked, vm.SpecAsked), beingDeleted},
+		vm.ResetAsked, vm.SpecAsked, vm.SuspendAsked), beingDeleted},
 }
 
 var facts = []row{
@@ -126,10 +128,10 @@ var facts = []row{
 	{vm.Starting | vm.Running, on(vm.HealthChanged), stay()},
 	{rest &^ (vm.Starting | vm.Running), on(vm.HealthChanged), ignore},
 
-	{vm.Preparing | up | vm.Adopting, on(vm.VMMGone), judge(vm.Reaping, vm.Release).again(vm.Preparing, vm.Prepare)},
+	{vm.Preparing | up | vm.Suspending | vm.Adopting, on(vm.VMMGone), judge(vm.Reaping, vm.Release).again(vm.Preparing, vm.Prepare)},
 	{vm.Stopping | vm.Killing, on(vm.VMMGone), move(vm.Reaping, vm.Release)},
 	{idle | vm.Reaping | vm.Removing, on(vm.VMMGone), ignore},
-	{vm.Preparing | up | vm.Adopting, on(vm.GuestSick), judge(vm.Killing, vm.Kill)},
+	{vm.Preparing | up | vm.Suspending | vm.Adopting, on(vm.GuestSick), judge(vm.Killing, vm.Kill)},
 	{vm.Stopping, on(vm.GuestSick), move(vm.Killing, vm.Kill)},
 	{vm.Killing | vm.Reaping | idle | vm.Removing, on(vm.GuestSick), ignore},
 
@@ -143,13 +145,14 @@ var facts = []row{
 var releases = []row{
 	{vm.Killing, on(vm.KillConfirmed), move(vm.Reaping, vm.Release)},
 	{rest &^ vm.Killing, on(vm.KillConfirmed), ignore},
-	{vm.Reaping, on(vm.ReleasedToStop), move(vm.Stopped)},
+	{vm.Reaping, on(vm.ReleasedToStop), move(vm.Stopped, vm.DropSaved)},
+	{vm.Reaping, on(vm.ReleasedToSuspend), move(vm.Suspended, vm.DropSaved)},
 	{vm.Reaping, on(vm.ReleasedToRestart), move(vm.Preparing, vm.Prepare)},
 	{vm.Reaping, on(vm.ReleasedToBackoff), move(vm.Backoff)},
 	{vm.Reaping, on(vm.ReleasedToHold), move(vm.Failed)},
 	{vm.Reaping, on(vm.ReleasedToRemove), move(vm.Removing, vm.Discard)},
 	{rest &^ vm.Reaping, on(vm.ReleasedToStop, vm.ReleasedToRestart, vm.ReleasedToBackoff, vm.ReleasedToHold,
-		vm.ReleasedToRemove), ignore},
+		vm.ReleasedToRemove, vm.ReleasedToSuspend), ignore},
 	{vm.Removing, on(vm.Discarded), stay(vm.Forget)},
 	{rest &^ vm.Removing, on(vm.Discarded), ignore},
 }
@@ -162,7 +165,7 @@ var ticks = []row{
 	{vm.Backoff, on(vm.DeadlinePassed), move(vm.Preparing, vm.Prepare)},
 	{vm.Adopting, on(vm.DeadlinePassed), stay(vm.Find)},
 	{vm.Removing, on(vm.DeadlinePassed), stay(vm.Discard)},
-	{vm.Stopped | vm.Failed | vm.Running | vm.Paused, on(vm.DeadlinePassed), ignore},
+	{vm.Stopped | vm.Failed | vm.Suspended | vm.Running | vm.Paused, on(vm.DeadlinePassed), ignore},
 
 	// Nothing was launched in Preparing (P2): it begins again as a new incarnation.
 	{vm.Preparing, on(vm.Woke), move(vm.Preparing, vm.Prepare)},
@@ -170,6 +173,7 @@ var ticks = []row{
 	{vm.Adopting, on(vm.Woke), stay(vm.Find)},
 	{vm.Paused, on(vm.Woke), stay(vm.Attach)},
 	{vm.Stopping, on(vm.Woke), stay(vm.Attach, vm.PowerDown)},
+	{vm.Suspending, on(vm.Woke), stay(vm.Attach, vm.Save)},
 	{vm.Killing, on(vm.Woke), stay(vm.Kill)},
 	{vm.Reaping, on(vm.Woke), stay(vm.Release)},
 	{vm.Removing, on(vm.Woke), stay(vm.Discard)},
@@ -179,7 +183,7 @@ var ticks = []row{
 // boots are the node's own boots and ends. In a new boot nothing of an old
 // incarnation is left but what Release removes.
 var boots = []row{
-	{vm.Preparing | up | vm.Adopting, on(vm.Rebooted), judge(vm.Reaping, vm.Release)},
+	{vm.Preparing | up | vm.Suspending | vm.Adopting, on(vm.Rebooted), judge(vm.Reaping, vm.Release)},
 	{vm.Stopping | vm.Killing, on(vm.Rebooted), move(vm.Reaping, vm.Release)},
 	{vm.Reaping, on(vm.Rebooted), stay(vm.Release)},
 	{idle | vm.Removing, on(vm.Rebooted), ignore},
@@ -195,8 +199,32 @@ var boots = []row{
 	{vm.Paused, on(vm.NodeEnding), move(vm.Stopping, vm.Resume, vm.PowerDown)},
 	{vm.Preparing, on(vm.NodeEnding), move(vm.Reaping, vm.Release)},
 	{vm.Backoff, on(vm.NodeEnding), move(vm.Backoff)},
-	{ending | vm.Adopting, on(vm.NodeEnding), stay()},
-	{vm.Stopped | vm.Failed | vm.Removing, on(vm.NodeEnding), ignore},
+	{ending | vm.Suspending | vm.Adopting, on(vm.NodeEnding), stay()},
+	{vm.Stopped | vm.Failed | vm.Suspended | vm.Removing, on(vm.NodeEnding), ignore},
+}
+
+// suspends are a guest's way to the disk and back, and its halt while a disk is
+// full. A saved guest is loaded once: GuestLoaded forgets it before it runs on.
+var suspends = []row{
+	{vm.Running | vm.Paused, on(vm.SuspendAsked), move(vm.Suspending, vm.Save)},
+	{vm.Suspending | vm.Suspended, on(vm.SuspendAsked), stay()},
+	{rest &^ (vm.Running | vm.Paused | vm.Suspending | vm.Suspended | vm.Removing), on(vm.SuspendAsked), notSuspending},
+	{vm.Suspended, on(vm.StartAsked, vm.ResumeAsked), move(vm.Preparing, vm.Prepare)},
+	{vm.Suspending, on(vm.StartAsked, vm.ResumeAsked), stay()}, // After says that it comes up again
+	{vm.Suspending | vm.Suspended, on(vm.StopAsked, vm.RestartAsked), isSuspended},
+	{vm.Suspended, on(vm.KillAsked), move(vm.Stopped, vm.DropSaved)},
+
+	{vm.Suspending, on(vm.GuestSaved), move(vm.Killing, vm.Kill)},
+	{rest &^ vm.Suspending, on(vm.GuestSaved), ignore},
+	{vm.Suspending, on(vm.SaveFailed, vm.DeadlinePassed), move(vm.Running, vm.Resume)},
+	{rest &^ vm.Suspending, on(vm.SaveFailed), ignore},
+	{vm.Starting, on(vm.GuestLoaded), stay(vm.Resume, vm.DropSaved)},
+	{rest &^ vm.Starting, on(vm.GuestLoaded), ignore},
+
+	{vm.Running, on(vm.OutOfSpace), move(vm.Paused)},
+	{rest &^ vm.Running, on(vm.OutOfSpace), ignore},
+	{vm.Paused, on(vm.SpaceBack), move(vm.Running, vm.Resume)},
+	{rest &^ vm.Paused, on(vm.SpaceBack), ignore},
 }
 
 // cells is the table, one action for each phase and event.

@@ -11,7 +11,7 @@ import (
 
 var update = flag.Bool("update-page", false, "write docs/lifecycle.md")
 
-const waiting = vm.AllPhases &^ (vm.Stopped | vm.Failed | vm.Running | vm.Paused)
+const waiting = vm.AllPhases &^ (vm.Stopped | vm.Failed | vm.Suspended | vm.Running | vm.Paused)
 
 func TestEveryPhaseAnswersEveryEventOnce(t *testing.T) {
 	for _, p := range vm.AllPhases.Each() {

@@ -16,6 +16,8 @@ const (
 	killTimeout    = 10 * time.Second // SIGKILL frees the guest's memory: 0.1 ms for each MiB
 	reapTimeout    = 10 * time.Second // removing sockets and links
 	removeTimeout  = 30 * time.Second // deleting disks
+	saveTimeout    = 2 * time.Minute  // writing a guest to the disk, and a second for each saveRate of its memory
+	saveRate       = 64 * vm.MiB      // a second, on a slow disk
 	queueTimeout   = 30 * time.Minute // a VM whose turn in the bootstrap doesn't come starts without (P4)
 )
 
@@ -40,6 +42,8 @@ func Next(rec vm.Record, t Turn) Outcome {
 			a = *a.atOnce
 			out.Effects = a.effects
 		}
+	} else if wasSaved(rec.State) {
+		// Its VMM is ended because its guest is safe on the disk: that is no death.
 	} else if (t.Failure != nil || t.Event == vm.KillConfirmed && !rec.State.LaunchedAt.IsZero()) && !told(rec.State) {
 		f := failureOf(rec.State, t)
 		out.Record.State.LastExit = &vm.Crash{Number: rec.State.Crashes, Failure: f, Uptime: uptime(rec.State, t.At)}
@@ -59,6 +63,14 @@ func refused(rec vm.Record, t Turn, a action) *vm.Refusal {
 	if rec.State.Intent == vm.WantRemoved && t.Event.Asked() && t.Event != vm.DeleteAsked && t.Event != vm.ForceDeleteAsked {
 		a = beingDeleted
 	}
+	if t.Event == vm.StopAsked && rec.State.Saved != nil && rec.State.Phase&(vm.Killing|vm.Reaping|vm.Backoff|vm.Failed) != 0 {
+		a = isSuspended // its memory would be lost
+	}
+	if t.Event == vm.SuspendAsked && a.verb == verbMove {
+		if r := cantSuspend(rec, t); r != nil {
+			return r
+		}
+	}
 	if a.verb != verbRefuse {
 		return nil
 	}
@@ -75,7 +87,30 @@ func carry(out *Outcome, t Turn) {
 	switch t.Event {
 	case vm.StartAsked, vm.RestartAsked:
 		s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
+	case vm.ResumeAsked:
+		s.Stalled = ""
+		if s.Phase&(vm.Suspending|vm.Suspended) != 0 {
+			s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
+		}
+	case vm.PauseAsked:
+		s.Stalled = ""
+	case vm.SuspendAsked:
+		s.Intent, s.After = vm.WantSuspended, vm.ThenSuspend
+	case vm.GuestSaved:
+		s.Saved = t.Saved
+	case vm.SaveFailed:
+		goOn(s)
+	case vm.GuestLoaded:
+		s.Saved = nil // before it runs on: a second load would destroy its disks
+	case vm.OutOfSpace:
+		s.Stalled = t.Why
+	case vm.SpaceBack:
+		s.Stalled = ""
 	case vm.StopAsked, vm.KillAsked:
+		if s.Saved != nil && t.Event == vm.StopAsked {
+			s.Intent, s.After, s.AskedDown = vm.WantSuspended, vm.ThenSuspend, true // what was not loaded yet is kept
+			return
+		}
 		s.Intent, s.After, s.AskedDown = vm.WantStopped, vm.ThenStop, true
 	case vm.DeleteAsked, vm.ForceDeleteAsked:
 		s.Intent, s.After = vm.WantRemoved, vm.ThenRemove
@@ -101,6 +136,10 @@ func carry(out *Outcome, t Turn) {
 		s.Health, s.HealthWhy = t.Health, t.Why
 	case vm.Discarded:
 		out.Removed = true
+	case vm.DeadlinePassed:
+		if s.Phase == vm.Suspending {
+			goOn(s)
+		}
 	case vm.Woke:
 		believe(&out.Record, t.At)
 	case vm.Enlisted:
@@ -147,7 +186,13 @@ func judged(out *Outcome, t Turn) {
 	f := failureOf(*s, t)
 	d := vm.Decision{Do: vm.StayDown, Rule: ruleUnwanted, Why: "it was asked down: " + f.Error()}
 	switch {
+	case s.Intent == vm.WantSuspended:
+		d.Why = "it was to be suspended, and ended before it was saved: its memory is lost"
+		s.Intent, s.After, s.AskedDown = vm.WantStopped, vm.ThenStop, true
 	case s.Intent != vm.WantRunning:
+	case s.Saved != nil && s.Phase == vm.Starting && f.Cause != vm.CauseStartTransient && f.Cause != vm.CauseHostReboot:
+		s.Saved, d = nil, vm.Decision{Do: vm.RestartNow, Rule: ruleUnloadable, Why: "its saved state does not load, so it boots afresh"}
+		follow(s, d)
 	case t.Decision != nil:
 		d = *t.Decision
 		follow(s, d)
@@ -223,11 +268,17 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 // enter moves to a phase and sets what every visit of it begins with.
 func enter(r *vm.Record, to vm.Phase, t Turn) {
 	s := &r.State
-	if to&(vm.Preparing|up|vm.Stopped|vm.Failed|vm.Removing) != 0 {
+	if to&(vm.Preparing|up|vm.Stopped|vm.Failed|vm.Suspended|vm.Removing) != 0 {
 		s.Queued = false
 	}
 	if to&(vm.Preparing|idle) != 0 {
 		s.Pending = false
+	}
+	if to != vm.Paused {
+		s.Stalled = ""
+	}
+	if to&(vm.Stopped|vm.Removing) != 0 || to == vm.Preparing && s.Saved != nil && s.Saved.Hardware != r.Spec.Hardware() {
+		s.Saved = nil // it loads into the machine alone that it was saved from
 	}
 	if to == vm.Preparing {
 		s.Incarnation++
@@ -271,6 +322,8 @@ func deadline(r vm.Record, now time.Time) time.Time {
 		return now.Add(r.Spec.Start.Timeout)
 	case vm.Stopping:
 		return now.Add(r.Spec.Stop.Timeout)
+	case vm.Suspending:
+		return now.Add(saveTimeout + time.Duration(r.Spec.Memory/saveRate)*time.Second)
 	case vm.Killing:
 		return now.Add(killTimeout)
 	case vm.Reaping:

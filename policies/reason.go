@@ -26,6 +26,14 @@ func reason(before, after vm.State, t Turn) string {
 		return "the node goes down; it comes back at the next boot, or when the daemon starts again"
 	case vm.GuestAnswered:
 		return "the guest answered"
+	case vm.GuestSaved:
+		return "its guest is saved: " + before.Reason
+	case vm.SaveFailed:
+		return "it could not be suspended, and goes on: " + t.Why
+	case vm.OutOfSpace:
+		return "its disk can't grow: " + t.Why
+	case vm.SpaceBack:
+		return "its disk can grow again"
 	case vm.Prepared, vm.Launched, vm.FoundNone:
 		return "waiting for the guest to answer"
 	case vm.Woke:
@@ -40,6 +48,9 @@ func reason(before, after vm.State, t Turn) string {
 		}
 		if before.Phase == vm.Backoff {
 			return "its delay after the last failure is over"
+		}
+		if before.Phase == vm.Suspending {
+			return "saving it took too long, so it goes on"
 		}
 		return fmt.Sprintf("%s took too long", before.Phase)
 	}
@@ -61,7 +72,7 @@ func decidedByBoot(before vm.State, t Turn) bool {
 var askWords = map[vm.Event]string{
 	vm.StartAsked: "started", vm.StopAsked: "stopped", vm.KillAsked: "stopped by force", vm.RestartAsked: "restarted",
 	vm.PauseAsked: "paused", vm.ResumeAsked: "resumed", vm.ResetAsked: "reset", vm.DeleteAsked: "deleted",
-	vm.ForceDeleteAsked: "deleted by force", vm.SpecAsked: "given a new spec",
+	vm.ForceDeleteAsked: "deleted by force", vm.SpecAsked: "given a new spec", vm.SuspendAsked: "suspended",
 }
 
 func caller(by string) string {

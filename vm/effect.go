@@ -14,7 +14,9 @@ const (
 	Find                        // look whether the VMM of this incarnation lives
 	PowerDown                   // ask the guest to power off
 	Pause                       // stop the vCPUs
-	Resume                      // let the vCPUs run
+	Resume                      // let the vCPUs run; a saving that is under way is given up
+	Save                        // write the guest to the disk; it stands still from then on
+	DropSaved                   // remove saved states that the record doesn't name
 	Kill                        // kill the VMM and wait until it is proved gone
 	Release                     // end the run actor, then remove sockets and links
 	Discard                     // delete folder and disks
@@ -23,7 +25,7 @@ const (
 
 var effectNames = [...]string{
 	Prepare: "Prepare", Launch: "Launch", Attach: "Attach", Find: "Find", PowerDown: "PowerDown", Pause: "Pause",
-	Resume: "Resume", Kill: "Kill", Release: "Release", Discard: "Discard", Forget: "Forget",
+	Resume: "Resume", Save: "Save", DropSaved: "DropSaved", Kill: "Kill", Release: "Release", Discard: "Discard", Forget: "Forget",
 }
 
 // String is the effect's name in the code and on the lifecycle page.

@@ -18,6 +18,7 @@ const (
 	DeleteAsked
 	ForceDeleteAsked
 	SpecAsked // a new spec was applied
+	SuspendAsked
 
 	// Facts come from the host. Each carries the incarnation that it speaks of.
 
@@ -32,6 +33,11 @@ const (
 	FoundStarting // adoption: our VMM lives, the guest had not answered yet
 	FoundUnwanted // adoption: our VMM lives, but the VM is not wanted up any more
 	FoundNone     // adoption: it was never launched
+	GuestSaved    // suspending: the guest's state is whole on the disk; the turn carries it
+	SaveFailed    // suspending: it could not be saved, and the guest is to go on
+	GuestLoaded   // starting: a saved guest is whole in its VMM, and stands still
+	OutOfSpace    // the VMM stopped the guest, as a disk can't grow; Why says which
+	SpaceBack     // there is room again for what stopped by OutOfSpace
 	KillConfirmed // killing: no VMM of this incarnation lives
 
 	// The release of what an incarnation held, split by what comes after it (Record.After).
@@ -41,6 +47,7 @@ const (
 	ReleasedToBackoff
 	ReleasedToHold
 	ReleasedToRemove
+	ReleasedToSuspend
 
 	Discarded // the folder of a removed VM is gone
 
@@ -66,12 +73,13 @@ const (
 var eventNames = [...]string{
 	StartAsked: "StartAsked", StopAsked: "StopAsked", KillAsked: "KillAsked", RestartAsked: "RestartAsked",
 	PauseAsked: "PauseAsked", ResumeAsked: "ResumeAsked", ResetAsked: "ResetAsked", DeleteAsked: "DeleteAsked",
-	ForceDeleteAsked: "ForceDeleteAsked", SpecAsked: "SpecAsked",
+	ForceDeleteAsked: "ForceDeleteAsked", SpecAsked: "SpecAsked", SuspendAsked: "SuspendAsked",
+	GuestSaved: "GuestSaved", SaveFailed: "SaveFailed", GuestLoaded: "GuestLoaded", OutOfSpace: "OutOfSpace", SpaceBack: "SpaceBack",
 	Prepared: "Prepared", Launched: "Launched", GuestAnswered: "GuestAnswered", GuestReset: "GuestReset",
 	HealthChanged: "HealthChanged", VMMGone: "VMMGone", GuestSick: "GuestSick", FoundReady: "FoundReady",
 	FoundStarting: "FoundStarting", FoundUnwanted: "FoundUnwanted", FoundNone: "FoundNone", KillConfirmed: "KillConfirmed",
 	ReleasedToStop: "ReleasedToStop", ReleasedToRestart: "ReleasedToRestart", ReleasedToBackoff: "ReleasedToBackoff",
-	ReleasedToHold: "ReleasedToHold", ReleasedToRemove: "ReleasedToRemove",
+	ReleasedToHold: "ReleasedToHold", ReleasedToRemove: "ReleasedToRemove", ReleasedToSuspend: "ReleasedToSuspend",
 	Discarded: "Discarded", DeadlinePassed: "DeadlinePassed", Woke: "Woke",
 	Rebooted: "Rebooted", Enlisted: "Enlisted", HeldBack: "HeldBack", Dismissed: "Dismissed", CalledUp: "CalledUp",
 	NodeEnding: "NodeEnding",
@@ -107,4 +115,4 @@ func (e *Event) UnmarshalText(b []byte) error {
 }
 
 // Asked says whether people send this event.
-func (e Event) Asked() bool { return e >= StartAsked && e <= SpecAsked }
+func (e Event) Asked() bool { return e >= StartAsked && e <= SuspendAsked }

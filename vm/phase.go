@@ -8,18 +8,20 @@ type Phase uint16
 
 // The phases, in the order in which a life goes through them.
 const (
-	Stopped   Phase = 1 << iota // nothing runs and nothing is held
-	Preparing                   // disks, folders and image are made ready
-	Starting                    // the VMM is launched; the guest has not answered yet
-	Running                     // the guest has answered (or the VMM, where no check is set)
-	Paused                      // the vCPUs stand still because a person asked for it
-	Stopping                    // the guest was asked to power off
-	Killing                     // the VMM was killed; waiting for its end
-	Reaping                     // the VMM is gone; its run actor, sockets and links are being released
-	Backoff                     // waits for the next try
-	Failed                      // given up: held until a reset or a new spec
-	Adopting                    // we woke up and look whether the VMM still lives
-	Removing                    // the folder and the record are being deleted
+	Stopped    Phase = 1 << iota // nothing runs and nothing is held
+	Preparing                    // disks, folders and image are made ready
+	Starting                     // the VMM is launched; the guest has not answered yet
+	Running                      // the guest has answered (or the VMM, where no check is set)
+	Paused                       // the vCPUs stand still because a person asked for it, or a disk can't grow (State.Stalled)
+	Suspending                   // the guest is being saved to the disk
+	Stopping                     // the guest was asked to power off
+	Killing                      // the VMM was killed; waiting for its end
+	Reaping                      // the VMM is gone; its run actor, sockets and links are being released
+	Backoff                      // waits for the next try
+	Failed                       // given up: held until a reset or a new spec
+	Adopting                     // we woke up and look whether the VMM still lives
+	Suspended                    // saved: nothing runs and nothing is held; the next start loads it
+	Removing                     // the folder and the record are being deleted
 
 	phasesEnd
 )
@@ -28,12 +30,12 @@ const (
 const AllPhases = phasesEnd - 1
 
 // Live is the set of the phases in which a VMM is there to be watched and talked to.
-const Live = Starting | Running | Paused | Stopping
+const Live = Starting | Running | Paused | Suspending | Stopping
 
 var phaseNames = map[Phase]string{
 	Stopped: "stopped", Preparing: "preparing", Starting: "starting", Running: "running", Paused: "paused",
 	Stopping: "stopping", Killing: "killing", Reaping: "reaping", Backoff: "backoff", Failed: "failed",
-	Adopting: "adopting", Removing: "removing",
+	Adopting: "adopting", Removing: "removing", Suspending: "suspending", Suspended: "suspended",
 }
 
 // Each returns the phases of a set, in order.
@@ -73,9 +75,10 @@ const (
 	WantStopped Intent = iota
 	WantRunning
 	WantRemoved
+	WantSuspended
 )
 
-var intentNames = map[Intent]string{WantStopped: "stopped", WantRunning: "running", WantRemoved: "removed"}
+var intentNames = map[Intent]string{WantStopped: "stopped", WantRunning: "running", WantRemoved: "removed", WantSuspended: "suspended"}
 
 // String is the name of the contract.
 func (i Intent) String() string { return intentNames[i] }

@@ -40,6 +40,8 @@ type State struct {
 	AskedDown   bool        `json:"askedDown,omitempty"` // since it was last asked up: nothing but a person brings it up (P5)
 	Queued      bool        `json:"queued,omitempty"`    // in Backoff: waits for its turn after a boot of the node
 	Pending     bool        `json:"pending,omitempty"`   // a new spec came since this incarnation began: it waits for the next start
+	Stalled     string      `json:"stalled,omitempty"`   // in Paused: which disk can't grow; empty: a person paused it
+	Saved       *SavedState `json:"saved,omitempty"`     // the next start loads it; nil: it boots
 	Health      Health      `json:"health"`
 	HealthSince time.Time   `json:"healthSince"`
 	HealthWhy   string      `json:"healthWhy,omitempty"`
@@ -66,6 +68,7 @@ const (
 	ThenBackoff After = "backoff"
 	ThenHold    After = "hold"
 	ThenRemove  After = "remove"
+	ThenSuspend After = "suspend"
 )
 
 // Released is the event that the end of a release is, by what comes after it.
@@ -79,6 +82,8 @@ func (a After) Released() Event {
 		return ReleasedToHold
 	case ThenRemove:
 		return ReleasedToRemove
+	case ThenSuspend:
+		return ReleasedToSuspend
 	case ThenStop:
 		return ReleasedToStop
 	}

@@ -168,6 +168,11 @@ func (d *Door) ResumeVM(ctx context.Context, r *connect.Request[blixardv1.Resume
 	return answer(d.ask(ctx, r.Msg))
 }
 
+// SuspendVM saves a guest to the disk and ends its VMM.
+func (d *Door) SuspendVM(ctx context.Context, r *connect.Request[blixardv1.SuspendVMRequest]) (*connect.Response[blixardv1.VM], error) {
+	return answer(d.ask(ctx, r.Msg))
+}
+
 // DeleteVM removes a VM.
 func (d *Door) DeleteVM(ctx context.Context, r *connect.Request[blixardv1.DeleteVMRequest]) (*connect.Response[blixardv1.VM], error) {
 	return answer(d.ask(ctx, r.Msg))

@@ -32,6 +32,7 @@ var methods = map[string]method{
 	"RestartVM": {role: messages.Operator},
 	"PauseVM":   {role: messages.Operator},
 	"ResumeVM":  {role: messages.Operator},
+	"SuspendVM": {role: messages.Operator},
 	"ResetVM":   {role: messages.Operator},
 
 	// Both are root inside the guest, and never more than that on the node. They
@@ -48,17 +49,18 @@ var methods = map[string]method{
 	"NodeRepair":         {role: messages.Admin, kind: long},
 	"ShutdownNode":       {role: messages.Admin, kind: long},
 
-	"GetVM":       {role: messages.Viewer},
-	"ListVMs":     {role: messages.Viewer},
-	"ExplainVM":   {role: messages.Viewer},
-	"ListCrashes": {role: messages.Viewer},
-	"GetCrash":    {role: messages.Viewer},
-	"NodeStatus":  {role: messages.Viewer},
-	"NodeTree":    {role: messages.Viewer},
-	"Version":     {role: messages.Viewer},
-	"WaitVM":      {role: messages.Viewer, kind: long},
-	"WatchEvents": {role: messages.Viewer, kind: long},
-	"Logs":        {role: messages.Viewer, kind: long},
-	"NodePlan":    {role: messages.Viewer, kind: long}, // fresh: looks at the whole host
-	"NodeDoctor":  {role: messages.Viewer, kind: long}, // may boot a probe guest
+	"GetVM":         {role: messages.Viewer},
+	"ListVMs":       {role: messages.Viewer},
+	"ExplainVM":     {role: messages.Viewer},
+	"ListCrashes":   {role: messages.Viewer},
+	"GetCrash":      {role: messages.Viewer},
+	"NodeStatus":    {role: messages.Viewer},
+	"NodeResources": {role: messages.Viewer},
+	"NodeTree":      {role: messages.Viewer},
+	"Version":       {role: messages.Viewer},
+	"WaitVM":        {role: messages.Viewer, kind: long},
+	"WatchEvents":   {role: messages.Viewer, kind: long},
+	"Logs":          {role: messages.Viewer, kind: long},
+	"NodePlan":      {role: messages.Viewer, kind: long}, // fresh: looks at the whole host
+	"NodeDoctor":    {role: messages.Viewer, kind: long}, // may boot a probe guest
 }

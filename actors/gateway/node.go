@@ -29,6 +29,13 @@ type Node interface {
 	// Tree tells of every actor, parents first.
 	Tree() []Actor
 	Status() Status
+	// Resources is what the node has, what is promised of it and what is used;
+	// with fresh, a sample is taken now if the last one is over a second old.
+	Resources(ctx context.Context, fresh bool) (vm.NodeResources, error)
+	// Usage is the last sample of that VM; zero: none was taken of what lives now.
+	Usage(name vm.Name) vm.Usage
+	// Limits are what a VM of that record is held to here, and which of them can't hold.
+	Limits(r vm.Record) (vm.Limits, vm.Holding)
 	Doctor(ctx context.Context) []Finding
 	// Plan is what the reconciler would do about what it found at its last look,
 	// or, with fresh, at one made now. It does nothing.
@@ -126,6 +133,7 @@ type Status struct {
 	LowSpace        string   // why nothing that grows is admitted; empty: it is
 	Bootstrap       Bootstrap
 	Waiting         int // actions of the plan that wait for a person
+	Alerts          []vm.Alert
 }
 
 // Finding is one line of `node doctor`.

@@ -18,6 +18,8 @@ func (d *Door) show(r vm.Record) *blixardv1.VM {
 	out := messages.VMToProto(r)
 	_, inWindow, remaining := policies.Budget(d.Now(), r.Spec.Restart, r.State)
 	out.Restarts.InWindow, out.Restarts.Remaining = int32(inWindow), int32(remaining)
+	out.Usage = messages.UsageToProto(d.Node.Usage(r.Spec.Name))
+	out.Limits = messages.LimitsToProto(d.Node.Limits(r))
 	return out
 }
 
@@ -55,6 +57,7 @@ func (d *Door) status() *blixardv1.NodeStatusResponse {
 		Bootstrap: bootstrapToProto(s.Bootstrap), SafeMode: messages.Text(s.SafeMode), LowSpace: messages.Text(s.LowSpace),
 		WaitingForPerson: int32(s.Waiting),
 	}
+	out.Alerts = messages.AlertsToProto(s.Alerts)
 	for _, why := range s.Broken {
 		out.Broken = append(out.Broken, messages.Text(why))
 	}

@@ -19,11 +19,12 @@ import (
 // sendable says which messages each kind of actor takes.
 var sendable = map[string][]string{
 	"vm": {
-		"StartVM", "StopVM", "RestartVM", "PauseVM", "ResumeVM", "ResetVM", "DeleteVM", "GetVM", "ExplainVM", "WaitVM",
+		"StartVM", "StopVM", "RestartVM", "PauseVM", "ResumeVM", "SuspendVM", "ResetVM", "DeleteVM", "GetVM", "ExplainVM", "WaitVM",
 		"ExecVM", "ListCrashes", "GetCrash",
 	},
 	"fleet":      {"CreateVM", "Apply"},
 	"reconciler": {"NodePlan", "ApplyPlan", "RestoreQuarantined"},
+	"tracker":    {"NodeResources"},
 	"root":       {"NodeStatus", "NodeRepair", "ShutdownNode"},
 }
 
@@ -91,6 +92,8 @@ func (d *Door) deliver(ctx context.Context, req proto.Message) (proto.Message, e
 		return message(d.create(ctx, m))
 	case *blixardv1.ApplyRequest:
 		return message(d.apply(ctx, m))
+	case *blixardv1.NodeResourcesRequest:
+		return message(d.resources(ctx, m))
 	case *blixardv1.NodePlanRequest:
 		return message(d.plan(ctx, m))
 	case *blixardv1.ApplyPlanRequest:

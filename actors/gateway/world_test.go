@@ -339,3 +339,11 @@ func (w *world) Shutdown(_ context.Context, _ time.Duration, by messages.Caller)
 	w.callers = append(w.callers, "shutdown "+by.String())
 	return nil
 }
+
+func (w *world) Resources(context.Context, bool) (vm.NodeResources, error) {
+	return vm.NodeResources{VMs: len(w.vms)}, nil
+}
+
+func (w *world) Usage(vm.Name) vm.Usage { return vm.Usage{} }
+
+func (w *world) Limits(vm.Record) (vm.Limits, vm.Holding) { return vm.Limits{}, vm.Holding{} }

@@ -140,6 +140,7 @@ type ApplyResponse struct {
 	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`   // created | changed | unchanged; with dry_run: what would be
 	Changes       []string               `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"` // "memory: 128MiB -> 256MiB"
 	Vm            *VM                    `protobuf:"bytes,3,opt,name=vm,proto3" json:"vm,omitempty"`           // absent after a dry run that would create
+	Needs         *Reservation           `protobuf:"bytes,4,opt,name=needs,proto3" json:"needs,omitempty"`     // with dry_run: what it would hold; a refusal says where there is no room
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -191,6 +192,13 @@ func (x *ApplyResponse) GetChanges() []string {
 func (x *ApplyResponse) GetVm() *VM {
 	if x != nil {
 		return x.Vm
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetNeeds() *Reservation {
+	if x != nil {
+		return x.Needs
 	}
 	return nil
 }
@@ -423,6 +431,50 @@ func (x *ResumeVMRequest) GetName() string {
 	return ""
 }
 
+type SuspendVMRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendVMRequest) Reset() {
+	*x = SuspendVMRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendVMRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendVMRequest) ProtoMessage() {}
+
+func (x *SuspendVMRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendVMRequest.ProtoReflect.Descriptor instead.
+func (*SuspendVMRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SuspendVMRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type DeleteVMRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -433,7 +485,7 @@ type DeleteVMRequest struct {
 
 func (x *DeleteVMRequest) Reset() {
 	*x = DeleteVMRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[8]
+	mi := &file_blixard_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +497,7 @@ func (x *DeleteVMRequest) String() string {
 func (*DeleteVMRequest) ProtoMessage() {}
 
 func (x *DeleteVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[8]
+	mi := &file_blixard_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +510,7 @@ func (x *DeleteVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVMRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVMRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteVMRequest) GetName() string {
@@ -484,7 +536,7 @@ type ResetVMRequest struct {
 
 func (x *ResetVMRequest) Reset() {
 	*x = ResetVMRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[9]
+	mi := &file_blixard_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +548,7 @@ func (x *ResetVMRequest) String() string {
 func (*ResetVMRequest) ProtoMessage() {}
 
 func (x *ResetVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[9]
+	mi := &file_blixard_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +561,7 @@ func (x *ResetVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetVMRequest.ProtoReflect.Descriptor instead.
 func (*ResetVMRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResetVMRequest) GetName() string {
@@ -528,7 +580,7 @@ type GetVMRequest struct {
 
 func (x *GetVMRequest) Reset() {
 	*x = GetVMRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[10]
+	mi := &file_blixard_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +592,7 @@ func (x *GetVMRequest) String() string {
 func (*GetVMRequest) ProtoMessage() {}
 
 func (x *GetVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[10]
+	mi := &file_blixard_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +605,7 @@ func (x *GetVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVMRequest.ProtoReflect.Descriptor instead.
 func (*GetVMRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetVMRequest) GetName() string {
@@ -571,7 +623,7 @@ type ListVMsRequest struct {
 
 func (x *ListVMsRequest) Reset() {
 	*x = ListVMsRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[11]
+	mi := &file_blixard_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +635,7 @@ func (x *ListVMsRequest) String() string {
 func (*ListVMsRequest) ProtoMessage() {}
 
 func (x *ListVMsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[11]
+	mi := &file_blixard_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +648,7 @@ func (x *ListVMsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVMsRequest.ProtoReflect.Descriptor instead.
 func (*ListVMsRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 type ListVMsResponse struct {
@@ -608,7 +660,7 @@ type ListVMsResponse struct {
 
 func (x *ListVMsResponse) Reset() {
 	*x = ListVMsResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[12]
+	mi := &file_blixard_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +672,7 @@ func (x *ListVMsResponse) String() string {
 func (*ListVMsResponse) ProtoMessage() {}
 
 func (x *ListVMsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[12]
+	mi := &file_blixard_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +685,7 @@ func (x *ListVMsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVMsResponse.ProtoReflect.Descriptor instead.
 func (*ListVMsResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListVMsResponse) GetVms() []*VM {
@@ -652,7 +704,7 @@ type ExplainVMRequest struct {
 
 func (x *ExplainVMRequest) Reset() {
 	*x = ExplainVMRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[13]
+	mi := &file_blixard_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +716,7 @@ func (x *ExplainVMRequest) String() string {
 func (*ExplainVMRequest) ProtoMessage() {}
 
 func (x *ExplainVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[13]
+	mi := &file_blixard_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +729,7 @@ func (x *ExplainVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainVMRequest.ProtoReflect.Descriptor instead.
 func (*ExplainVMRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExplainVMRequest) GetName() string {
@@ -705,7 +757,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_blixard_v1_node_proto_msgTypes[14]
+	mi := &file_blixard_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +769,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[14]
+	mi := &file_blixard_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +782,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Explanation) GetVm() *VM {
@@ -809,7 +861,7 @@ type WaitVMRequest struct {
 
 func (x *WaitVMRequest) Reset() {
 	*x = WaitVMRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[15]
+	mi := &file_blixard_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +873,7 @@ func (x *WaitVMRequest) String() string {
 func (*WaitVMRequest) ProtoMessage() {}
 
 func (x *WaitVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[15]
+	mi := &file_blixard_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +886,7 @@ func (x *WaitVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitVMRequest.ProtoReflect.Descriptor instead.
 func (*WaitVMRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WaitVMRequest) GetName() string {
@@ -882,7 +934,7 @@ type ListCrashesRequest struct {
 
 func (x *ListCrashesRequest) Reset() {
 	*x = ListCrashesRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[16]
+	mi := &file_blixard_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +946,7 @@ func (x *ListCrashesRequest) String() string {
 func (*ListCrashesRequest) ProtoMessage() {}
 
 func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[16]
+	mi := &file_blixard_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +959,7 @@ func (x *ListCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesRequest.ProtoReflect.Descriptor instead.
 func (*ListCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListCrashesRequest) GetName() string {
@@ -933,7 +985,7 @@ type ListCrashesResponse struct {
 
 func (x *ListCrashesResponse) Reset() {
 	*x = ListCrashesResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[17]
+	mi := &file_blixard_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +997,7 @@ func (x *ListCrashesResponse) String() string {
 func (*ListCrashesResponse) ProtoMessage() {}
 
 func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[17]
+	mi := &file_blixard_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1010,7 @@ func (x *ListCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCrashesResponse.ProtoReflect.Descriptor instead.
 func (*ListCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListCrashesResponse) GetCrashes() []*Crash {
@@ -978,7 +1030,7 @@ type GetCrashRequest struct {
 
 func (x *GetCrashRequest) Reset() {
 	*x = GetCrashRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[18]
+	mi := &file_blixard_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1042,7 @@ func (x *GetCrashRequest) String() string {
 func (*GetCrashRequest) ProtoMessage() {}
 
 func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[18]
+	mi := &file_blixard_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1055,7 @@ func (x *GetCrashRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashRequest.ProtoReflect.Descriptor instead.
 func (*GetCrashRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetCrashRequest) GetName() string {
@@ -1031,7 +1083,7 @@ type GetCrashResponse struct {
 
 func (x *GetCrashResponse) Reset() {
 	*x = GetCrashResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[19]
+	mi := &file_blixard_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1095,7 @@ func (x *GetCrashResponse) String() string {
 func (*GetCrashResponse) ProtoMessage() {}
 
 func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[19]
+	mi := &file_blixard_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1108,7 @@ func (x *GetCrashResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCrashResponse.ProtoReflect.Descriptor instead.
 func (*GetCrashResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetCrashResponse) GetCrash() *Crash {
@@ -1092,7 +1144,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[20]
+	mi := &file_blixard_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1156,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[20]
+	mi := &file_blixard_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1169,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchEventsRequest) GetAfter() uint64 {
@@ -1162,7 +1214,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[21]
+	mi := &file_blixard_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1226,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[21]
+	mi := &file_blixard_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1239,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LogsRequest) GetName() string {
@@ -1243,7 +1295,7 @@ type LogsChunk struct {
 
 func (x *LogsChunk) Reset() {
 	*x = LogsChunk{}
-	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	mi := &file_blixard_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1307,7 @@ func (x *LogsChunk) String() string {
 func (*LogsChunk) ProtoMessage() {}
 
 func (x *LogsChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	mi := &file_blixard_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1320,7 @@ func (x *LogsChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsChunk.ProtoReflect.Descriptor instead.
 func (*LogsChunk) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogsChunk) GetData() []byte {
@@ -1303,7 +1355,7 @@ type ConsoleInput struct {
 
 func (x *ConsoleInput) Reset() {
 	*x = ConsoleInput{}
-	mi := &file_blixard_v1_node_proto_msgTypes[23]
+	mi := &file_blixard_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1367,7 @@ func (x *ConsoleInput) String() string {
 func (*ConsoleInput) ProtoMessage() {}
 
 func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[23]
+	mi := &file_blixard_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1380,7 @@ func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleInput.ProtoReflect.Descriptor instead.
 func (*ConsoleInput) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ConsoleInput) GetName() string {
@@ -1354,7 +1406,7 @@ type ConsoleOutput struct {
 
 func (x *ConsoleOutput) Reset() {
 	*x = ConsoleOutput{}
-	mi := &file_blixard_v1_node_proto_msgTypes[24]
+	mi := &file_blixard_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1418,7 @@ func (x *ConsoleOutput) String() string {
 func (*ConsoleOutput) ProtoMessage() {}
 
 func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[24]
+	mi := &file_blixard_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1431,7 @@ func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleOutput.ProtoReflect.Descriptor instead.
 func (*ConsoleOutput) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ConsoleOutput) GetData() []byte {
@@ -1400,7 +1452,7 @@ type ExecVMRequest struct {
 
 func (x *ExecVMRequest) Reset() {
 	*x = ExecVMRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[25]
+	mi := &file_blixard_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1464,7 @@ func (x *ExecVMRequest) String() string {
 func (*ExecVMRequest) ProtoMessage() {}
 
 func (x *ExecVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[25]
+	mi := &file_blixard_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1477,7 @@ func (x *ExecVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecVMRequest.ProtoReflect.Descriptor instead.
 func (*ExecVMRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExecVMRequest) GetName() string {
@@ -1461,7 +1513,7 @@ type ExecVMResponse struct {
 
 func (x *ExecVMResponse) Reset() {
 	*x = ExecVMResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[26]
+	mi := &file_blixard_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +1525,7 @@ func (x *ExecVMResponse) String() string {
 func (*ExecVMResponse) ProtoMessage() {}
 
 func (x *ExecVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[26]
+	mi := &file_blixard_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +1538,7 @@ func (x *ExecVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecVMResponse.ProtoReflect.Descriptor instead.
 func (*ExecVMResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExecVMResponse) GetExitCode() int32 {
@@ -1528,7 +1580,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[27]
+	mi := &file_blixard_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1592,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[27]
+	mi := &file_blixard_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1605,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SendRequest) GetPath() string {
@@ -1587,7 +1639,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[28]
+	mi := &file_blixard_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1651,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[28]
+	mi := &file_blixard_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1664,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SendResponse) GetType() string {
@@ -1637,7 +1689,7 @@ type NodeStatusRequest struct {
 
 func (x *NodeStatusRequest) Reset() {
 	*x = NodeStatusRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[29]
+	mi := &file_blixard_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1701,7 @@ func (x *NodeStatusRequest) String() string {
 func (*NodeStatusRequest) ProtoMessage() {}
 
 func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[29]
+	mi := &file_blixard_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1714,7 @@ func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusRequest.ProtoReflect.Descriptor instead.
 func (*NodeStatusRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 type NodeStatusResponse struct {
@@ -1685,13 +1737,14 @@ type NodeStatusResponse struct {
 	SafeMode         string                 `protobuf:"bytes,16,opt,name=safe_mode,json=safeMode,proto3" json:"safe_mode,omitempty"`                            // why the node starts and deletes nothing; empty: it doesn't
 	LowSpace         string                 `protobuf:"bytes,17,opt,name=low_space,json=lowSpace,proto3" json:"low_space,omitempty"`                            // why nothing that grows is admitted; empty: it is
 	WaitingForPerson int32                  `protobuf:"varint,18,opt,name=waiting_for_person,json=waitingForPerson,proto3" json:"waiting_for_person,omitempty"` // actions of the plan that ApplyPlan would do
+	Alerts           []*Alert               `protobuf:"bytes,19,rep,name=alerts,proto3" json:"alerts,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *NodeStatusResponse) Reset() {
 	*x = NodeStatusResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[30]
+	mi := &file_blixard_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1756,7 @@ func (x *NodeStatusResponse) String() string {
 func (*NodeStatusResponse) ProtoMessage() {}
 
 func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[30]
+	mi := &file_blixard_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1769,7 @@ func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusResponse.ProtoReflect.Descriptor instead.
 func (*NodeStatusResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *NodeStatusResponse) GetVersion() string {
@@ -1845,6 +1898,13 @@ func (x *NodeStatusResponse) GetWaitingForPerson() int32 {
 	return 0
 }
 
+func (x *NodeStatusResponse) GetAlerts() []*Alert {
+	if x != nil {
+		return x.Alerts
+	}
+	return nil
+}
+
 // Bootstrap is how far the node's boot has come.
 type Bootstrap struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1867,7 +1927,7 @@ type Bootstrap struct {
 
 func (x *Bootstrap) Reset() {
 	*x = Bootstrap{}
-	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	mi := &file_blixard_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +1939,7 @@ func (x *Bootstrap) String() string {
 func (*Bootstrap) ProtoMessage() {}
 
 func (x *Bootstrap) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	mi := &file_blixard_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +1952,7 @@ func (x *Bootstrap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
 func (*Bootstrap) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Bootstrap) GetState() string {
@@ -1986,6 +2046,366 @@ func (x *Bootstrap) GetHeld() []string {
 	return nil
 }
 
+type NodeResourcesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fresh         bool                   `protobuf:"varint,1,opt,name=fresh,proto3" json:"fresh,omitempty"` // take a sample now, if the last one is over a second old
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeResourcesRequest) Reset() {
+	*x = NodeResourcesRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeResourcesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeResourcesRequest) ProtoMessage() {}
+
+func (x *NodeResourcesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeResourcesRequest.ProtoReflect.Descriptor instead.
+func (*NodeResourcesRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *NodeResourcesRequest) GetFresh() bool {
+	if x != nil {
+		return x.Fresh
+	}
+	return false
+}
+
+// NodeResourcesResponse is the tracker's whole knowledge at one moment.
+type NodeResourcesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Capacity      *Amount                `protobuf:"bytes,1,opt,name=capacity,proto3" json:"capacity,omitempty"` // what the daemon may use of the machine
+	Overcommit    *Ratios                `protobuf:"bytes,2,opt,name=overcommit,proto3" json:"overcommit,omitempty"`
+	Reserve       *Amount                `protobuf:"bytes,3,opt,name=reserve,proto3" json:"reserve,omitempty"`   // kept for the host
+	Room          *Amount                `protobuf:"bytes,4,opt,name=room,proto3" json:"room,omitempty"`         // capacity × overcommit − reserve
+	Reserved      *Amount                `protobuf:"bytes,5,opt,name=reserved,proto3" json:"reserved,omitempty"` // by the VMs
+	Free          *Amount                `protobuf:"bytes,6,opt,name=free,proto3" json:"free,omitempty"`         // room − reserved; negative: overcommitted
+	Used          *Amount                `protobuf:"bytes,7,opt,name=used,proto3" json:"used,omitempty"`         // now: processors that are busy, memory that isn't available, disk that isn't free
+	Vms           int32                  `protobuf:"varint,8,opt,name=vms,proto3" json:"vms,omitempty"`
+	Over          []string               `protobuf:"bytes,9,rep,name=over,proto3" json:"over,omitempty"` // why nothing more is admitted; empty: it is
+	Pressure      *NodePressure          `protobuf:"bytes,10,opt,name=pressure,proto3" json:"pressure,omitempty"`
+	Alerts        []*Alert               `protobuf:"bytes,11,rep,name=alerts,proto3" json:"alerts,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=at,proto3" json:"at,omitempty"` // of the sample
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeResourcesResponse) Reset() {
+	*x = NodeResourcesResponse{}
+	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeResourcesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeResourcesResponse) ProtoMessage() {}
+
+func (x *NodeResourcesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeResourcesResponse.ProtoReflect.Descriptor instead.
+func (*NodeResourcesResponse) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *NodeResourcesResponse) GetCapacity() *Amount {
+	if x != nil {
+		return x.Capacity
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetOvercommit() *Ratios {
+	if x != nil {
+		return x.Overcommit
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetReserve() *Amount {
+	if x != nil {
+		return x.Reserve
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetRoom() *Amount {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetReserved() *Amount {
+	if x != nil {
+		return x.Reserved
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetFree() *Amount {
+	if x != nil {
+		return x.Free
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetUsed() *Amount {
+	if x != nil {
+		return x.Used
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetVms() int32 {
+	if x != nil {
+		return x.Vms
+	}
+	return 0
+}
+
+func (x *NodeResourcesResponse) GetOver() []string {
+	if x != nil {
+		return x.Over
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetPressure() *NodePressure {
+	if x != nil {
+		return x.Pressure
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetAlerts() []*Alert {
+	if x != nil {
+		return x.Alerts
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// Amount is processors, memory and disk.
+type Amount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cpus          float64                `protobuf:"fixed64,1,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	MemoryBytes   int64                  `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	DiskBytes     int64                  `protobuf:"varint,3,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Amount) Reset() {
+	*x = Amount{}
+	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Amount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Amount) ProtoMessage() {}
+
+func (x *Amount) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Amount.ProtoReflect.Descriptor instead.
+func (*Amount) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Amount) GetCpus() float64 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *Amount) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Amount) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
+type Ratios struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cpu           float64                `protobuf:"fixed64,1,opt,name=cpu,proto3" json:"cpu,omitempty"`
+	Memory        float64                `protobuf:"fixed64,2,opt,name=memory,proto3" json:"memory,omitempty"`
+	Disk          float64                `protobuf:"fixed64,3,opt,name=disk,proto3" json:"disk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ratios) Reset() {
+	*x = Ratios{}
+	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ratios) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ratios) ProtoMessage() {}
+
+func (x *Ratios) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ratios.ProtoReflect.Descriptor instead.
+func (*Ratios) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Ratios) GetCpu() float64 {
+	if x != nil {
+		return x.Cpu
+	}
+	return 0
+}
+
+func (x *Ratios) GetMemory() float64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Ratios) GetDisk() float64 {
+	if x != nil {
+		return x.Disk
+	}
+	return 0
+}
+
+// NodePressure is the share of the last ten seconds, in percent, in which
+// something waited.
+type NodePressure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cpu           float64                `protobuf:"fixed64,1,opt,name=cpu,proto3" json:"cpu,omitempty"`
+	Memory        float64                `protobuf:"fixed64,2,opt,name=memory,proto3" json:"memory,omitempty"`
+	Io            float64                `protobuf:"fixed64,3,opt,name=io,proto3" json:"io,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodePressure) Reset() {
+	*x = NodePressure{}
+	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodePressure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodePressure) ProtoMessage() {}
+
+func (x *NodePressure) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodePressure.ProtoReflect.Descriptor instead.
+func (*NodePressure) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *NodePressure) GetCpu() float64 {
+	if x != nil {
+		return x.Cpu
+	}
+	return 0
+}
+
+func (x *NodePressure) GetMemory() float64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *NodePressure) GetIo() float64 {
+	if x != nil {
+		return x.Io
+	}
+	return 0
+}
+
 type NodePlanRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Fresh         bool                   `protobuf:"varint,1,opt,name=fresh,proto3" json:"fresh,omitempty"` // look at the host now, instead of telling of the last look
@@ -1995,7 +2415,7 @@ type NodePlanRequest struct {
 
 func (x *NodePlanRequest) Reset() {
 	*x = NodePlanRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	mi := &file_blixard_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2427,7 @@ func (x *NodePlanRequest) String() string {
 func (*NodePlanRequest) ProtoMessage() {}
 
 func (x *NodePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	mi := &file_blixard_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2440,7 @@ func (x *NodePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePlanRequest.ProtoReflect.Descriptor instead.
 func (*NodePlanRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NodePlanRequest) GetFresh() bool {
@@ -2039,7 +2459,7 @@ type ApplyPlanRequest struct {
 
 func (x *ApplyPlanRequest) Reset() {
 	*x = ApplyPlanRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	mi := &file_blixard_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2471,7 @@ func (x *ApplyPlanRequest) String() string {
 func (*ApplyPlanRequest) ProtoMessage() {}
 
 func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	mi := &file_blixard_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2484,7 @@ func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPlanRequest.ProtoReflect.Descriptor instead.
 func (*ApplyPlanRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ApplyPlanRequest) GetIds() []string {
@@ -2085,7 +2505,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	mi := &file_blixard_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2517,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	mi := &file_blixard_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2530,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Plan) GetAt() *timestamppb.Timestamp {
@@ -2144,7 +2564,7 @@ type Action struct {
 
 func (x *Action) Reset() {
 	*x = Action{}
-	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	mi := &file_blixard_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2576,7 @@ func (x *Action) String() string {
 func (*Action) ProtoMessage() {}
 
 func (x *Action) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	mi := &file_blixard_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2589,7 @@ func (x *Action) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Action.ProtoReflect.Descriptor instead.
 func (*Action) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Action) GetId() string {
@@ -2237,7 +2657,7 @@ type RestoreQuarantinedRequest struct {
 
 func (x *RestoreQuarantinedRequest) Reset() {
 	*x = RestoreQuarantinedRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	mi := &file_blixard_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2669,7 @@ func (x *RestoreQuarantinedRequest) String() string {
 func (*RestoreQuarantinedRequest) ProtoMessage() {}
 
 func (x *RestoreQuarantinedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	mi := &file_blixard_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2682,7 @@ func (x *RestoreQuarantinedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreQuarantinedRequest.ProtoReflect.Descriptor instead.
 func (*RestoreQuarantinedRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RestoreQuarantinedRequest) GetName() string {
@@ -2280,7 +2700,7 @@ type RestoreQuarantinedResponse struct {
 
 func (x *RestoreQuarantinedResponse) Reset() {
 	*x = RestoreQuarantinedResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	mi := &file_blixard_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2712,7 @@ func (x *RestoreQuarantinedResponse) String() string {
 func (*RestoreQuarantinedResponse) ProtoMessage() {}
 
 func (x *RestoreQuarantinedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	mi := &file_blixard_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2725,7 @@ func (x *RestoreQuarantinedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreQuarantinedResponse.ProtoReflect.Descriptor instead.
 func (*RestoreQuarantinedResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 type NodeRepairRequest struct {
@@ -2316,7 +2736,7 @@ type NodeRepairRequest struct {
 
 func (x *NodeRepairRequest) Reset() {
 	*x = NodeRepairRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	mi := &file_blixard_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2328,7 +2748,7 @@ func (x *NodeRepairRequest) String() string {
 func (*NodeRepairRequest) ProtoMessage() {}
 
 func (x *NodeRepairRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	mi := &file_blixard_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2341,7 +2761,7 @@ func (x *NodeRepairRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRepairRequest.ProtoReflect.Descriptor instead.
 func (*NodeRepairRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 type NodeRepairResponse struct {
@@ -2355,7 +2775,7 @@ type NodeRepairResponse struct {
 
 func (x *NodeRepairResponse) Reset() {
 	*x = NodeRepairResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[39]
+	mi := &file_blixard_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2787,7 @@ func (x *NodeRepairResponse) String() string {
 func (*NodeRepairResponse) ProtoMessage() {}
 
 func (x *NodeRepairResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[39]
+	mi := &file_blixard_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2800,7 @@ func (x *NodeRepairResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRepairResponse.ProtoReflect.Descriptor instead.
 func (*NodeRepairResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NodeRepairResponse) GetAside() string {
@@ -2413,7 +2833,7 @@ type ShutdownNodeRequest struct {
 
 func (x *ShutdownNodeRequest) Reset() {
 	*x = ShutdownNodeRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[40]
+	mi := &file_blixard_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2845,7 @@ func (x *ShutdownNodeRequest) String() string {
 func (*ShutdownNodeRequest) ProtoMessage() {}
 
 func (x *ShutdownNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[40]
+	mi := &file_blixard_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2858,7 @@ func (x *ShutdownNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownNodeRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownNodeRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ShutdownNodeRequest) GetWithin() *durationpb.Duration {
@@ -2458,7 +2878,7 @@ type ShutdownNodeResponse struct {
 
 func (x *ShutdownNodeResponse) Reset() {
 	*x = ShutdownNodeResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[41]
+	mi := &file_blixard_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2470,7 +2890,7 @@ func (x *ShutdownNodeResponse) String() string {
 func (*ShutdownNodeResponse) ProtoMessage() {}
 
 func (x *ShutdownNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[41]
+	mi := &file_blixard_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2483,7 +2903,7 @@ func (x *ShutdownNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownNodeResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownNodeResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ShutdownNodeResponse) GetStopped() []string {
@@ -2508,7 +2928,7 @@ type NodeTreeRequest struct {
 
 func (x *NodeTreeRequest) Reset() {
 	*x = NodeTreeRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[42]
+	mi := &file_blixard_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2940,7 @@ func (x *NodeTreeRequest) String() string {
 func (*NodeTreeRequest) ProtoMessage() {}
 
 func (x *NodeTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[42]
+	mi := &file_blixard_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2953,7 @@ func (x *NodeTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeTreeRequest.ProtoReflect.Descriptor instead.
 func (*NodeTreeRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 type NodeTreeResponse struct {
@@ -2545,7 +2965,7 @@ type NodeTreeResponse struct {
 
 func (x *NodeTreeResponse) Reset() {
 	*x = NodeTreeResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[43]
+	mi := &file_blixard_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2977,7 @@ func (x *NodeTreeResponse) String() string {
 func (*NodeTreeResponse) ProtoMessage() {}
 
 func (x *NodeTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[43]
+	mi := &file_blixard_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2990,7 @@ func (x *NodeTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeTreeResponse.ProtoReflect.Descriptor instead.
 func (*NodeTreeResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *NodeTreeResponse) GetActors() []*Actor {
@@ -2593,7 +3013,7 @@ type Actor struct {
 
 func (x *Actor) Reset() {
 	*x = Actor{}
-	mi := &file_blixard_v1_node_proto_msgTypes[44]
+	mi := &file_blixard_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +3025,7 @@ func (x *Actor) String() string {
 func (*Actor) ProtoMessage() {}
 
 func (x *Actor) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[44]
+	mi := &file_blixard_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +3038,7 @@ func (x *Actor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Actor.ProtoReflect.Descriptor instead.
 func (*Actor) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Actor) GetPath() string {
@@ -2657,7 +3077,7 @@ type NodeDoctorRequest struct {
 
 func (x *NodeDoctorRequest) Reset() {
 	*x = NodeDoctorRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[45]
+	mi := &file_blixard_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2669,7 +3089,7 @@ func (x *NodeDoctorRequest) String() string {
 func (*NodeDoctorRequest) ProtoMessage() {}
 
 func (x *NodeDoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[45]
+	mi := &file_blixard_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2682,7 +3102,7 @@ func (x *NodeDoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDoctorRequest.ProtoReflect.Descriptor instead.
 func (*NodeDoctorRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 type NodeDoctorResponse struct {
@@ -2694,7 +3114,7 @@ type NodeDoctorResponse struct {
 
 func (x *NodeDoctorResponse) Reset() {
 	*x = NodeDoctorResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[46]
+	mi := &file_blixard_v1_node_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2706,7 +3126,7 @@ func (x *NodeDoctorResponse) String() string {
 func (*NodeDoctorResponse) ProtoMessage() {}
 
 func (x *NodeDoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[46]
+	mi := &file_blixard_v1_node_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2719,7 +3139,7 @@ func (x *NodeDoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDoctorResponse.ProtoReflect.Descriptor instead.
 func (*NodeDoctorResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *NodeDoctorResponse) GetFindings() []*Finding {
@@ -2742,7 +3162,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_blixard_v1_node_proto_msgTypes[47]
+	mi := &file_blixard_v1_node_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2754,7 +3174,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[47]
+	mi := &file_blixard_v1_node_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2767,7 +3187,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Finding) GetCheck() string {
@@ -2806,7 +3226,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[48]
+	mi := &file_blixard_v1_node_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2818,7 +3238,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[48]
+	mi := &file_blixard_v1_node_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2831,7 +3251,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{54}
 }
 
 type VersionResponse struct {
@@ -2845,7 +3265,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[49]
+	mi := &file_blixard_v1_node_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2857,7 +3277,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[49]
+	mi := &file_blixard_v1_node_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2870,7 +3290,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -2906,11 +3326,12 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\fApplyRequest\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.blixard.v1.VMSpecR\x04spec\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
-	"\x05start\x18\x03 \x01(\bR\x05start\"a\n" +
+	"\x05start\x18\x03 \x01(\bR\x05start\"\x90\x01\n" +
 	"\rApplyResponse\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x18\n" +
 	"\achanges\x18\x02 \x03(\tR\achanges\x12\x1e\n" +
-	"\x02vm\x18\x03 \x01(\v2\x0e.blixard.v1.VMR\x02vm\"$\n" +
+	"\x02vm\x18\x03 \x01(\v2\x0e.blixard.v1.VMR\x02vm\x12-\n" +
+	"\x05needs\x18\x04 \x01(\v2\x17.blixard.v1.ReservationR\x05needs\"$\n" +
 	"\x0eStartVMRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"9\n" +
 	"\rStopVMRequest\x12\x12\n" +
@@ -2921,6 +3342,8 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x0ePauseVMRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"%\n" +
 	"\x0fResumeVMRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"&\n" +
+	"\x10SuspendVMRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\";\n" +
 	"\x0fDeleteVMRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -3002,7 +3425,7 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\fSendResponse\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04json\x18\x02 \x01(\tR\x04json\"\x13\n" +
-	"\x11NodeStatusRequest\"\x9c\x06\n" +
+	"\x11NodeStatusRequest\"\xc7\x06\n" +
 	"\x12NodeStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -3026,7 +3449,8 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\tbootstrap\x18\x0f \x01(\v2\x15.blixard.v1.BootstrapR\tbootstrap\x12\x1b\n" +
 	"\tsafe_mode\x18\x10 \x01(\tR\bsafeMode\x12\x1b\n" +
 	"\tlow_space\x18\x11 \x01(\tR\blowSpace\x12,\n" +
-	"\x12waiting_for_person\x18\x12 \x01(\x05R\x10waitingForPerson\x1a9\n" +
+	"\x12waiting_for_person\x18\x12 \x01(\x05R\x10waitingForPerson\x12)\n" +
+	"\x06alerts\x18\x13 \x03(\v2\x11.blixard.v1.AlertR\x06alerts\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\x1a9\n" +
@@ -3049,7 +3473,38 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	" \x03(\tR\bstarting\x12\x14\n" +
 	"\x05ready\x18\v \x01(\x05R\x05ready\x12\x16\n" +
 	"\x06failed\x18\f \x01(\x05R\x06failed\x12\x12\n" +
-	"\x04held\x18\r \x03(\tR\x04held\"'\n" +
+	"\x04held\x18\r \x03(\tR\x04held\",\n" +
+	"\x14NodeResourcesRequest\x12\x14\n" +
+	"\x05fresh\x18\x01 \x01(\bR\x05fresh\"\x84\x04\n" +
+	"\x15NodeResourcesResponse\x12.\n" +
+	"\bcapacity\x18\x01 \x01(\v2\x12.blixard.v1.AmountR\bcapacity\x122\n" +
+	"\n" +
+	"overcommit\x18\x02 \x01(\v2\x12.blixard.v1.RatiosR\n" +
+	"overcommit\x12,\n" +
+	"\areserve\x18\x03 \x01(\v2\x12.blixard.v1.AmountR\areserve\x12&\n" +
+	"\x04room\x18\x04 \x01(\v2\x12.blixard.v1.AmountR\x04room\x12.\n" +
+	"\breserved\x18\x05 \x01(\v2\x12.blixard.v1.AmountR\breserved\x12&\n" +
+	"\x04free\x18\x06 \x01(\v2\x12.blixard.v1.AmountR\x04free\x12&\n" +
+	"\x04used\x18\a \x01(\v2\x12.blixard.v1.AmountR\x04used\x12\x10\n" +
+	"\x03vms\x18\b \x01(\x05R\x03vms\x12\x12\n" +
+	"\x04over\x18\t \x03(\tR\x04over\x124\n" +
+	"\bpressure\x18\n" +
+	" \x01(\v2\x18.blixard.v1.NodePressureR\bpressure\x12)\n" +
+	"\x06alerts\x18\v \x03(\v2\x11.blixard.v1.AlertR\x06alerts\x12*\n" +
+	"\x02at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"^\n" +
+	"\x06Amount\x12\x12\n" +
+	"\x04cpus\x18\x01 \x01(\x01R\x04cpus\x12!\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\"F\n" +
+	"\x06Ratios\x12\x10\n" +
+	"\x03cpu\x18\x01 \x01(\x01R\x03cpu\x12\x16\n" +
+	"\x06memory\x18\x02 \x01(\x01R\x06memory\x12\x12\n" +
+	"\x04disk\x18\x03 \x01(\x01R\x04disk\"H\n" +
+	"\fNodePressure\x12\x10\n" +
+	"\x03cpu\x18\x01 \x01(\x01R\x03cpu\x12\x16\n" +
+	"\x06memory\x18\x02 \x01(\x01R\x06memory\x12\x0e\n" +
+	"\x02io\x18\x03 \x01(\x01R\x02io\"'\n" +
 	"\x0fNodePlanRequest\x12\x14\n" +
 	"\x05fresh\x18\x01 \x01(\bR\x05fresh\"$\n" +
 	"\x10ApplyPlanRequest\x12\x10\n" +
@@ -3099,7 +3554,7 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x0fVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12\x0e\n" +
-	"\x02go\x18\x03 \x01(\tR\x02go2\xa2\x0f\n" +
+	"\x02go\x18\x03 \x01(\tR\x02go2\xb8\x10\n" +
 	"\x04Node\x127\n" +
 	"\bCreateVM\x12\x1b.blixard.v1.CreateVMRequest\x1a\x0e.blixard.v1.VM\x12<\n" +
 	"\x05Apply\x12\x18.blixard.v1.ApplyRequest\x1a\x19.blixard.v1.ApplyResponse\x125\n" +
@@ -3107,7 +3562,8 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x06StopVM\x12\x19.blixard.v1.StopVMRequest\x1a\x0e.blixard.v1.VM\x129\n" +
 	"\tRestartVM\x12\x1c.blixard.v1.RestartVMRequest\x1a\x0e.blixard.v1.VM\x125\n" +
 	"\aPauseVM\x12\x1a.blixard.v1.PauseVMRequest\x1a\x0e.blixard.v1.VM\x127\n" +
-	"\bResumeVM\x12\x1b.blixard.v1.ResumeVMRequest\x1a\x0e.blixard.v1.VM\x127\n" +
+	"\bResumeVM\x12\x1b.blixard.v1.ResumeVMRequest\x1a\x0e.blixard.v1.VM\x129\n" +
+	"\tSuspendVM\x12\x1c.blixard.v1.SuspendVMRequest\x1a\x0e.blixard.v1.VM\x127\n" +
 	"\bDeleteVM\x12\x1b.blixard.v1.DeleteVMRequest\x1a\x0e.blixard.v1.VM\x125\n" +
 	"\aResetVM\x12\x1a.blixard.v1.ResetVMRequest\x1a\x0e.blixard.v1.VM\x126\n" +
 	"\x05GetVM\x12\x18.blixard.v1.GetVMRequest\x1a\x0e.blixard.v1.VM\"\x03\x90\x02\x01\x12G\n" +
@@ -3122,7 +3578,8 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x06ExecVM\x12\x19.blixard.v1.ExecVMRequest\x1a\x1a.blixard.v1.ExecVMResponse\x129\n" +
 	"\x04Send\x12\x17.blixard.v1.SendRequest\x1a\x18.blixard.v1.SendResponse\x12P\n" +
 	"\n" +
-	"NodeStatus\x12\x1d.blixard.v1.NodeStatusRequest\x1a\x1e.blixard.v1.NodeStatusResponse\"\x03\x90\x02\x01\x12>\n" +
+	"NodeStatus\x12\x1d.blixard.v1.NodeStatusRequest\x1a\x1e.blixard.v1.NodeStatusResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\rNodeResources\x12 .blixard.v1.NodeResourcesRequest\x1a!.blixard.v1.NodeResourcesResponse\"\x03\x90\x02\x01\x12>\n" +
 	"\bNodePlan\x12\x1b.blixard.v1.NodePlanRequest\x1a\x10.blixard.v1.Plan\"\x03\x90\x02\x01\x12;\n" +
 	"\tApplyPlan\x12\x1c.blixard.v1.ApplyPlanRequest\x1a\x10.blixard.v1.Plan\x12c\n" +
 	"\x12RestoreQuarantined\x12%.blixard.v1.RestoreQuarantinedRequest\x1a&.blixard.v1.RestoreQuarantinedResponse\x12K\n" +
@@ -3146,7 +3603,7 @@ func file_blixard_v1_node_proto_rawDescGZIP() []byte {
 	return file_blixard_v1_node_proto_rawDescData
 }
 
-var file_blixard_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_blixard_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_blixard_v1_node_proto_goTypes = []any{
 	(*CreateVMRequest)(nil),            // 0: blixard.v1.CreateVMRequest
 	(*ApplyRequest)(nil),               // 1: blixard.v1.ApplyRequest
@@ -3156,149 +3613,172 @@ var file_blixard_v1_node_proto_goTypes = []any{
 	(*RestartVMRequest)(nil),           // 5: blixard.v1.RestartVMRequest
 	(*PauseVMRequest)(nil),             // 6: blixard.v1.PauseVMRequest
 	(*ResumeVMRequest)(nil),            // 7: blixard.v1.ResumeVMRequest
-	(*DeleteVMRequest)(nil),            // 8: blixard.v1.DeleteVMRequest
-	(*ResetVMRequest)(nil),             // 9: blixard.v1.ResetVMRequest
-	(*GetVMRequest)(nil),               // 10: blixard.v1.GetVMRequest
-	(*ListVMsRequest)(nil),             // 11: blixard.v1.ListVMsRequest
-	(*ListVMsResponse)(nil),            // 12: blixard.v1.ListVMsResponse
-	(*ExplainVMRequest)(nil),           // 13: blixard.v1.ExplainVMRequest
-	(*Explanation)(nil),                // 14: blixard.v1.Explanation
-	(*WaitVMRequest)(nil),              // 15: blixard.v1.WaitVMRequest
-	(*ListCrashesRequest)(nil),         // 16: blixard.v1.ListCrashesRequest
-	(*ListCrashesResponse)(nil),        // 17: blixard.v1.ListCrashesResponse
-	(*GetCrashRequest)(nil),            // 18: blixard.v1.GetCrashRequest
-	(*GetCrashResponse)(nil),           // 19: blixard.v1.GetCrashResponse
-	(*WatchEventsRequest)(nil),         // 20: blixard.v1.WatchEventsRequest
-	(*LogsRequest)(nil),                // 21: blixard.v1.LogsRequest
-	(*LogsChunk)(nil),                  // 22: blixard.v1.LogsChunk
-	(*ConsoleInput)(nil),               // 23: blixard.v1.ConsoleInput
-	(*ConsoleOutput)(nil),              // 24: blixard.v1.ConsoleOutput
-	(*ExecVMRequest)(nil),              // 25: blixard.v1.ExecVMRequest
-	(*ExecVMResponse)(nil),             // 26: blixard.v1.ExecVMResponse
-	(*SendRequest)(nil),                // 27: blixard.v1.SendRequest
-	(*SendResponse)(nil),               // 28: blixard.v1.SendResponse
-	(*NodeStatusRequest)(nil),          // 29: blixard.v1.NodeStatusRequest
-	(*NodeStatusResponse)(nil),         // 30: blixard.v1.NodeStatusResponse
-	(*Bootstrap)(nil),                  // 31: blixard.v1.Bootstrap
-	(*NodePlanRequest)(nil),            // 32: blixard.v1.NodePlanRequest
-	(*ApplyPlanRequest)(nil),           // 33: blixard.v1.ApplyPlanRequest
-	(*Plan)(nil),                       // 34: blixard.v1.Plan
-	(*Action)(nil),                     // 35: blixard.v1.Action
-	(*RestoreQuarantinedRequest)(nil),  // 36: blixard.v1.RestoreQuarantinedRequest
-	(*RestoreQuarantinedResponse)(nil), // 37: blixard.v1.RestoreQuarantinedResponse
-	(*NodeRepairRequest)(nil),          // 38: blixard.v1.NodeRepairRequest
-	(*NodeRepairResponse)(nil),         // 39: blixard.v1.NodeRepairResponse
-	(*ShutdownNodeRequest)(nil),        // 40: blixard.v1.ShutdownNodeRequest
-	(*ShutdownNodeResponse)(nil),       // 41: blixard.v1.ShutdownNodeResponse
-	(*NodeTreeRequest)(nil),            // 42: blixard.v1.NodeTreeRequest
-	(*NodeTreeResponse)(nil),           // 43: blixard.v1.NodeTreeResponse
-	(*Actor)(nil),                      // 44: blixard.v1.Actor
-	(*NodeDoctorRequest)(nil),          // 45: blixard.v1.NodeDoctorRequest
-	(*NodeDoctorResponse)(nil),         // 46: blixard.v1.NodeDoctorResponse
-	(*Finding)(nil),                    // 47: blixard.v1.Finding
-	(*VersionRequest)(nil),             // 48: blixard.v1.VersionRequest
-	(*VersionResponse)(nil),            // 49: blixard.v1.VersionResponse
-	nil,                                // 50: blixard.v1.NodeStatusResponse.PhasesEntry
-	nil,                                // 51: blixard.v1.NodeStatusResponse.HealthEntry
-	(*VMSpec)(nil),                     // 52: blixard.v1.VMSpec
-	(*VM)(nil),                         // 53: blixard.v1.VM
-	(*timestamppb.Timestamp)(nil),      // 54: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 55: google.protobuf.Duration
-	(*Crash)(nil),                      // 56: blixard.v1.Crash
-	(*Reservation)(nil),                // 57: blixard.v1.Reservation
-	(*Event)(nil),                      // 58: blixard.v1.Event
+	(*SuspendVMRequest)(nil),           // 8: blixard.v1.SuspendVMRequest
+	(*DeleteVMRequest)(nil),            // 9: blixard.v1.DeleteVMRequest
+	(*ResetVMRequest)(nil),             // 10: blixard.v1.ResetVMRequest
+	(*GetVMRequest)(nil),               // 11: blixard.v1.GetVMRequest
+	(*ListVMsRequest)(nil),             // 12: blixard.v1.ListVMsRequest
+	(*ListVMsResponse)(nil),            // 13: blixard.v1.ListVMsResponse
+	(*ExplainVMRequest)(nil),           // 14: blixard.v1.ExplainVMRequest
+	(*Explanation)(nil),                // 15: blixard.v1.Explanation
+	(*WaitVMRequest)(nil),              // 16: blixard.v1.WaitVMRequest
+	(*ListCrashesRequest)(nil),         // 17: blixard.v1.ListCrashesRequest
+	(*ListCrashesResponse)(nil),        // 18: blixard.v1.ListCrashesResponse
+	(*GetCrashRequest)(nil),            // 19: blixard.v1.GetCrashRequest
+	(*GetCrashResponse)(nil),           // 20: blixard.v1.GetCrashResponse
+	(*WatchEventsRequest)(nil),         // 21: blixard.v1.WatchEventsRequest
+	(*LogsRequest)(nil),                // 22: blixard.v1.LogsRequest
+	(*LogsChunk)(nil),                  // 23: blixard.v1.LogsChunk
+	(*ConsoleInput)(nil),               // 24: blixard.v1.ConsoleInput
+	(*ConsoleOutput)(nil),              // 25: blixard.v1.ConsoleOutput
+	(*ExecVMRequest)(nil),              // 26: blixard.v1.ExecVMRequest
+	(*ExecVMResponse)(nil),             // 27: blixard.v1.ExecVMResponse
+	(*SendRequest)(nil),                // 28: blixard.v1.SendRequest
+	(*SendResponse)(nil),               // 29: blixard.v1.SendResponse
+	(*NodeStatusRequest)(nil),          // 30: blixard.v1.NodeStatusRequest
+	(*NodeStatusResponse)(nil),         // 31: blixard.v1.NodeStatusResponse
+	(*Bootstrap)(nil),                  // 32: blixard.v1.Bootstrap
+	(*NodeResourcesRequest)(nil),       // 33: blixard.v1.NodeResourcesRequest
+	(*NodeResourcesResponse)(nil),      // 34: blixard.v1.NodeResourcesResponse
+	(*Amount)(nil),                     // 35: blixard.v1.Amount
+	(*Ratios)(nil),                     // 36: blixard.v1.Ratios
+	(*NodePressure)(nil),               // 37: blixard.v1.NodePressure
+	(*NodePlanRequest)(nil),            // 38: blixard.v1.NodePlanRequest
+	(*ApplyPlanRequest)(nil),           // 39: blixard.v1.ApplyPlanRequest
+	(*Plan)(nil),                       // 40: blixard.v1.Plan
+	(*Action)(nil),                     // 41: blixard.v1.Action
+	(*RestoreQuarantinedRequest)(nil),  // 42: blixard.v1.RestoreQuarantinedRequest
+	(*RestoreQuarantinedResponse)(nil), // 43: blixard.v1.RestoreQuarantinedResponse
+	(*NodeRepairRequest)(nil),          // 44: blixard.v1.NodeRepairRequest
+	(*NodeRepairResponse)(nil),         // 45: blixard.v1.NodeRepairResponse
+	(*ShutdownNodeRequest)(nil),        // 46: blixard.v1.ShutdownNodeRequest
+	(*ShutdownNodeResponse)(nil),       // 47: blixard.v1.ShutdownNodeResponse
+	(*NodeTreeRequest)(nil),            // 48: blixard.v1.NodeTreeRequest
+	(*NodeTreeResponse)(nil),           // 49: blixard.v1.NodeTreeResponse
+	(*Actor)(nil),                      // 50: blixard.v1.Actor
+	(*NodeDoctorRequest)(nil),          // 51: blixard.v1.NodeDoctorRequest
+	(*NodeDoctorResponse)(nil),         // 52: blixard.v1.NodeDoctorResponse
+	(*Finding)(nil),                    // 53: blixard.v1.Finding
+	(*VersionRequest)(nil),             // 54: blixard.v1.VersionRequest
+	(*VersionResponse)(nil),            // 55: blixard.v1.VersionResponse
+	nil,                                // 56: blixard.v1.NodeStatusResponse.PhasesEntry
+	nil,                                // 57: blixard.v1.NodeStatusResponse.HealthEntry
+	(*VMSpec)(nil),                     // 58: blixard.v1.VMSpec
+	(*VM)(nil),                         // 59: blixard.v1.VM
+	(*Reservation)(nil),                // 60: blixard.v1.Reservation
+	(*timestamppb.Timestamp)(nil),      // 61: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 62: google.protobuf.Duration
+	(*Crash)(nil),                      // 63: blixard.v1.Crash
+	(*Alert)(nil),                      // 64: blixard.v1.Alert
+	(*Event)(nil),                      // 65: blixard.v1.Event
 }
 var file_blixard_v1_node_proto_depIdxs = []int32{
-	52, // 0: blixard.v1.CreateVMRequest.spec:type_name -> blixard.v1.VMSpec
-	52, // 1: blixard.v1.ApplyRequest.spec:type_name -> blixard.v1.VMSpec
-	53, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
-	53, // 3: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
-	53, // 4: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
-	54, // 5: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
-	54, // 6: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
-	55, // 7: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
-	56, // 8: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
-	56, // 9: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
-	54, // 10: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	55, // 11: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
-	54, // 12: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	50, // 13: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
-	51, // 14: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
-	57, // 15: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
-	31, // 16: blixard.v1.NodeStatusResponse.bootstrap:type_name -> blixard.v1.Bootstrap
-	54, // 17: blixard.v1.Bootstrap.started_at:type_name -> google.protobuf.Timestamp
-	54, // 18: blixard.v1.Bootstrap.ended_at:type_name -> google.protobuf.Timestamp
-	54, // 19: blixard.v1.Bootstrap.ends_about:type_name -> google.protobuf.Timestamp
-	54, // 20: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
-	35, // 21: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
-	54, // 22: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
-	55, // 23: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
-	44, // 24: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
-	54, // 25: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
-	47, // 26: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
-	0,  // 27: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
-	1,  // 28: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
-	3,  // 29: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
-	4,  // 30: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
-	5,  // 31: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
-	6,  // 32: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
-	7,  // 33: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
-	8,  // 34: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
-	9,  // 35: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
-	10, // 36: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
-	11, // 37: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
-	13, // 38: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
-	15, // 39: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
-	16, // 40: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
-	18, // 41: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
-	20, // 42: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
-	21, // 43: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
-	23, // 44: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
-	25, // 45: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
-	27, // 46: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
-	29, // 47: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
-	32, // 48: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
-	33, // 49: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
-	36, // 50: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
-	38, // 51: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
-	40, // 52: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
-	42, // 53: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
-	45, // 54: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
-	48, // 55: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
-	53, // 56: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
-	2,  // 57: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
-	53, // 58: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
-	53, // 59: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
-	53, // 60: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
-	53, // 61: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
-	53, // 62: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
-	53, // 63: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
-	53, // 64: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
-	53, // 65: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
-	12, // 66: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
-	14, // 67: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
-	53, // 68: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
-	17, // 69: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
-	19, // 70: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
-	58, // 71: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
-	22, // 72: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
-	24, // 73: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
-	26, // 74: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
-	28, // 75: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
-	30, // 76: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
-	34, // 77: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
-	34, // 78: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
-	37, // 79: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
-	39, // 80: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
-	41, // 81: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
-	43, // 82: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
-	46, // 83: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
-	49, // 84: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
-	56, // [56:85] is the sub-list for method output_type
-	27, // [27:56] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	58, // 0: blixard.v1.CreateVMRequest.spec:type_name -> blixard.v1.VMSpec
+	58, // 1: blixard.v1.ApplyRequest.spec:type_name -> blixard.v1.VMSpec
+	59, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
+	60, // 3: blixard.v1.ApplyResponse.needs:type_name -> blixard.v1.Reservation
+	59, // 4: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
+	59, // 5: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
+	61, // 6: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
+	61, // 7: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
+	62, // 8: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
+	63, // 9: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
+	63, // 10: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
+	61, // 11: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	62, // 12: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
+	61, // 13: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	56, // 14: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
+	57, // 15: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
+	60, // 16: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
+	32, // 17: blixard.v1.NodeStatusResponse.bootstrap:type_name -> blixard.v1.Bootstrap
+	64, // 18: blixard.v1.NodeStatusResponse.alerts:type_name -> blixard.v1.Alert
+	61, // 19: blixard.v1.Bootstrap.started_at:type_name -> google.protobuf.Timestamp
+	61, // 20: blixard.v1.Bootstrap.ended_at:type_name -> google.protobuf.Timestamp
+	61, // 21: blixard.v1.Bootstrap.ends_about:type_name -> google.protobuf.Timestamp
+	35, // 22: blixard.v1.NodeResourcesResponse.capacity:type_name -> blixard.v1.Amount
+	36, // 23: blixard.v1.NodeResourcesResponse.overcommit:type_name -> blixard.v1.Ratios
+	35, // 24: blixard.v1.NodeResourcesResponse.reserve:type_name -> blixard.v1.Amount
+	35, // 25: blixard.v1.NodeResourcesResponse.room:type_name -> blixard.v1.Amount
+	35, // 26: blixard.v1.NodeResourcesResponse.reserved:type_name -> blixard.v1.Amount
+	35, // 27: blixard.v1.NodeResourcesResponse.free:type_name -> blixard.v1.Amount
+	35, // 28: blixard.v1.NodeResourcesResponse.used:type_name -> blixard.v1.Amount
+	37, // 29: blixard.v1.NodeResourcesResponse.pressure:type_name -> blixard.v1.NodePressure
+	64, // 30: blixard.v1.NodeResourcesResponse.alerts:type_name -> blixard.v1.Alert
+	61, // 31: blixard.v1.NodeResourcesResponse.at:type_name -> google.protobuf.Timestamp
+	61, // 32: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
+	41, // 33: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
+	61, // 34: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
+	62, // 35: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
+	50, // 36: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
+	61, // 37: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
+	53, // 38: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
+	0,  // 39: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
+	1,  // 40: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
+	3,  // 41: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
+	4,  // 42: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
+	5,  // 43: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
+	6,  // 44: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
+	7,  // 45: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
+	8,  // 46: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
+	9,  // 47: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
+	10, // 48: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
+	11, // 49: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
+	12, // 50: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
+	14, // 51: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
+	16, // 52: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
+	17, // 53: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
+	19, // 54: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
+	21, // 55: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
+	22, // 56: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
+	24, // 57: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
+	26, // 58: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
+	28, // 59: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
+	30, // 60: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
+	33, // 61: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
+	38, // 62: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
+	39, // 63: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
+	42, // 64: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
+	44, // 65: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
+	46, // 66: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
+	48, // 67: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
+	51, // 68: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
+	54, // 69: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
+	59, // 70: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
+	2,  // 71: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
+	59, // 72: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
+	59, // 73: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
+	59, // 74: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
+	59, // 75: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
+	59, // 76: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
+	59, // 77: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
+	59, // 78: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
+	59, // 79: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
+	59, // 80: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
+	13, // 81: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
+	15, // 82: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
+	59, // 83: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
+	18, // 84: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
+	20, // 85: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
+	65, // 86: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
+	23, // 87: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
+	25, // 88: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
+	27, // 89: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
+	29, // 90: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
+	31, // 91: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
+	34, // 92: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
+	40, // 93: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
+	40, // 94: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
+	43, // 95: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
+	45, // 96: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
+	47, // 97: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
+	49, // 98: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
+	52, // 99: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
+	55, // 100: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
+	70, // [70:101] is the sub-list for method output_type
+	39, // [39:70] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_node_proto_init() }
@@ -3308,14 +3788,14 @@ func file_blixard_v1_node_proto_init() {
 	}
 	file_blixard_v1_spec_proto_init()
 	file_blixard_v1_vm_proto_init()
-	file_blixard_v1_node_proto_msgTypes[20].OneofWrappers = []any{}
+	file_blixard_v1_node_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_blixard_v1_node_proto_rawDesc), len(file_blixard_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   52,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,7 @@ type VMSpec struct {
 	Start         *Start                 `protobuf:"bytes,10,opt,name=start,proto3" json:"start,omitempty"`
 	Stop          *Stop                  `protobuf:"bytes,11,opt,name=stop,proto3" json:"stop,omitempty"`
 	Resources     *Resources             `protobuf:"bytes,12,opt,name=resources,proto3" json:"resources,omitempty"`
+	Reclaim       *Reclaim               `protobuf:"bytes,13,opt,name=reclaim,proto3" json:"reclaim,omitempty"` // absent: nothing is taken back
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -152,6 +153,13 @@ func (x *VMSpec) GetStop() *Stop {
 func (x *VMSpec) GetResources() *Resources {
 	if x != nil {
 		return x.Resources
+	}
+	return nil
+}
+
+func (x *VMSpec) GetReclaim() *Reclaim {
+	if x != nil {
+		return x.Reclaim
 	}
 	return nil
 }
@@ -960,12 +968,187 @@ func (x *Resources) GetIoWeight() int32 {
 	return 0
 }
 
+// Reclaim says what the node may take back of the VM while it is idle.
+type Reclaim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Steps         []*ReclaimStep         `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"` // milder ones first; none: never
+	Keep          int32                  `protobuf:"varint,2,opt,name=keep,proto3" json:"keep,omitempty"`  // percent of its memory that a balloon leaves
+	Idle          *Idle                  `protobuf:"bytes,3,opt,name=idle,proto3" json:"idle,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reclaim) Reset() {
+	*x = Reclaim{}
+	mi := &file_blixard_v1_spec_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reclaim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reclaim) ProtoMessage() {}
+
+func (x *Reclaim) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_spec_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reclaim.ProtoReflect.Descriptor instead.
+func (*Reclaim) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Reclaim) GetSteps() []*ReclaimStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Reclaim) GetKeep() int32 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
+func (x *Reclaim) GetIdle() *Idle {
+	if x != nil {
+		return x.Idle
+	}
+	return nil
+}
+
+// ReclaimStep is one rung of the ladder.
+type ReclaimStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Do            string                 `protobuf:"bytes,1,opt,name=do,proto3" json:"do,omitempty"`       // balloon | pause | suspend
+	After         *durationpb.Duration   `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"` // idle for this long
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReclaimStep) Reset() {
+	*x = ReclaimStep{}
+	mi := &file_blixard_v1_spec_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReclaimStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReclaimStep) ProtoMessage() {}
+
+func (x *ReclaimStep) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_spec_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReclaimStep.ProtoReflect.Descriptor instead.
+func (*ReclaimStep) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReclaimStep) GetDo() string {
+	if x != nil {
+		return x.Do
+	}
+	return ""
+}
+
+func (x *ReclaimStep) GetAfter() *durationpb.Duration {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// Idle is the measure of idleness: below all of these.
+type Idle struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cpu           float64                `protobuf:"fixed64,1,opt,name=cpu,proto3" json:"cpu,omitempty"`                       // percent of one processor, by the vCPUs
+	Packets       float64                `protobuf:"fixed64,2,opt,name=packets,proto3" json:"packets,omitempty"`               // a second, both ways
+	IoBytes       int64                  `protobuf:"varint,3,opt,name=io_bytes,json=ioBytes,proto3" json:"io_bytes,omitempty"` // a second, read and written
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Idle) Reset() {
+	*x = Idle{}
+	mi := &file_blixard_v1_spec_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Idle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Idle) ProtoMessage() {}
+
+func (x *Idle) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_spec_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Idle.ProtoReflect.Descriptor instead.
+func (*Idle) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Idle) GetCpu() float64 {
+	if x != nil {
+		return x.Cpu
+	}
+	return 0
+}
+
+func (x *Idle) GetPackets() float64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+func (x *Idle) GetIoBytes() int64 {
+	if x != nil {
+		return x.IoBytes
+	}
+	return 0
+}
+
 var File_blixard_v1_spec_proto protoreflect.FileDescriptor
 
 const file_blixard_v1_spec_proto_rawDesc = "" +
 	"\n" +
 	"\x15blixard/v1/spec.proto\x12\n" +
-	"blixard.v1\x1a\x1egoogle/protobuf/duration.proto\"\xe5\x03\n" +
+	"blixard.v1\x1a\x1egoogle/protobuf/duration.proto\"\x94\x04\n" +
 	"\x06VMSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04cpus\x18\x02 \x01(\x05R\x04cpus\x12!\n" +
@@ -979,7 +1162,8 @@ const file_blixard_v1_spec_proto_rawDesc = "" +
 	"\x05start\x18\n" +
 	" \x01(\v2\x11.blixard.v1.StartR\x05start\x12$\n" +
 	"\x04stop\x18\v \x01(\v2\x10.blixard.v1.StopR\x04stop\x123\n" +
-	"\tresources\x18\f \x01(\v2\x15.blixard.v1.ResourcesR\tresources\"\xa8\x01\n" +
+	"\tresources\x18\f \x01(\v2\x15.blixard.v1.ResourcesR\tresources\x12-\n" +
+	"\areclaim\x18\r \x01(\v2\x13.blixard.v1.ReclaimR\areclaim\"\xa8\x01\n" +
 	"\x04Boot\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x16\n" +
 	"\x06kernel\x18\x02 \x01(\tR\x06kernel\x12\x16\n" +
@@ -1041,7 +1225,18 @@ const file_blixard_v1_spec_proto_rawDesc = "" +
 	"\n" +
 	"cpu_weight\x18\x01 \x01(\x05R\tcpuWeight\x12\x1b\n" +
 	"\tcpu_quota\x18\x02 \x01(\x05R\bcpuQuota\x12\x1b\n" +
-	"\tio_weight\x18\x03 \x01(\x05R\bioWeightB9Z7github.com/blixard/blixard/messages/blixardv1;blixardv1b\x06proto3"
+	"\tio_weight\x18\x03 \x01(\x05R\bioWeight\"r\n" +
+	"\aReclaim\x12-\n" +
+	"\x05steps\x18\x01 \x03(\v2\x17.blixard.v1.ReclaimStepR\x05steps\x12\x12\n" +
+	"\x04keep\x18\x02 \x01(\x05R\x04keep\x12$\n" +
+	"\x04idle\x18\x03 \x01(\v2\x10.blixard.v1.IdleR\x04idle\"N\n" +
+	"\vReclaimStep\x12\x0e\n" +
+	"\x02do\x18\x01 \x01(\tR\x02do\x12/\n" +
+	"\x05after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05after\"M\n" +
+	"\x04Idle\x12\x10\n" +
+	"\x03cpu\x18\x01 \x01(\x01R\x03cpu\x12\x18\n" +
+	"\apackets\x18\x02 \x01(\x01R\apackets\x12\x19\n" +
+	"\bio_bytes\x18\x03 \x01(\x03R\aioBytesB9Z7github.com/blixard/blixard/messages/blixardv1;blixardv1b\x06proto3"
 
 var (
 	file_blixard_v1_spec_proto_rawDescOnce sync.Once
@@ -1055,7 +1250,7 @@ func file_blixard_v1_spec_proto_rawDescGZIP() []byte {
 	return file_blixard_v1_spec_proto_rawDescData
 }
 
-var file_blixard_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_blixard_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_blixard_v1_spec_proto_goTypes = []any{
 	(*VMSpec)(nil),              // 0: blixard.v1.VMSpec
 	(*Boot)(nil),                // 1: blixard.v1.Boot
@@ -1070,7 +1265,10 @@ var file_blixard_v1_spec_proto_goTypes = []any{
 	(*Start)(nil),               // 10: blixard.v1.Start
 	(*Stop)(nil),                // 11: blixard.v1.Stop
 	(*Resources)(nil),           // 12: blixard.v1.Resources
-	(*durationpb.Duration)(nil), // 13: google.protobuf.Duration
+	(*Reclaim)(nil),             // 13: blixard.v1.Reclaim
+	(*ReclaimStep)(nil),         // 14: blixard.v1.ReclaimStep
+	(*Idle)(nil),                // 15: blixard.v1.Idle
+	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
 }
 var file_blixard_v1_spec_proto_depIdxs = []int32{
 	1,  // 0: blixard.v1.VMSpec.boot:type_name -> blixard.v1.Boot
@@ -1082,24 +1280,28 @@ var file_blixard_v1_spec_proto_depIdxs = []int32{
 	10, // 6: blixard.v1.VMSpec.start:type_name -> blixard.v1.Start
 	11, // 7: blixard.v1.VMSpec.stop:type_name -> blixard.v1.Stop
 	12, // 8: blixard.v1.VMSpec.resources:type_name -> blixard.v1.Resources
-	5,  // 9: blixard.v1.Restart.delay:type_name -> blixard.v1.Delay
-	13, // 10: blixard.v1.Restart.delays:type_name -> google.protobuf.Duration
-	6,  // 11: blixard.v1.Restart.budget:type_name -> blixard.v1.Budget
-	13, // 12: blixard.v1.Restart.reset_after:type_name -> google.protobuf.Duration
-	13, // 13: blixard.v1.Delay.initial:type_name -> google.protobuf.Duration
-	13, // 14: blixard.v1.Delay.max:type_name -> google.protobuf.Duration
-	13, // 15: blixard.v1.Budget.window:type_name -> google.protobuf.Duration
-	8,  // 16: blixard.v1.Autostart.depends_on:type_name -> blixard.v1.Dependency
-	13, // 17: blixard.v1.Dependency.timeout:type_name -> google.protobuf.Duration
-	13, // 18: blixard.v1.Check.interval:type_name -> google.protobuf.Duration
-	13, // 19: blixard.v1.Check.timeout:type_name -> google.protobuf.Duration
-	13, // 20: blixard.v1.Start.timeout:type_name -> google.protobuf.Duration
-	13, // 21: blixard.v1.Stop.timeout:type_name -> google.protobuf.Duration
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	13, // 9: blixard.v1.VMSpec.reclaim:type_name -> blixard.v1.Reclaim
+	5,  // 10: blixard.v1.Restart.delay:type_name -> blixard.v1.Delay
+	16, // 11: blixard.v1.Restart.delays:type_name -> google.protobuf.Duration
+	6,  // 12: blixard.v1.Restart.budget:type_name -> blixard.v1.Budget
+	16, // 13: blixard.v1.Restart.reset_after:type_name -> google.protobuf.Duration
+	16, // 14: blixard.v1.Delay.initial:type_name -> google.protobuf.Duration
+	16, // 15: blixard.v1.Delay.max:type_name -> google.protobuf.Duration
+	16, // 16: blixard.v1.Budget.window:type_name -> google.protobuf.Duration
+	8,  // 17: blixard.v1.Autostart.depends_on:type_name -> blixard.v1.Dependency
+	16, // 18: blixard.v1.Dependency.timeout:type_name -> google.protobuf.Duration
+	16, // 19: blixard.v1.Check.interval:type_name -> google.protobuf.Duration
+	16, // 20: blixard.v1.Check.timeout:type_name -> google.protobuf.Duration
+	16, // 21: blixard.v1.Start.timeout:type_name -> google.protobuf.Duration
+	16, // 22: blixard.v1.Stop.timeout:type_name -> google.protobuf.Duration
+	14, // 23: blixard.v1.Reclaim.steps:type_name -> blixard.v1.ReclaimStep
+	15, // 24: blixard.v1.Reclaim.idle:type_name -> blixard.v1.Idle
+	16, // 25: blixard.v1.ReclaimStep.after:type_name -> google.protobuf.Duration
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_spec_proto_init() }
@@ -1113,7 +1315,7 @@ func file_blixard_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_blixard_v1_spec_proto_rawDesc), len(file_blixard_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

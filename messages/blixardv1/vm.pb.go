@@ -52,6 +52,9 @@ type VM struct {
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	Crashes       uint64                 `protobuf:"varint,25,opt,name=crashes,proto3" json:"crashes,omitempty"` // deaths on record
 	Queued        bool                   `protobuf:"varint,26,opt,name=queued,proto3" json:"queued,omitempty"`   // in phase backoff: it waits for its turn after the node's boot
+	Saved         *SavedState            `protobuf:"bytes,28,opt,name=saved,proto3" json:"saved,omitempty"`      // in phase suspended, and until it is loaded; absent: none
+	Stalled       string                 `protobuf:"bytes,29,opt,name=stalled,proto3" json:"stalled,omitempty"`  // in phase paused: why it can't go on (its disk can't grow); empty: a person paused it
+	Limits        *Limits                `protobuf:"bytes,30,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -266,6 +269,27 @@ func (x *VM) GetQueued() bool {
 		return x.Queued
 	}
 	return false
+}
+
+func (x *VM) GetSaved() *SavedState {
+	if x != nil {
+		return x.Saved
+	}
+	return nil
+}
+
+func (x *VM) GetStalled() string {
+	if x != nil {
+		return x.Stalled
+	}
+	return ""
+}
+
+func (x *VM) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
 }
 
 // Restarts is where the crash budget stands.
@@ -733,14 +757,28 @@ func (x *Reservation) GetDiskBytes() int64 {
 	return 0
 }
 
-// Usage is what the VMM uses now.
+// Usage is what the VMM uses now. Zero where nobody can tell.
 type Usage struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	MemoryBytes   int64                  `protobuf:"varint,1,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // resident
-	DiskBytes     int64                  `protobuf:"varint,2,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
-	CpuSeconds    float64                `protobuf:"fixed64,3,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"` // since its launch
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	MemoryBytes      int64                  `protobuf:"varint,1,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // resident
+	DiskBytes        int64                  `protobuf:"varint,2,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`       // allocated on the host
+	CpuSeconds       float64                `protobuf:"fixed64,3,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"`   // since its launch
+	At               *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	MemoryPeakBytes  int64                  `protobuf:"varint,5,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
+	DiskVirtualBytes int64                  `protobuf:"varint,6,opt,name=disk_virtual_bytes,json=diskVirtualBytes,proto3" json:"disk_virtual_bytes,omitempty"` // what its disks may grow to
+	CpuPercent       float64                `protobuf:"fixed64,7,opt,name=cpu_percent,json=cpuPercent,proto3" json:"cpu_percent,omitempty"`                    // of one processor, between the last two samples
+	ReadRate         float64                `protobuf:"fixed64,8,opt,name=read_rate,json=readRate,proto3" json:"read_rate,omitempty"`                          // bytes a second, from storage
+	WriteRate        float64                `protobuf:"fixed64,9,opt,name=write_rate,json=writeRate,proto3" json:"write_rate,omitempty"`
+	RxRate           float64                `protobuf:"fixed64,10,opt,name=rx_rate,json=rxRate,proto3" json:"rx_rate,omitempty"` // bytes a second, received by the guest; taps alone are counted
+	TxRate           float64                `protobuf:"fixed64,11,opt,name=tx_rate,json=txRate,proto3" json:"tx_rate,omitempty"`
+	BalloonBytes     int64                  `protobuf:"varint,12,opt,name=balloon_bytes,json=balloonBytes,proto3" json:"balloon_bytes,omitempty"`         // what the balloon leaves to the guest; 0: it has none
+	GuestFreeBytes   int64                  `protobuf:"varint,13,opt,name=guest_free_bytes,json=guestFreeBytes,proto3" json:"guest_free_bytes,omitempty"` // by the guest's own word
+	IdleSince        *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=idle_since,json=idleSince,proto3" json:"idle_since,omitempty"`                   // absent: it isn't idle by its spec's measure
+	CpuWaited        float64                `protobuf:"fixed64,15,opt,name=cpu_waited,json=cpuWaited,proto3" json:"cpu_waited,omitempty"`                 // seconds in which it waited for a processor (PSI)
+	MemoryWaited     float64                `protobuf:"fixed64,16,opt,name=memory_waited,json=memoryWaited,proto3" json:"memory_waited,omitempty"`
+	IoWaited         float64                `protobuf:"fixed64,17,opt,name=io_waited,json=ioWaited,proto3" json:"io_waited,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
@@ -794,6 +832,327 @@ func (x *Usage) GetCpuSeconds() float64 {
 	return 0
 }
 
+func (x *Usage) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Usage) GetMemoryPeakBytes() int64 {
+	if x != nil {
+		return x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetDiskVirtualBytes() int64 {
+	if x != nil {
+		return x.DiskVirtualBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuPercent() float64 {
+	if x != nil {
+		return x.CpuPercent
+	}
+	return 0
+}
+
+func (x *Usage) GetReadRate() float64 {
+	if x != nil {
+		return x.ReadRate
+	}
+	return 0
+}
+
+func (x *Usage) GetWriteRate() float64 {
+	if x != nil {
+		return x.WriteRate
+	}
+	return 0
+}
+
+func (x *Usage) GetRxRate() float64 {
+	if x != nil {
+		return x.RxRate
+	}
+	return 0
+}
+
+func (x *Usage) GetTxRate() float64 {
+	if x != nil {
+		return x.TxRate
+	}
+	return 0
+}
+
+func (x *Usage) GetBalloonBytes() int64 {
+	if x != nil {
+		return x.BalloonBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetGuestFreeBytes() int64 {
+	if x != nil {
+		return x.GuestFreeBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetIdleSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IdleSince
+	}
+	return nil
+}
+
+func (x *Usage) GetCpuWaited() float64 {
+	if x != nil {
+		return x.CpuWaited
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryWaited() float64 {
+	if x != nil {
+		return x.MemoryWaited
+	}
+	return 0
+}
+
+func (x *Usage) GetIoWaited() float64 {
+	if x != nil {
+		return x.IoWaited
+	}
+	return 0
+}
+
+// SavedState is a guest that was suspended.
+type SavedState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // whose guest it is
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Bytes         int64                  `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"` // on the host's disk
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SavedState) Reset() {
+	*x = SavedState{}
+	mi := &file_blixard_v1_vm_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SavedState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SavedState) ProtoMessage() {}
+
+func (x *SavedState) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_vm_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SavedState.ProtoReflect.Descriptor instead.
+func (*SavedState) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SavedState) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *SavedState) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *SavedState) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// Limits are what the VMM is held to.
+type Limits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MemoryBytes   int64                  `protobuf:"varint,1,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // without swap; 0: no limit
+	CpuQuota      int32                  `protobuf:"varint,2,opt,name=cpu_quota,json=cpuQuota,proto3" json:"cpu_quota,omitempty"`          // percent of one processor; 0: no limit
+	CpuWeight     int32                  `protobuf:"varint,3,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
+	IoWeight      int32                  `protobuf:"varint,4,opt,name=io_weight,json=ioWeight,proto3" json:"io_weight,omitempty"`
+	Tasks         int32                  `protobuf:"varint,5,opt,name=tasks,proto3" json:"tasks,omitempty"`
+	Missing       []string               `protobuf:"bytes,6,rep,name=missing,proto3" json:"missing,omitempty"` // limits that this machine can't hold, each with its reason
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_blixard_v1_vm_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_vm_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Limits) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetCpuQuota() int32 {
+	if x != nil {
+		return x.CpuQuota
+	}
+	return 0
+}
+
+func (x *Limits) GetCpuWeight() int32 {
+	if x != nil {
+		return x.CpuWeight
+	}
+	return 0
+}
+
+func (x *Limits) GetIoWeight() int32 {
+	if x != nil {
+		return x.IoWeight
+	}
+	return 0
+}
+
+func (x *Limits) GetTasks() int32 {
+	if x != nil {
+		return x.Tasks
+	}
+	return 0
+}
+
+func (x *Limits) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+// Alert is something that a person should look at, for as long as it holds.
+type Alert struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // memory | disk | disk-growth | cpu-pressure | memory-pressure | io-pressure | overcommit | unreleased | out-of-space
+	Vm            string                 `protobuf:"bytes,2,opt,name=vm,proto3" json:"vm,omitempty"`     // empty: the node itself
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	Why           string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"` // a sentence with the numbers
+	Try           string                 `protobuf:"bytes,5,opt,name=try,proto3" json:"try,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alert) Reset() {
+	*x = Alert{}
+	mi := &file_blixard_v1_vm_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alert) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alert) ProtoMessage() {}
+
+func (x *Alert) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_vm_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alert.ProtoReflect.Descriptor instead.
+func (*Alert) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Alert) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Alert) GetVm() string {
+	if x != nil {
+		return x.Vm
+	}
+	return ""
+}
+
+func (x *Alert) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Alert) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Alert) GetTry() string {
+	if x != nil {
+		return x.Try
+	}
+	return ""
+}
+
 // Crash is the durable record of one death.
 type Crash struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -816,7 +1175,7 @@ type Crash struct {
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[7]
+	mi := &file_blixard_v1_vm_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -828,7 +1187,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[7]
+	mi := &file_blixard_v1_vm_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -841,7 +1200,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{7}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Crash) GetNumber() uint64 {
@@ -958,7 +1317,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[8]
+	mi := &file_blixard_v1_vm_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1329,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[8]
+	mi := &file_blixard_v1_vm_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1342,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{8}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -1097,7 +1456,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[9]
+	mi := &file_blixard_v1_vm_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1468,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[9]
+	mi := &file_blixard_v1_vm_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1481,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{9}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Refusal) GetCode() string {
@@ -1151,7 +1510,7 @@ var File_blixard_v1_vm_proto protoreflect.FileDescriptor
 const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"\x13blixard/v1/vm.proto\x12\n" +
-	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\a\n" +
+	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\b\n" +
 	"\x02VM\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x16\n" +
@@ -1183,7 +1542,10 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x18\n" +
 	"\acrashes\x18\x19 \x01(\x04R\acrashes\x12\x16\n" +
-	"\x06queued\x18\x1a \x01(\bR\x06queuedB\x06\n" +
+	"\x06queued\x18\x1a \x01(\bR\x06queued\x12,\n" +
+	"\x05saved\x18\x1c \x01(\v2\x16.blixard.v1.SavedStateR\x05saved\x12\x18\n" +
+	"\astalled\x18\x1d \x01(\tR\astalled\x12*\n" +
+	"\x06limits\x18\x1e \x01(\v2\x12.blixard.v1.LimitsR\x06limitsB\x06\n" +
 	"\x04_pid\"\x97\x02\n" +
 	"\bRestarts\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x1b\n" +
@@ -1228,13 +1590,51 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x04cpus\x18\x01 \x01(\x05R\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
 	"\n" +
-	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\"j\n" +
+	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\"\xea\x04\n" +
 	"\x05Usage\x12!\n" +
 	"\fmemory_bytes\x18\x01 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
 	"\n" +
 	"disk_bytes\x18\x02 \x01(\x03R\tdiskBytes\x12\x1f\n" +
 	"\vcpu_seconds\x18\x03 \x01(\x01R\n" +
-	"cpuSeconds\"\xdc\x03\n" +
+	"cpuSeconds\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12*\n" +
+	"\x11memory_peak_bytes\x18\x05 \x01(\x03R\x0fmemoryPeakBytes\x12,\n" +
+	"\x12disk_virtual_bytes\x18\x06 \x01(\x03R\x10diskVirtualBytes\x12\x1f\n" +
+	"\vcpu_percent\x18\a \x01(\x01R\n" +
+	"cpuPercent\x12\x1b\n" +
+	"\tread_rate\x18\b \x01(\x01R\breadRate\x12\x1d\n" +
+	"\n" +
+	"write_rate\x18\t \x01(\x01R\twriteRate\x12\x17\n" +
+	"\arx_rate\x18\n" +
+	" \x01(\x01R\x06rxRate\x12\x17\n" +
+	"\atx_rate\x18\v \x01(\x01R\x06txRate\x12#\n" +
+	"\rballoon_bytes\x18\f \x01(\x03R\fballoonBytes\x12(\n" +
+	"\x10guest_free_bytes\x18\r \x01(\x03R\x0eguestFreeBytes\x129\n" +
+	"\n" +
+	"idle_since\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tidleSince\x12\x1d\n" +
+	"\n" +
+	"cpu_waited\x18\x0f \x01(\x01R\tcpuWaited\x12#\n" +
+	"\rmemory_waited\x18\x10 \x01(\x01R\fmemoryWaited\x12\x1b\n" +
+	"\tio_waited\x18\x11 \x01(\x01R\bioWaited\"p\n" +
+	"\n" +
+	"SavedState\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"\xb4\x01\n" +
+	"\x06Limits\x12!\n" +
+	"\fmemory_bytes\x18\x01 \x01(\x03R\vmemoryBytes\x12\x1b\n" +
+	"\tcpu_quota\x18\x02 \x01(\x05R\bcpuQuota\x12\x1d\n" +
+	"\n" +
+	"cpu_weight\x18\x03 \x01(\x05R\tcpuWeight\x12\x1b\n" +
+	"\tio_weight\x18\x04 \x01(\x05R\bioWeight\x12\x14\n" +
+	"\x05tasks\x18\x05 \x01(\x05R\x05tasks\x12\x18\n" +
+	"\amissing\x18\x06 \x03(\tR\amissing\"\x81\x01\n" +
+	"\x05Alert\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
+	"\x02vm\x18\x02 \x01(\tR\x02vm\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\x12\x10\n" +
+	"\x03try\x18\x05 \x01(\tR\x03try\"\xdc\x03\n" +
 	"\x05Crash\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x14\n" +
@@ -1285,7 +1685,7 @@ func file_blixard_v1_vm_proto_rawDescGZIP() []byte {
 	return file_blixard_v1_vm_proto_rawDescData
 }
 
-var file_blixard_v1_vm_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_blixard_v1_vm_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_blixard_v1_vm_proto_goTypes = []any{
 	(*VM)(nil),                    // 0: blixard.v1.VM
 	(*Restarts)(nil),              // 1: blixard.v1.Restarts
@@ -1294,47 +1694,56 @@ var file_blixard_v1_vm_proto_goTypes = []any{
 	(*Probe)(nil),                 // 4: blixard.v1.Probe
 	(*Reservation)(nil),           // 5: blixard.v1.Reservation
 	(*Usage)(nil),                 // 6: blixard.v1.Usage
-	(*Crash)(nil),                 // 7: blixard.v1.Crash
-	(*Event)(nil),                 // 8: blixard.v1.Event
-	(*Refusal)(nil),               // 9: blixard.v1.Refusal
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*VMSpec)(nil),                // 11: blixard.v1.VMSpec
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
+	(*SavedState)(nil),            // 7: blixard.v1.SavedState
+	(*Limits)(nil),                // 8: blixard.v1.Limits
+	(*Alert)(nil),                 // 9: blixard.v1.Alert
+	(*Crash)(nil),                 // 10: blixard.v1.Crash
+	(*Event)(nil),                 // 11: blixard.v1.Event
+	(*Refusal)(nil),               // 12: blixard.v1.Refusal
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*VMSpec)(nil),                // 14: blixard.v1.VMSpec
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_blixard_v1_vm_proto_depIdxs = []int32{
-	10, // 0: blixard.v1.VM.started_at:type_name -> google.protobuf.Timestamp
+	13, // 0: blixard.v1.VM.started_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: blixard.v1.VM.restarts:type_name -> blixard.v1.Restarts
 	2,  // 2: blixard.v1.VM.last_exit:type_name -> blixard.v1.LastExit
 	4,  // 3: blixard.v1.VM.probes:type_name -> blixard.v1.Probe
 	5,  // 4: blixard.v1.VM.reservation:type_name -> blixard.v1.Reservation
 	6,  // 5: blixard.v1.VM.usage:type_name -> blixard.v1.Usage
-	11, // 6: blixard.v1.VM.spec:type_name -> blixard.v1.VMSpec
-	10, // 7: blixard.v1.VM.phase_since:type_name -> google.protobuf.Timestamp
-	10, // 8: blixard.v1.VM.deadline:type_name -> google.protobuf.Timestamp
-	10, // 9: blixard.v1.VM.ready_at:type_name -> google.protobuf.Timestamp
-	10, // 10: blixard.v1.VM.health_since:type_name -> google.protobuf.Timestamp
-	10, // 11: blixard.v1.VM.created_at:type_name -> google.protobuf.Timestamp
-	12, // 12: blixard.v1.Restarts.window:type_name -> google.protobuf.Duration
-	10, // 13: blixard.v1.Restarts.next_retry_at:type_name -> google.protobuf.Timestamp
-	12, // 14: blixard.v1.Restarts.delay:type_name -> google.protobuf.Duration
-	10, // 15: blixard.v1.LastExit.at:type_name -> google.protobuf.Timestamp
-	3,  // 16: blixard.v1.LastExit.decision:type_name -> blixard.v1.Decision
-	12, // 17: blixard.v1.LastExit.cpu_time:type_name -> google.protobuf.Duration
-	12, // 18: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
-	10, // 19: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
-	12, // 20: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
-	12, // 21: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
-	10, // 22: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
-	12, // 23: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
-	3,  // 24: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
-	12, // 25: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
-	10, // 26: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
-	12, // 27: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	14, // 6: blixard.v1.VM.spec:type_name -> blixard.v1.VMSpec
+	13, // 7: blixard.v1.VM.phase_since:type_name -> google.protobuf.Timestamp
+	13, // 8: blixard.v1.VM.deadline:type_name -> google.protobuf.Timestamp
+	13, // 9: blixard.v1.VM.ready_at:type_name -> google.protobuf.Timestamp
+	13, // 10: blixard.v1.VM.health_since:type_name -> google.protobuf.Timestamp
+	13, // 11: blixard.v1.VM.created_at:type_name -> google.protobuf.Timestamp
+	7,  // 12: blixard.v1.VM.saved:type_name -> blixard.v1.SavedState
+	8,  // 13: blixard.v1.VM.limits:type_name -> blixard.v1.Limits
+	15, // 14: blixard.v1.Restarts.window:type_name -> google.protobuf.Duration
+	13, // 15: blixard.v1.Restarts.next_retry_at:type_name -> google.protobuf.Timestamp
+	15, // 16: blixard.v1.Restarts.delay:type_name -> google.protobuf.Duration
+	13, // 17: blixard.v1.LastExit.at:type_name -> google.protobuf.Timestamp
+	3,  // 18: blixard.v1.LastExit.decision:type_name -> blixard.v1.Decision
+	15, // 19: blixard.v1.LastExit.cpu_time:type_name -> google.protobuf.Duration
+	15, // 20: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
+	13, // 21: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
+	15, // 22: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
+	15, // 23: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
+	13, // 24: blixard.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	13, // 25: blixard.v1.Usage.idle_since:type_name -> google.protobuf.Timestamp
+	13, // 26: blixard.v1.SavedState.at:type_name -> google.protobuf.Timestamp
+	13, // 27: blixard.v1.Alert.since:type_name -> google.protobuf.Timestamp
+	13, // 28: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
+	15, // 29: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
+	3,  // 30: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
+	15, // 31: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
+	13, // 32: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
+	15, // 33: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_vm_proto_init() }
@@ -1345,14 +1754,14 @@ func file_blixard_v1_vm_proto_init() {
 	file_blixard_v1_spec_proto_init()
 	file_blixard_v1_vm_proto_msgTypes[0].OneofWrappers = []any{}
 	file_blixard_v1_vm_proto_msgTypes[2].OneofWrappers = []any{}
-	file_blixard_v1_vm_proto_msgTypes[7].OneofWrappers = []any{}
+	file_blixard_v1_vm_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_blixard_v1_vm_proto_rawDesc), len(file_blixard_v1_vm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

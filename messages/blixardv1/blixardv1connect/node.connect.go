@@ -47,6 +47,8 @@ const (
 	NodePauseVMProcedure = "/blixard.v1.Node/PauseVM"
 	// NodeResumeVMProcedure is the fully-qualified name of the Node's ResumeVM RPC.
 	NodeResumeVMProcedure = "/blixard.v1.Node/ResumeVM"
+	// NodeSuspendVMProcedure is the fully-qualified name of the Node's SuspendVM RPC.
+	NodeSuspendVMProcedure = "/blixard.v1.Node/SuspendVM"
 	// NodeDeleteVMProcedure is the fully-qualified name of the Node's DeleteVM RPC.
 	NodeDeleteVMProcedure = "/blixard.v1.Node/DeleteVM"
 	// NodeResetVMProcedure is the fully-qualified name of the Node's ResetVM RPC.
@@ -75,6 +77,8 @@ const (
 	NodeSendProcedure = "/blixard.v1.Node/Send"
 	// NodeNodeStatusProcedure is the fully-qualified name of the Node's NodeStatus RPC.
 	NodeNodeStatusProcedure = "/blixard.v1.Node/NodeStatus"
+	// NodeNodeResourcesProcedure is the fully-qualified name of the Node's NodeResources RPC.
+	NodeNodeResourcesProcedure = "/blixard.v1.Node/NodeResources"
 	// NodeNodePlanProcedure is the fully-qualified name of the Node's NodePlan RPC.
 	NodeNodePlanProcedure = "/blixard.v1.Node/NodePlan"
 	// NodeApplyPlanProcedure is the fully-qualified name of the Node's ApplyPlan RPC.
@@ -103,7 +107,10 @@ type NodeClient interface {
 	StopVM(context.Context, *connect.Request[blixardv1.StopVMRequest]) (*connect.Response[blixardv1.VM], error)
 	RestartVM(context.Context, *connect.Request[blixardv1.RestartVMRequest]) (*connect.Response[blixardv1.VM], error)
 	PauseVM(context.Context, *connect.Request[blixardv1.PauseVMRequest]) (*connect.Response[blixardv1.VM], error)
+	// ResumeVM lets a paused VM go on, and brings a suspended one back.
 	ResumeVM(context.Context, *connect.Request[blixardv1.ResumeVMRequest]) (*connect.Response[blixardv1.VM], error)
+	// SuspendVM saves a guest to the disk and ends its VMM; a start or a resume loads it again.
+	SuspendVM(context.Context, *connect.Request[blixardv1.SuspendVMRequest]) (*connect.Response[blixardv1.VM], error)
 	// DeleteVM removes a VM with the disks that were made for it.
 	DeleteVM(context.Context, *connect.Request[blixardv1.DeleteVMRequest]) (*connect.Response[blixardv1.VM], error)
 	// ResetVM forgives the crashes of a VM that was given up.
@@ -127,6 +134,8 @@ type NodeClient interface {
 	// Send gives one message to one actor: path "vm/web", type "StopVM", json "{}".
 	Send(context.Context, *connect.Request[blixardv1.SendRequest]) (*connect.Response[blixardv1.SendResponse], error)
 	NodeStatus(context.Context, *connect.Request[blixardv1.NodeStatusRequest]) (*connect.Response[blixardv1.NodeStatusResponse], error)
+	// NodeResources is what the node has, what is promised of it, and what is used.
+	NodeResources(context.Context, *connect.Request[blixardv1.NodeResourcesRequest]) (*connect.Response[blixardv1.NodeResourcesResponse], error)
 	// NodePlan is what is wrong on the host and what is done about it; it does nothing.
 	NodePlan(context.Context, *connect.Request[blixardv1.NodePlanRequest]) (*connect.Response[blixardv1.Plan], error)
 	// ApplyPlan does what waits for a person, and says of each action what became of it.
@@ -194,6 +203,12 @@ func NewNodeClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			httpClient,
 			baseURL+NodeResumeVMProcedure,
 			connect.WithSchema(nodeMethods.ByName("ResumeVM")),
+			connect.WithClientOptions(opts...),
+		),
+		suspendVM: connect.NewClient[blixardv1.SuspendVMRequest, blixardv1.VM](
+			httpClient,
+			baseURL+NodeSuspendVMProcedure,
+			connect.WithSchema(nodeMethods.ByName("SuspendVM")),
 			connect.WithClientOptions(opts...),
 		),
 		deleteVM: connect.NewClient[blixardv1.DeleteVMRequest, blixardv1.VM](
@@ -287,6 +302,13 @@ func NewNodeClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		nodeResources: connect.NewClient[blixardv1.NodeResourcesRequest, blixardv1.NodeResourcesResponse](
+			httpClient,
+			baseURL+NodeNodeResourcesProcedure,
+			connect.WithSchema(nodeMethods.ByName("NodeResources")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		nodePlan: connect.NewClient[blixardv1.NodePlanRequest, blixardv1.Plan](
 			httpClient,
 			baseURL+NodeNodePlanProcedure,
@@ -351,6 +373,7 @@ type nodeClient struct {
 	restartVM          *connect.Client[blixardv1.RestartVMRequest, blixardv1.VM]
 	pauseVM            *connect.Client[blixardv1.PauseVMRequest, blixardv1.VM]
 	resumeVM           *connect.Client[blixardv1.ResumeVMRequest, blixardv1.VM]
+	suspendVM          *connect.Client[blixardv1.SuspendVMRequest, blixardv1.VM]
 	deleteVM           *connect.Client[blixardv1.DeleteVMRequest, blixardv1.VM]
 	resetVM            *connect.Client[blixardv1.ResetVMRequest, blixardv1.VM]
 	getVM              *connect.Client[blixardv1.GetVMRequest, blixardv1.VM]
@@ -365,6 +388,7 @@ type nodeClient struct {
 	execVM             *connect.Client[blixardv1.ExecVMRequest, blixardv1.ExecVMResponse]
 	send               *connect.Client[blixardv1.SendRequest, blixardv1.SendResponse]
 	nodeStatus         *connect.Client[blixardv1.NodeStatusRequest, blixardv1.NodeStatusResponse]
+	nodeResources      *connect.Client[blixardv1.NodeResourcesRequest, blixardv1.NodeResourcesResponse]
 	nodePlan           *connect.Client[blixardv1.NodePlanRequest, blixardv1.Plan]
 	applyPlan          *connect.Client[blixardv1.ApplyPlanRequest, blixardv1.Plan]
 	restoreQuarantined *connect.Client[blixardv1.RestoreQuarantinedRequest, blixardv1.RestoreQuarantinedResponse]
@@ -408,6 +432,11 @@ func (c *nodeClient) PauseVM(ctx context.Context, req *connect.Request[blixardv1
 // ResumeVM calls blixard.v1.Node.ResumeVM.
 func (c *nodeClient) ResumeVM(ctx context.Context, req *connect.Request[blixardv1.ResumeVMRequest]) (*connect.Response[blixardv1.VM], error) {
 	return c.resumeVM.CallUnary(ctx, req)
+}
+
+// SuspendVM calls blixard.v1.Node.SuspendVM.
+func (c *nodeClient) SuspendVM(ctx context.Context, req *connect.Request[blixardv1.SuspendVMRequest]) (*connect.Response[blixardv1.VM], error) {
+	return c.suspendVM.CallUnary(ctx, req)
 }
 
 // DeleteVM calls blixard.v1.Node.DeleteVM.
@@ -480,6 +509,11 @@ func (c *nodeClient) NodeStatus(ctx context.Context, req *connect.Request[blixar
 	return c.nodeStatus.CallUnary(ctx, req)
 }
 
+// NodeResources calls blixard.v1.Node.NodeResources.
+func (c *nodeClient) NodeResources(ctx context.Context, req *connect.Request[blixardv1.NodeResourcesRequest]) (*connect.Response[blixardv1.NodeResourcesResponse], error) {
+	return c.nodeResources.CallUnary(ctx, req)
+}
+
 // NodePlan calls blixard.v1.Node.NodePlan.
 func (c *nodeClient) NodePlan(ctx context.Context, req *connect.Request[blixardv1.NodePlanRequest]) (*connect.Response[blixardv1.Plan], error) {
 	return c.nodePlan.CallUnary(ctx, req)
@@ -530,7 +564,10 @@ type NodeHandler interface {
 	StopVM(context.Context, *connect.Request[blixardv1.StopVMRequest]) (*connect.Response[blixardv1.VM], error)
 	RestartVM(context.Context, *connect.Request[blixardv1.RestartVMRequest]) (*connect.Response[blixardv1.VM], error)
 	PauseVM(context.Context, *connect.Request[blixardv1.PauseVMRequest]) (*connect.Response[blixardv1.VM], error)
+	// ResumeVM lets a paused VM go on, and brings a suspended one back.
 	ResumeVM(context.Context, *connect.Request[blixardv1.ResumeVMRequest]) (*connect.Response[blixardv1.VM], error)
+	// SuspendVM saves a guest to the disk and ends its VMM; a start or a resume loads it again.
+	SuspendVM(context.Context, *connect.Request[blixardv1.SuspendVMRequest]) (*connect.Response[blixardv1.VM], error)
 	// DeleteVM removes a VM with the disks that were made for it.
 	DeleteVM(context.Context, *connect.Request[blixardv1.DeleteVMRequest]) (*connect.Response[blixardv1.VM], error)
 	// ResetVM forgives the crashes of a VM that was given up.
@@ -554,6 +591,8 @@ type NodeHandler interface {
 	// Send gives one message to one actor: path "vm/web", type "StopVM", json "{}".
 	Send(context.Context, *connect.Request[blixardv1.SendRequest]) (*connect.Response[blixardv1.SendResponse], error)
 	NodeStatus(context.Context, *connect.Request[blixardv1.NodeStatusRequest]) (*connect.Response[blixardv1.NodeStatusResponse], error)
+	// NodeResources is what the node has, what is promised of it, and what is used.
+	NodeResources(context.Context, *connect.Request[blixardv1.NodeResourcesRequest]) (*connect.Response[blixardv1.NodeResourcesResponse], error)
 	// NodePlan is what is wrong on the host and what is done about it; it does nothing.
 	NodePlan(context.Context, *connect.Request[blixardv1.NodePlanRequest]) (*connect.Response[blixardv1.Plan], error)
 	// ApplyPlan does what waits for a person, and says of each action what became of it.
@@ -617,6 +656,12 @@ func NewNodeHandler(svc NodeHandler, opts ...connect.HandlerOption) (string, htt
 		NodeResumeVMProcedure,
 		svc.ResumeVM,
 		connect.WithSchema(nodeMethods.ByName("ResumeVM")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeSuspendVMHandler := connect.NewUnaryHandler(
+		NodeSuspendVMProcedure,
+		svc.SuspendVM,
+		connect.WithSchema(nodeMethods.ByName("SuspendVM")),
 		connect.WithHandlerOptions(opts...),
 	)
 	nodeDeleteVMHandler := connect.NewUnaryHandler(
@@ -710,6 +755,13 @@ func NewNodeHandler(svc NodeHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeNodeResourcesHandler := connect.NewUnaryHandler(
+		NodeNodeResourcesProcedure,
+		svc.NodeResources,
+		connect.WithSchema(nodeMethods.ByName("NodeResources")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeNodePlanHandler := connect.NewUnaryHandler(
 		NodeNodePlanProcedure,
 		svc.NodePlan,
@@ -778,6 +830,8 @@ func NewNodeHandler(svc NodeHandler, opts ...connect.HandlerOption) (string, htt
 			nodePauseVMHandler.ServeHTTP(w, r)
 		case NodeResumeVMProcedure:
 			nodeResumeVMHandler.ServeHTTP(w, r)
+		case NodeSuspendVMProcedure:
+			nodeSuspendVMHandler.ServeHTTP(w, r)
 		case NodeDeleteVMProcedure:
 			nodeDeleteVMHandler.ServeHTTP(w, r)
 		case NodeResetVMProcedure:
@@ -806,6 +860,8 @@ func NewNodeHandler(svc NodeHandler, opts ...connect.HandlerOption) (string, htt
 			nodeSendHandler.ServeHTTP(w, r)
 		case NodeNodeStatusProcedure:
 			nodeNodeStatusHandler.ServeHTTP(w, r)
+		case NodeNodeResourcesProcedure:
+			nodeNodeResourcesHandler.ServeHTTP(w, r)
 		case NodeNodePlanProcedure:
 			nodeNodePlanHandler.ServeHTTP(w, r)
 		case NodeApplyPlanProcedure:
@@ -857,6 +913,10 @@ func (UnimplementedNodeHandler) PauseVM(context.Context, *connect.Request[blixar
 
 func (UnimplementedNodeHandler) ResumeVM(context.Context, *connect.Request[blixardv1.ResumeVMRequest]) (*connect.Response[blixardv1.VM], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.ResumeVM is not implemented"))
+}
+
+func (UnimplementedNodeHandler) SuspendVM(context.Context, *connect.Request[blixardv1.SuspendVMRequest]) (*connect.Response[blixardv1.VM], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.SuspendVM is not implemented"))
 }
 
 func (UnimplementedNodeHandler) DeleteVM(context.Context, *connect.Request[blixardv1.DeleteVMRequest]) (*connect.Response[blixardv1.VM], error) {
@@ -913,6 +973,10 @@ func (UnimplementedNodeHandler) Send(context.Context, *connect.Request[blixardv1
 
 func (UnimplementedNodeHandler) NodeStatus(context.Context, *connect.Request[blixardv1.NodeStatusRequest]) (*connect.Response[blixardv1.NodeStatusResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.NodeStatus is not implemented"))
+}
+
+func (UnimplementedNodeHandler) NodeResources(context.Context, *connect.Request[blixardv1.NodeResourcesRequest]) (*connect.Response[blixardv1.NodeResourcesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.NodeResources is not implemented"))
 }
 
 func (UnimplementedNodeHandler) NodePlan(context.Context, *connect.Request[blixardv1.NodePlanRequest]) (*connect.Response[blixardv1.Plan], error) {

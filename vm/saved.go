@@ -1,0 +1,29 @@
+package vm
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+)
+
+// SavedState is a guest that was suspended: the file that its VMM wrote. It is
+// loaded once: a guest that ran on has changed its disks, and a second load of
+// the same memory would destroy them.
+type SavedState struct {
+	Incarnation Incarnation `json:"incarnation"` // whose guest it is; names the file
+	At          time.Time   `json:"at"`
+	Bytes       Bytes       `json:"bytes"`    // on the host's disk
+	Hardware    string      `json:"hardware"` // Spec.Hardware when it was saved: it loads into the same machine alone
+}
+
+// Hardware is a short name of the machine that a spec describes: a saved guest
+// loads into the same one alone.
+func (s Spec) Hardware() string {
+	b, err := json.Marshal([]any{s.CPUs, s.Memory, s.Boot, s.Disks, s.Networks})
+	if err != nil {
+		panic("vm: " + err.Error()) // plain values can't fail
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
