@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host/tun"
 )
 
 var (
@@ -25,33 +27,18 @@ func openTap(link string) (int, error) {
 	if err := isTap(link); err != nil {
 		return -1, err
 	}
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	tap, err := tun.Attach(link, tun.Flags) // EBUSY where another process has it open
 	if err != nil {
-		return -1, fmt.Errorf("open /dev/net/tun: %w", err)
+		return -1, err
 	}
-	if err := attach(fd, link); err != nil {
-		return -1, errors.Join(err, unix.Close(fd))
+	stays, err := tap.Persistent()
+	if err == nil && !stays { // it was deleted in between, and we made a new one
+		err = errNoLink
 	}
-	return fd, nil
-}
-
-// attach fails with EBUSY where another process has the tap open.
-func attach(fd int, link string) error {
-	request, err := unix.NewIfreq(link)
 	if err != nil {
-		return err
+		return -1, errors.Join(err, tap.Close())
 	}
-	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
-		return fmt.Errorf("attach: %w", err)
-	}
-	if err := unix.IoctlIfreq(fd, unix.TUNGETIFF, request); err != nil {
-		return fmt.Errorf("ask what was attached: %w", err)
-	}
-	if request.Uint16()&unix.IFF_PERSIST == 0 { // it was deleted in between, and we made a new one
-		return errNoLink
-	}
-	return nil
+	return int(tap), nil
 }
 
 // isTap asks sysfs, which shows the links of the network namespace that it was

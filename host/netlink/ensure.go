@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/tun"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -116,7 +117,7 @@ func (l *Links) proveOurs(link rtnl.Link) (*rtnl.Tuntap, alias, error) {
 // make makes a tap. Until it is persistent it goes with our descriptor, so a
 // crash leaves a marked tap or none.
 func (l *Links) make(ctx context.Context, w want) error {
-	t, err := create(w.name)
+	t, err := tun.Attach(w.name, tun.Flags|tun.Anew)
 	if errors.Is(err, unix.EBUSY) {
 		return errAgain // the name was taken since
 	}
@@ -124,7 +125,7 @@ func (l *Links) make(ctx context.Context, w want) error {
 		return err
 	}
 	index, err := finish(t, w)
-	t.close()
+	_ = t.Close()
 	if err != nil {
 		return err
 	}
@@ -138,12 +139,12 @@ func (l *Links) make(ctx context.Context, w want) error {
 	return l.released(ctx, w.name, index)
 }
 
-func finish(t tun, w want) (index int, err error) {
+func finish(t tun.Tap, w want) (index int, err error) {
 	link, err := byName(w.name)
 	if err != nil {
 		return 0, err
 	}
-	if err := t.own(w.uid, w.gid); err != nil {
+	if err := t.Own(w.uid, w.gid); err != nil {
 		return 0, err
 	}
 	steps := []struct {
@@ -155,7 +156,7 @@ func finish(t tun, w want) (index int, err error) {
 		{"keep IPv6 off it", func() error { return quieten(link, noIPv6) }},
 		{"set its MTU", func() error { return rtnl.LinkSetMTU(link, w.mtu) }},
 		{"put it into bridge " + w.bridge, func() error { return rtnl.LinkSetMasterByIndex(link, w.master) }},
-		{"keep it", t.persist},
+		{"keep it", func() error { return t.Persist(true) }},
 	}
 	for _, s := range steps {
 		if err := s.do(); err != nil {
@@ -189,7 +190,7 @@ func (l *Links) keep(ctx context.Context, w want, tap *rtnl.Tuntap, mark alias) 
 	}
 	if wrong != "" {
 		if t >= 0 {
-			t.close()
+			_ = t.Close()
 		}
 		if err := remove(tap); err != nil {
 			return nil, err
@@ -197,7 +198,7 @@ func (l *Links) keep(ctx context.Context, w want, tap *rtnl.Tuntap, mark alias) 
 		return []string{fmt.Sprintf("tap %s was made anew: %s", w.name, wrong)}, l.make(ctx, w)
 	}
 	told, err := l.settleHeld(t, w, tap)
-	t.close()
+	_ = t.Close()
 	if err != nil {
 		return told, err
 	}

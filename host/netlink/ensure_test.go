@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/tun"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -88,13 +89,13 @@ func TestWhatIsWrongIsRepairedAndTold(t *testing.T) {
 		"MTU": {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkSetMTU(tap, 576)) }, "had an MTU of 576 and has 1500 again", kept},
 		"owner": {func(t *testing.T, _ rtnl.Link) {
 			h := holdTap(t, tap0)
-			must(t, h.own(1, 2))
-			h.close()
+			must(t, h.Own(1, 2))
+			_ = h.Close()
 		}, "belonged to 1:2 and belongs to 2010000003:2010000003 again", kept},
 		"no virtio header": {func(t *testing.T, _ rtnl.Link) {
-			h, err := hold(tap0, unix.IFF_TAP|unix.IFF_NO_PI)
+			h, err := tun.Attach(tap0, unix.IFF_TAP|unix.IFF_NO_PI)
 			must(t, err)
-			h.close()
+			_ = h.Close()
 		}, "", kept},
 		"gone": {func(t *testing.T, tap rtnl.Link) { must(t, rtnl.LinkDel(tap)) }, "", anew},
 		"left by a VM that is no more": {
@@ -279,16 +280,16 @@ func TestNothingHalfMadeIsLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := good
 			bend(&w)
-			made, err := create(tap0)
+			made, err := tun.Attach(tap0, tun.Flags|tun.Anew)
 			must(t, err)
 			if _, err := finish(made, w); err == nil {
 				t.Fatal("it was finished")
 			}
-			made.close()
+			_ = made.Close()
 			gone(t, tap0)
 		})
 	}
-	if _, err := create("blx1234567890123n0"); err == nil {
+	if _, err := tun.Attach("blx1234567890123n0", tun.Flags|tun.Anew); err == nil {
 		t.Error("a name of 18 bytes was taken")
 	}
 	if n := len(host.LinkName(vm.MaxSlot, vm.MaxNetworks-1)); n > 15 {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/tun"
 )
 
 // failure gives the kernel's errors their kind and, where a person has to act,
@@ -23,7 +24,7 @@ func failure(doing string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission): // EPERM, EACCES
 		return host.Fail(host.Denied, doing,
-			fmt.Errorf("%v: the daemon lacks CAP_NET_ADMIN in its network namespace, or its device policy shuts %s; networks in mode user need neither", err, tunDevice))
+			fmt.Errorf("%v: the daemon lacks CAP_NET_ADMIN in its network namespace, or its device policy shuts %s; networks in mode user need neither", err, tun.Device))
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENAMETOOLONG), errors.Is(err, unix.ERANGE):
 		return host.Fail(host.Broken, doing, err)
 	}

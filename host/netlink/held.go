@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/tun"
 )
 
 // step is how often we look whether a tap was let go of: the kernel tells
@@ -22,13 +23,13 @@ const step = 5 * time.Millisecond
 
 // take holds an existing tap, and waits for a VMM that just died to let go of it.
 // One with several queues can't be held as ours are, and is looked at only.
-func (l *Links) take(ctx context.Context, name string, index int, queues bool) (tun, error) {
+func (l *Links) take(ctx context.Context, name string, index int, queues bool) (tun.Tap, error) {
 	if queues {
 		return -1, l.released(ctx, name, index)
 	}
-	taken := tun(-1)
+	taken := tun.Tap(-1)
 	err := l.patiently(ctx, name, func() (bool, error) {
-		t, err := attach(name)
+		t, err := tun.Attach(name, tun.Flags)
 		taken = t
 		if errors.Is(err, unix.EBUSY) {
 			return true, nil

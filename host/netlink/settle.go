@@ -6,15 +6,17 @@ import (
 
 	rtnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host/tun"
 )
 
 // settleHeld repairs a tap that we hold.
-func (l *Links) settleHeld(t tun, w want, tap *rtnl.Tuntap) (told []string, err error) {
+func (l *Links) settleHeld(t tun.Tap, w want, tap *rtnl.Tuntap) (told []string, err error) {
 	if now, err := byName(w.name); err != nil || now.Attrs().Index != tap.Attrs().Index {
 		return nil, errAgain // what we hold is another one
 	}
 	if tap.Owner != uint32(w.uid) || tap.Group != uint32(w.gid) {
-		if err := t.own(w.uid, w.gid); err != nil {
+		if err := t.Own(w.uid, w.gid); err != nil {
 			return nil, err
 		}
 		told = append(told, fmt.Sprintf("tap %s belonged to %d:%d and belongs to %d:%d again", w.name, int32(tap.Owner), int32(tap.Group), w.uid, w.gid))
@@ -22,7 +24,7 @@ func (l *Links) settleHeld(t tun, w want, tap *rtnl.Tuntap) (told []string, err 
 	if tap.NonPersist {
 		told = append(told, fmt.Sprintf("tap %s would have gone with its holder and is persistent again", w.name))
 	}
-	if err := t.persist(); err != nil {
+	if err := t.Persist(true); err != nil {
 		return told, err
 	}
 	more, err := settle(w, tap)

@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/tun"
 	"github.com/blixard/blixard/vm"
 )
 
 // running is a VM whose tap is held and watched.
-func running(t *testing.T, l *Links) (*notices, tun) {
+func running(t *testing.T, l *Links) (*notices, tun.Tap) {
 	t.Helper()
 	ensure(t, l, ref, onBr0)
 	held := holdTap(t, tap0)
@@ -128,7 +129,7 @@ func TestWhatOthersMendIsToldAsWhole(t *testing.T) {
 func TestWhatWeDoOurselvesIsNoNews(t *testing.T) {
 	l := links(t, makesBr0)
 	n, vmm := running(t, l)
-	vmm.close()
+	_ = vmm.Close()
 	ensure(t, l, next(ref), onBr0)
 	must(t, rtnl.LinkDel(get(t, tap0)))
 	ensure(t, l, next(ref), onBr0)

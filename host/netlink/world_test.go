@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/tun"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -68,7 +69,7 @@ func ownSysfs() error {
 func opener(name string) int {
 	request, err := unix.NewIfreq(name)
 	if err == nil {
-		request.SetUint16(tapFlags)
+		request.SetUint16(tun.Flags)
 		err = unix.IoctlIfreq(3, unix.TUNSETIFF, request)
 	}
 	if err != nil {
@@ -86,7 +87,7 @@ func as(t *testing.T, other string, uid, gid int, args ...string) *exec.Cmd {
 	c := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 	c.Env = []string{role + "=" + other}
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: false}, Pdeathsig: syscall.SIGKILL}
-	device, err := os.OpenFile(tunDevice, os.O_RDWR, 0)
+	device, err := os.OpenFile(tun.Device, os.O_RDWR, 0)
 	must(t, err)
 	t.Cleanup(func() { _ = device.Close() })
 	c.ExtraFiles = []*os.File{device} // the device may be root's alone
@@ -216,13 +217,13 @@ func ensure(t *testing.T, l *Links, r vm.Ref, nics []vm.Network) []string {
 }
 
 // holdTap is a VMM that has the tap open.
-func holdTap(t *testing.T, name string) tun {
+func holdTap(t *testing.T, name string) tun.Tap {
 	t.Helper()
-	held, err := attach(name)
+	held, err := tun.Attach(name, tun.Flags)
 	if err != nil {
 		t.Fatalf("open tap %s: %v", name, err)
 	}
-	t.Cleanup(held.close)
+	t.Cleanup(func() { _ = held.Close() })
 	return held
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host/tun"
 )
 
 // classNet is where the kernel tells of the links of our network namespace.
@@ -57,21 +59,13 @@ func (l *link) mark(alias string) error {
 
 // give lets that user and group alone open the tap, besides root.
 func (l *link) give(uid, gid int) error {
-	return attached(l.name, l.flags, func(fd int) error {
-		if err := unix.IoctlSetInt(fd, unix.TUNSETOWNER, uid); err != nil {
-			return fmt.Errorf("set its owner: %w", err)
-		}
-		if err := unix.IoctlSetInt(fd, unix.TUNSETGROUP, gid); err != nil {
-			return fmt.Errorf("set its group: %w", err)
-		}
-		return nil
-	})
+	return attached(l.name, l.flags, func(t tun.Tap) error { return t.Own(uid, gid) })
 }
 
 // remove ends the tap; one that a VMM still holds open is busy, or of several
 // queues goes with the last of them.
 func (l *link) remove() error {
-	err := attached(l.name, l.flags, func(fd int) error { return unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 0) })
+	err := attached(l.name, l.flags, func(t tun.Tap) error { return t.Persist(false) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -85,7 +79,7 @@ func makeTap(name string, flags uint16) error {
 			return err
 		}
 	}
-	err := attached(name, flags, func(fd int) error { return unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1) })
+	err := attached(name, flags, func(t tun.Tap) error { return t.Persist(true) })
 	if err != nil {
 		return err
 	}
@@ -109,21 +103,12 @@ func makeTap(name string, flags uint16) error {
 }
 
 // attached opens the tap, makes it where there is none, and lets go of it again.
-func attached(name string, flags uint16, work func(fd int) error) (err error) {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return fmt.Errorf("open /dev/net/tun: %w", err)
-	}
-	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	ask, err := unix.NewIfreq(name)
+func attached(name string, flags uint16, work func(tun.Tap) error) error {
+	t, err := tun.Attach(name, flags)
 	if err != nil {
 		return err
 	}
-	ask.SetUint16(flags)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ask); err != nil {
-		return fmt.Errorf("open the tap: %w", err)
-	}
-	return work(fd)
+	return errors.Join(work(t), t.Close())
 }
 
 // tapFlags are what the runner's VMM expects of its taps, by share/microvm/tap-flags.

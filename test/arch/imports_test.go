@@ -18,11 +18,14 @@ var importMap = []arrow{
 	{"policies", []string{"vm"}},
 	{"persistence", []string{"vm", "persistence"}},
 	{"host", []string{"vm", "=host"}},
+	{"host/tun", nil},
+	{"host/inherit", []string{"vm", "=host", "host/tun"}},
+	{"host/netlink", []string{"vm", "=host", "host/tun"}},
 	{"host/proof", []string{"vm", "=host", "host/procfs", "host/inherit"}}, // start times and tags are read from /proc
 	{"host/process", []string{"vm", "=host", "host/procfs", "host/proof", "host/inherit"}},
 	{"host/systemd", []string{"vm", "=host", "host/procfs", "host/proof", "host/inherit"}},
 	{"host/control", []string{"vm", "=host", "messages"}},
-	{"host/runner", []string{"vm", "=host", "host/qemu"}}, // a runner of QEMU's speaks QMP
+	{"host/runner", []string{"vm", "=host", "host/qemu", "host/tun"}}, // a runner of QEMU's speaks QMP
 	{"actors", []string{"vm", "messages", "policies", "persistence", "=host", "actors"}},
 	{"cmd", []string{"vm", "messages", "policies", "persistence", "host", "actors", "cmd"}},
 	{"cmd/blixard-init", nil}, // PID 1 of a guest stays tiny
