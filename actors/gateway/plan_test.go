@@ -33,7 +33,7 @@ func TestWhatConcernsTheWholeNodeIsBounded(t *testing.T) {
 		{"ApplyPlan", `{"ids":["a"]}`, 200, `"state":"done"`},
 		{"NodePlan", `{"fresh":true}`, 200, "{\"at\":\"2026-01-02T03:04:05Z\",\"actions\":[{\"id\":\"a\",\"do\":\"kill\",\"what\":\"\uFFFD\",\"vm\":\"web\",\"why\":\"because\",\"state\":\"person\",\"after\":null,\"error\":\"\"}]}"},
 		{"NodeRepair", `{}`, 200, `{"aside":"/aside","vms":3,"lines":["` + "\uFFFD" + `"]}`},
-		{"NodeStatus", `{}`, 200, `"bootstrap":{"state":"running","bootId":"boot","policy":"manual","startedAt":"2026-01-02T03:04:05Z","endedAt":null,"endsAbout":null,"limit":2,"pressure":"","waiting":["db"],"starting":["web"],"ready":1,"failed":0,"held":[]},"safeMode":"damaged","lowSpace":"","waitingForPerson":1}`},
+		{"NodeStatus", `{}`, 200, `"bootstrap":{"state":"running","bootId":"boot","policy":"manual","startedAt":"2026-01-02T03:04:05Z","endedAt":null,"endsAbout":null,"limit":2,"pressure":"","waiting":["db"],"starting":["web"],"ready":1,"failed":0,"held":[]},"safeMode":"damaged","lowSpace":"","waitingForPerson":1,"alerts":[]}`},
 	} {
 		if status, text := post(t, client, c.method, strings.NewReader(c.body)); status != c.status || !strings.Contains(text, c.want) {
 			t.Errorf("%s %.60s: %d %s, want %d with %s", c.method, c.body, status, text, c.status, c.want)
