@@ -14,7 +14,7 @@ type FoundLink struct {
 	Name   string
 	Index  int
 	VM     ID          // by its alias
-	Number Incarnation // by its alias
+	Number Incarnation // by its alias; 0: a built runner made it, whose taps say none
 }
 
 // FoundFolder is a VM's durable folder, or what is left of one.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -40,6 +41,26 @@ func parseAlias(s string) (alias, bool) {
 		a = alias{node: words[1], vm: vm.ID(words[2]), number: vm.Incarnation(number)}
 	}
 	return a, a.node != "" && a.String() == s
+}
+
+// parseRunners reads the alias of a tap that a built runner made.
+func parseRunners(s string) (node string, id vm.ID, ok bool) {
+	words := strings.Split(s, " ")
+	if len(words) != 3 || words[1] == "" || words[2] == "" {
+		return "", "", false
+	}
+	node, id = words[1], vm.ID(words[2])
+	return node, id, host.RunnerMark(node, id) == s
+}
+
+// found is whose the tap is by its alias, if it is of this node: one of ours, or
+// one of a built runner, whose incarnation its alias doesn't say.
+func (l *Links) found(text string) (id vm.ID, number vm.Incarnation, ours bool) {
+	if a, marked := parseAlias(text); marked && a.number > 0 {
+		return a.vm, a.number, a.node == l.config.Node && a.vm != ""
+	}
+	node, id, marked := parseRunners(text)
+	return id, 0, marked && node == l.config.Node
 }
 
 // fits says that the alias can be read back as it is.

@@ -104,8 +104,9 @@ func orElse[T comparable](v, other T) T {
 // Close ends all watches and waits until nothing of ours runs; links stay as they are (P6).
 func (l *Links) Close() { l.follower.end() }
 
-// List returns the taps that carry this node's alias. The node's bridges are
-// not among them: they belong to no VM and are never removed.
+// List returns the taps that carry this node's alias, those of built runners
+// too. The node's bridges are not among them: they belong to no VM and are never
+// removed.
 func (l *Links) List(ctx context.Context) ([]vm.FoundLink, error) {
 	links, err := listAll(ctx)
 	if err != nil {
@@ -113,9 +114,9 @@ func (l *Links) List(ctx context.Context) ([]vm.FoundLink, error) {
 	}
 	var out []vm.FoundLink
 	for _, link := range links {
-		a, marked := parseAlias(link.Attrs().Alias)
-		if _, tap := asTap(link); tap && marked && a.node == l.config.Node && a.vm != "" {
-			out = append(out, vm.FoundLink{Name: link.Attrs().Name, Index: link.Attrs().Index, VM: a.vm, Number: a.number})
+		id, number, ours := l.found(link.Attrs().Alias)
+		if _, tap := asTap(link); tap && ours {
+			out = append(out, vm.FoundLink{Name: link.Attrs().Name, Index: link.Attrs().Index, VM: id, Number: number})
 		}
 	}
 	return out, nil
@@ -148,7 +149,8 @@ func (l *Links) Remove(_ context.Context, f vm.FoundLink) error {
 	}
 	_, tap := asTap(link)
 	a := link.Attrs()
-	if !tap || a.Name != f.Name || a.Alias != (alias{l.config.Node, f.VM, f.Number}).String() { // P8
+	id, number, ours := l.found(a.Alias)
+	if !tap || !ours || a.Name != f.Name || id != f.VM || number != f.Number { // P8
 		return nil
 	}
 	return failure(doing, remove(link))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	rtnl "github.com/vishvananda/netlink"
+
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
@@ -55,6 +57,40 @@ func TestALateReleaseLeavesTheNextIncarnation(t *testing.T) {
 	}
 	must(t, l.Release(t.Context(), next(ref), onBr0))
 	gone(t, tap0)
+}
+
+// TestTapsOfRunnersAreFoundAndRemoved by the VM that their alias names, and
+// nothing that only looks like one.
+func TestTapsOfRunnersAreFoundAndRemoved(t *testing.T) {
+	l := links(t, nil)
+	mine := host.RunnerMark(node, vmID)
+	for name, mark := range map[string]string{
+		"vm-web": mine, "vm-db": host.RunnerMark("another", vmID), "vm-a": mine + " 7", "vm-b": mine + " ", "vm-c": "blixard-runner " + node + " ",
+		"vm-d": "blixard " + node + " " + string(vmID) + " 0",
+	} {
+		must(t, rtnl.LinkSetAlias(addTap(t, name, rtnl.TUNTAP_DEFAULTS), mark))
+	}
+	dummy := &rtnl.Ifb{LinkAttrs: attrs("vm-ifb")}
+	must(t, rtnl.LinkAdd(dummy))
+	must(t, rtnl.LinkSetAlias(dummy, mine))
+	found, err := l.List(t.Context())
+	if err != nil || len(found) != 1 || found[0] != (vm.FoundLink{Name: "vm-web", Index: get(t, "vm-web").Attrs().Index, VM: vmID}) {
+		t.Fatalf("found %+v, %v", found, err)
+	}
+	for _, bend := range []func(*vm.FoundLink){
+		func(f *vm.FoundLink) { f.VM = otherD }, func(f *vm.FoundLink) { f.Number = 7 },
+		func(f *vm.FoundLink) { f.Name = "vm-db"; f.Index = get(t, "vm-db").Attrs().Index },
+	} {
+		other := found[0]
+		bend(&other)
+		must(t, l.Remove(t.Context(), other))
+	}
+	get(t, "vm-db")
+	get(t, "vm-web")
+	for range 2 {
+		must(t, l.Remove(t.Context(), found[0]))
+		gone(t, "vm-web")
+	}
 }
 
 // TestRemoveIsOfWhatWasFound: a tap that is another one by now stays.

@@ -188,7 +188,7 @@ func (d *Driver) present(ref vm.Ref, last taps) (ours []link, others int) {
 }
 
 // mark is a link's alias that says whose it is.
-func (d *Driver) mark(id vm.ID) string { return "blixard-runner " + d.config.Node + " " + string(id) }
+func (d *Driver) mark(id vm.ID) string { return host.RunnerMark(d.config.Node, id) }
 
 // owns says whether a link is provably the VM's: it carries the mark, or it is
 // a tap that nobody marked, of a name that we noted in this boot before we let
