@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event) error {
 	}
 	line := fmt.Sprintf("%s %6d %s %s%s: %s", e.GetAt().AsTime().Local().Format("15:04:05.000"), e.GetSequence(),
 		or(e.GetVm(), "node"), e.GetKind(), move, strings.Join(more, ", "))
-	const indent = len("15:04:05.000      1 ")
+	indent := len("15:04:05.000 ") + max(6, len(strconv.FormatUint(e.GetSequence(), 10))) + 1
 	line = string(vm.Visible([]byte(strings.TrimSuffix(oneLine(line), ":"))))
 	return c.print([]byte(hang(line, indent, c.width) + "\n"))
 }

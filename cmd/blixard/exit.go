@@ -82,16 +82,21 @@ func (c *cli) report(cmd *cobra.Command, err error) int {
 	r := refusalOf(err)
 	if outputOf(cmd) == "json" {
 		if b, bad := (messages.JSON{}).Marshal(messages.RefusalToProto(r)); bad == nil {
-			fmt.Fprintf(c.err, "%s\n", harmless(b))
+			c.progress.over(func() { fmt.Fprintf(c.err, "%s\n", harmless(b)) })
 			return code
 		}
 	}
-	line := strings.ReplaceAll(strings.TrimSpace(r.Error()), "\n", " ")
+	c.tell("%s", strings.TrimSpace(r.Error()))
+	return code
+}
+
+// tell writes one line to standard error; only a terminal breaks it, between words.
+func (c *cli) tell(format string, args ...any) {
 	const head = "blixard: "
+	line := string(vm.Visible([]byte(oneLine(fmt.Sprintf(format, args...)))))
 	width := 0
-	if c.errIs { // a file or a pipe gets one line
+	if c.errIs {
 		width = c.width
 	}
-	fmt.Fprintln(c.err, hang(head+string(vm.Visible([]byte(line))), len(head), width))
-	return code
+	c.progress.over(func() { fmt.Fprintln(c.err, hang(head+line, len(head), width)) })
 }

@@ -17,6 +17,7 @@ const (
 	booted  = "booted"
 	cutOff  = "ended"
 	damaged = "damaged"
+	flaky   = "flaky"
 	wrong   = "wrong"
 )
 
@@ -124,5 +125,17 @@ func fakeEnds() []*blixardv1.Event {
 		{Sequence: 7, At: ago(0), Vm: "evil", Kind: "ReleasedToBackoff", From: "reaping", To: "backoff"},
 		{Sequence: 8, At: ago(0), Vm: "web", Kind: "ReleasedToStop", From: "reaping", To: "stopped"},
 		{Sequence: 9, At: ago(0), Vm: "db", Kind: "Woke", From: "backoff", To: "backoff"},
+	}
+}
+
+// fakeTries is what happens while somebody waits for db.
+func fakeTries() []*blixardv1.Event {
+	return []*blixardv1.Event{
+		{Sequence: 4, At: ago(0), Vm: "db", Kind: "StartAsked", From: "stopped", To: "preparing", Why: "started", By: "uid=0 cli"},
+		{Sequence: 5, At: ago(0), Vm: "db", Kind: "ExitedCrash", From: "starting", To: "reaping", Cause: "guest-panic", Decision: "backoff", Why: "guest-panic: Kernel panic\n\x1b[31m: failure 1 of 5 in 10m0s, the next try is in 1s"},
+		{Sequence: 6, At: ago(0), Vm: "web", Kind: "ExitedCrash", From: "running", To: "reaping", Cause: "vmm-crash", Decision: "restart", Why: "vmm-crash: signal 9: restarting now"},
+		{Sequence: 7, At: ago(0), Vm: "db", Kind: "DeadlinePassed", From: "stopping", To: "killing", Why: "stopping took too long"},
+		{Sequence: 8, At: ago(0), Vm: "db", Kind: "KillConfirmed", From: "killing", To: "reaping", Cause: "killed-by-us", Decision: "stay-down", Why: "killed-by-us: it was asked down"},
+		{Sequence: 1234567, At: ago(0), Vm: "evil", Kind: "DeadlinePassed", From: "starting", To: "killing", Cause: "start-failed-transient", Decision: "give-up", Why: "start-failed-transient: still starting after 2m0s: crash 6 in 10m0s, the budget allows 5"},
 	}
 }

@@ -257,7 +257,7 @@ func (fakeNode) Logs(_ context.Context, r *connect.Request[blixardv1.LogsRequest
 	return nil
 }
 
-func (n fakeNode) WatchEvents(_ context.Context, r *connect.Request[blixardv1.WatchEventsRequest], s *connect.ServerStream[blixardv1.Event]) error {
+func (n fakeNode) WatchEvents(ctx context.Context, r *connect.Request[blixardv1.WatchEventsRequest], s *connect.ServerStream[blixardv1.Event]) error {
 	events := []*blixardv1.Event{
 		{Sequence: 1, At: ago(time.Minute), Kind: "DaemonStarted", Why: "version v1"},
 		{Sequence: 2, At: ago(50 * time.Second), Vm: "web", Kind: "StartAsked", From: "stopped", To: "preparing", Why: "started", By: "uid=0 cli"},
@@ -266,12 +266,18 @@ func (n fakeNode) WatchEvents(_ context.Context, r *connect.Request[blixardv1.Wa
 	if n.mood == booted {
 		events = append(events, fakeEnds()...)
 	}
+	if n.mood == flaky {
+		events = append(events, fakeTries()...)
+	}
 	for _, e := range events {
 		if e.GetSequence() > r.Msg.GetAfter() {
 			if err := s.Send(e); err != nil {
 				return err
 			}
 		}
+	}
+	if n.mood == flaky && r.Msg.GetFollow() {
+		<-ctx.Done() // a follower stays until nobody listens
 	}
 	return nil
 }

@@ -70,3 +70,14 @@ func (p *progress) hide() {
 		p.shown = false
 	}
 }
+
+// over writes to standard error above the line, which comes back by itself.
+func (p *progress) over(write func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown {
+		fmt.Fprint(p.out, "\r\x1b[K")
+		p.shown = false
+	}
+	write()
+}

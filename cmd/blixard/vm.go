@@ -31,6 +31,7 @@ const glance = 100 * time.Millisecond
 type aim struct {
 	phase   string
 	wait    bool
+	quiet   bool
 	timeout time.Duration
 }
 
@@ -38,6 +39,22 @@ func (a *aim) flags(cmd *cobra.Command, phase string) {
 	a.phase = phase
 	cmd.Flags().BoolVar(&a.wait, "wait", false, "wait until the VM is "+phase+"; several are asked first, then waited for")
 	cmd.Flags().DurationVar(&a.timeout, "timeout", 2*time.Minute, "with --wait: how long for all of them; then exit code 5")
+	quietFlag(cmd, &a.quiet)
+}
+
+func quietFlag(cmd *cobra.Command, quiet *bool) {
+	cmd.Flags().BoolVarP(quiet, "quiet", "q", false, "don't tell on standard error of tries that fail while it is waited, as with -o json")
+}
+
+// watchAim tells of the tries while a command waits, where anybody wants to hear of them.
+func (c *cli) watchAim(cmd *cobra.Command, names []string, a aim) (stop func()) {
+	switch {
+	case a.quiet || outputOf(cmd) == "json": // there, standard error is a refusal as JSON, and nothing else
+		return func() {}
+	case a.phase == "stopped" || a.phase == removed:
+		return c.watchTries(cmd.Context(), names, endingOf)
+	}
+	return c.watchTries(cmd.Context(), names, tryOf)
 }
 
 // change carries one asked change out for each name. All are asked before the
@@ -53,6 +70,7 @@ func (c *cli) change(cmd *cobra.Command, names []string, a aim, do func(name str
 		})
 	}
 	asked, began := make([]*blixardv1.VM, 0, len(names)), c.now()
+	defer c.watchAim(cmd, names, a)()
 	err := c.each(cmd, names, func(name string) error {
 		v, err := do(name)
 		if err == nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/vm"
@@ -34,17 +33,4 @@ func (c *cli) warnOfStrangers(ctx context.Context, specs []vm.Spec) {
 			}
 		}
 	}
-}
-
-// tell writes one line to standard error, beside what a command answers. A
-// terminal breaks it between words, a pipe gets it whole.
-func (c *cli) tell(format string, args ...any) {
-	c.progress.hide()
-	width := 0
-	if c.errIs {
-		width = c.width
-	}
-	const head = "blixard: "
-	line := oneLine(string(vm.Visible(fmt.Appendf(nil, format, args...))))
-	fmt.Fprintln(c.err, hang(head+line, len(head), width))
 }

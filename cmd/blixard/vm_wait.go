@@ -18,6 +18,7 @@ func waitCommand(c *cli) *cobra.Command {
 	var wanted string
 	var timeout time.Duration
 	var after uint64
+	var quiet bool
 	cmd := &cobra.Command{
 		Use: "wait NAME", Short: "Wait until a VM is in a phase or of a health",
 		Long: `Wait until a VM is as asked. Conditions are phase=PHASE and health=HEALTH; both,
@@ -34,7 +35,9 @@ Health: ` + strings.Join(healths(), " "),
 				return err
 			}
 			req.AfterRevision = after
+			stop := c.watchAim(cmd, args, aim{phase: req.GetPhase(), quiet: quiet})
 			v, err := c.await(cmd.Context(), req, timeout)
+			stop()
 			if err != nil {
 				return err
 			}
@@ -44,6 +47,7 @@ Health: ` + strings.Join(healths(), " "),
 	cmd.Flags().StringVar(&wanted, "for", "", "the `CONDITION`: phase=PHASE, health=HEALTH, or both with a comma")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long; then exit code 5")
 	cmd.Flags().Uint64Var(&after, "after", 0, "count only states after this `REVISION` (see vm show -o json)")
+	quietFlag(cmd, &quiet)
 	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(conditions(), cobra.ShellCompDirectiveNoFileComp))
 	return outputs(cmd, "text", "json", "yaml", "name")
 }
