@@ -22,25 +22,30 @@ type need struct {
 	mode uint32 // unix.R_OK, W_OK, X_OK
 }
 
-// admitted asks the kernel, as the VMM's user, for every file that the launch
-// will open: QEMU's own "permission denied" names neither the folder that is
-// in the way nor the user.
-func admitted(at host.Paths, s vm.Spec, uid, gid int) error {
-	needs := []need{{at.Log, unix.W_OK}, {at.Run, unix.X_OK}}
+// needs are the files that the launch will open.
+func needs(at host.Paths, s vm.Spec) []need {
+	out := []need{{at.Run, unix.X_OK}, {at.Folder, unix.X_OK}}
 	for _, path := range []string{s.Boot.Kernel, s.Boot.Initrd} {
-		needs = append(needs, need{path, unix.R_OK})
+		out = append(out, need{path, unix.R_OK})
 	}
-	needs = append(needs, need{s.Boot.Disk, unix.R_OK | unix.W_OK})
+	out = append(out, need{s.Boot.Disk, unix.R_OK | unix.W_OK})
 	for _, d := range s.Disks {
 		switch {
 		case d.Path == "":
-			needs = append(needs, need{at.Disk(d.Name), unix.R_OK | unix.W_OK})
+			out = append(out, need{at.Disk(d.Name), unix.R_OK | unix.W_OK})
 		case d.ReadOnly:
-			needs = append(needs, need{d.Path, unix.R_OK})
+			out = append(out, need{d.Path, unix.R_OK})
 		default:
-			needs = append(needs, need{d.Path, unix.R_OK | unix.W_OK})
+			out = append(out, need{d.Path, unix.R_OK | unix.W_OK})
 		}
 	}
+	return out
+}
+
+// admitted asks the kernel, as the VMM's user, for every file that the launch
+// will open: QEMU's own "permission denied" names neither the folder that is
+// in the way nor the user.
+func admitted(needs []need, uid, gid int) error {
 	return asUser(uid, gid, func() error {
 		for _, n := range needs {
 			if n.path == "" {

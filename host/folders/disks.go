@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -16,19 +17,31 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-func makeDisks(ctx context.Context, place *os.Root, at host.Paths, disks []vm.Disk, uid, gid int) error {
-	if err := ownDir(place, "disks", gid); err != nil {
+// managed are the disks that are made here; the others are somebody's own.
+func managed(disks []vm.Disk) []vm.Disk {
+	var out []vm.Disk
+	for _, d := range disks {
+		if d.Path == "" {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func makeDisks(ctx context.Context, place *os.Root, at host.Paths, now, last preparation) error {
+	if err := ownDir(place, "disks", now.gid); err != nil {
 		return fail("make folder "+at.Disks, at.Folder, err)
+	}
+	if len(now.disks) == 0 {
+		return nil
 	}
 	in, err := place.OpenRoot("disks")
 	if err != nil {
 		return fail("open "+at.Disks, at.Folder, err)
 	}
 	defer in.Close()
-	for _, d := range disks {
-		if d.Path != "" {
-			continue
-		}
+	made := false
+	for _, d := range now.disks {
 		path := at.Disk(d.Name)
 		doing := fmt.Sprintf("make disk %s of %d bytes", path, d.Size)
 		if !plain(d.Name) || d.Size <= 0 {
@@ -37,32 +50,35 @@ func makeDisks(ctx context.Context, place *os.Root, at host.Paths, disks []vm.Di
 		if err := ctx.Err(); err != nil {
 			return host.Fail(host.Transient, doing, err)
 		}
-		if err := makeDisk(in, filepath.Base(path), d.Size, uid, gid); err != nil {
+		grown, err := makeDisk(in, filepath.Base(path), d.Size, now.uid, now.gid)
+		if err != nil {
 			return fail(doing, at.Folder, err)
 		}
+		made = made || grown
+	}
+	if !made && slices.Equal(now.disks, last.disks) {
+		return nil // synced when they were made, or by the first preparing of this daemon
 	}
 	return syncRoot(in)
 }
 
 // makeDisk makes a sparse file, or grows one: what a guest wrote is never
 // shortened or written over. A growth also heals a making that was cut off.
-func makeDisk(in *os.Root, name string, size vm.Bytes, uid, gid int) error {
+// It says whether anything was done.
+func makeDisk(in *os.Root, name string, size vm.Bytes, uid, gid int) (bool, error) {
 	file, err := openOwn(in, name, os.O_RDWR, uid, gid, 0o600)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer file.Close()
 	now, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if vm.Bytes(now.Size()) >= size {
-		return nil
+	if err != nil || vm.Bytes(now.Size()) >= size {
+		return false, err
 	}
 	if err := file.Truncate(int64(size)); err != nil {
-		return err
+		return true, err
 	}
-	return file.Sync()
+	return true, file.Sync()
 }
 
 var errNoFile = errors.New("there is something else than a regular file")

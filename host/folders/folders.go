@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
@@ -34,7 +35,11 @@ type Config struct {
 }
 
 // Folders is the host.Folders of one node.
-type Folders struct{ Config }
+type Folders struct {
+	Config
+
+	known known
+}
 
 var _ host.Folders = (*Folders)(nil)
 
@@ -90,20 +95,29 @@ func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
 	if err := claim(place, at, r); err != nil {
 		return err
 	}
+	last := f.known.of(r.ID)
+	now := preparation{incarnation: r.State.Incarnation, disks: managed(r.Spec.Disks), needs: needs(at, r.Spec), uid: uid, gid: gid}
 	for _, step := range []func() error{
-		func() error { return makeDisks(ctx, place, at, r.Spec.Disks, uid, gid) },
+		func() error { return makeDisks(ctx, place, at, now, last) },
 		func() error { return makeLogs(place, at, uid, gid) },
 		func() error { return prune(place, at, r.State.Incarnation) },
 		func() error { return f.makeRun(at.Run, gid, r.State.Incarnation) },
-		func() error { return admitted(at, r.Spec, uid, gid) },
+		func() error {
+			if last.stood(now, r.State) {
+				return nil
+			}
+			return admitted(now.needs, uid, gid)
+		},
 	} {
 		if err := ctx.Err(); err != nil {
 			return host.Fail(host.Transient, "prepare "+at.Folder, err)
 		}
 		if err := step(); err != nil {
+			f.known.forget(r.ID)
 			return err
 		}
 	}
+	f.known.keep(r.ID, now)
 	return nil
 }
 
@@ -130,8 +144,12 @@ func ownDir(in *os.Root, name string, gid int) error {
 	if err := in.Mkdir(name, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := mustBeDir(in, name); err != nil {
+	at, err := dirAt(in, name)
+	if err != nil {
 		return err
+	}
+	if s, ok := at.Sys().(*syscall.Stat_t); ok && int(s.Uid) == os.Geteuid() && int(s.Gid) == gid && at.Mode().Perm() == 0o750 {
+		return nil // setting what is set would write to the file system's journal
 	}
 	if err := in.Lchown(name, os.Geteuid(), gid); err != nil {
 		return err
@@ -141,12 +159,12 @@ func ownDir(in *os.Root, name string, gid int) error {
 
 var errNoFolder = errors.New("there is something else than a folder")
 
-func mustBeDir(in *os.Root, name string) error {
+func dirAt(in *os.Root, name string) (fs.FileInfo, error) {
 	at, err := in.Lstat(name)
 	if err == nil && !at.IsDir() {
 		err = errNoFolder
 	}
-	return err
+	return at, err
 }
 
 // tenantName is the file in the run folder that says which incarnation it was
@@ -241,6 +259,7 @@ func (f *Folders) Discard(ctx context.Context, ref vm.Ref) error {
 	if err := f.Release(ctx, ref); err != nil {
 		return err
 	}
+	f.known.forget(ref.VM)
 	at := f.Paths(ref)
 	doing := "discard " + at.Folder
 	above, err := os.OpenRoot(filepath.Dir(at.Folder))
@@ -249,7 +268,7 @@ func (f *Folders) Discard(ctx context.Context, ref vm.Ref) error {
 	}
 	defer above.Close()
 	name := filepath.Base(at.Folder)
-	switch err := mustBeDir(above, name); {
+	switch _, err := dirAt(above, name); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:

@@ -16,7 +16,7 @@ import (
 )
 
 // newFolders is below a folder that other users may pass, unlike t.TempDir.
-func newFolders(t *testing.T) *Folders {
+func newFolders(t testing.TB) *Folders {
 	t.Helper()
 	top, err := os.MkdirTemp("", "bx")
 	if err != nil {

@@ -58,6 +58,11 @@ func parseManifest(b []byte) (Manifest, error) {
 // claim writes the manifest, unless the folder is another VM's.
 func claim(place *os.Root, at host.Paths, r vm.Record) error {
 	doing := "claim " + at.Folder
+	b, err := json.MarshalIndent(Manifest{Format: manifestFormat, ID: r.ID, Slot: r.Slot, Spec: r.Spec}, "", "  ")
+	if err != nil {
+		return host.Fail(host.Broken, doing, err)
+	}
+	b = append(b, '\n')
 	old, err := place.ReadFile(manifestName)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -66,6 +71,8 @@ func claim(place *os.Root, at host.Paths, r vm.Record) error {
 		}
 	case err != nil:
 		return fail(doing, at.Folder, err)
+	case bytes.Equal(b, old):
+		return nil
 	default:
 		m, err := parseManifest(old)
 		if err != nil {
@@ -74,13 +81,6 @@ func claim(place *os.Root, at host.Paths, r vm.Record) error {
 		if m.ID != r.ID {
 			return host.Fail(host.Broken, doing, foreign(m, r.ID))
 		}
-	}
-	b, err := json.MarshalIndent(Manifest{Format: manifestFormat, ID: r.ID, Slot: r.Slot, Spec: r.Spec}, "", "  ")
-	if err != nil {
-		return host.Fail(host.Broken, doing, err)
-	}
-	if b = append(b, '\n'); bytes.Equal(b, old) {
-		return nil
 	}
 	if err := writeWhole(place, manifestName, b); err != nil {
 		return fail("write "+at.Manifest, at.Folder, err)
