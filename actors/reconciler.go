@@ -148,18 +148,22 @@ func (r *reconciler) background(work func(ctx context.Context) any) {
 }
 
 // inventory asks every port; a part that can't be seen is no reason to believe
-// that it is empty, so the whole look fails.
+// that it is empty. Of VMMs that is said, and the rest is compared; else the
+// whole look fails.
 func inventory(ctx context.Context, p host.Ports) (policies.Inventory, error) {
+	found := policies.Inventory{}
 	vmms, err := p.Launcher.List(ctx)
 	if err != nil {
-		return policies.Inventory{}, err
+		found.Blind = err.Error()
 	}
+	found.VMMs = vmms
 	links, err := p.Links.List(ctx)
 	if err != nil && host.KindOf(err) != host.Denied { // without the privilege there are none of ours
 		return policies.Inventory{}, err
 	}
-	folders, err := p.Salvage.List(ctx)
-	return policies.Inventory{VMMs: vmms, Links: links, Folders: folders}, err
+	found.Links = links
+	found.Folders, err = p.Salvage.List(ctx)
+	return found, err
 }
 
 // looked compares, and has done what is due.
@@ -175,6 +179,9 @@ func (r *reconciler) looked(m looked) {
 		r.queue = nil
 		r.over()
 		return
+	}
+	if m.found.Blind != "" {
+		r.env.log.Warn("VMMs could not be looked at; what one might be using is left alone", zap.String("why", m.found.Blind))
 	}
 	all := policies.Compare(m.found, r.records())
 	var due []policies.Discrepancy

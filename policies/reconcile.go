@@ -14,6 +14,10 @@ type Inventory struct {
 	VMMs    []vm.FoundVMM
 	Links   []vm.FoundLink
 	Folders []vm.FoundFolder
+
+	// Blind says why VMMs could not be looked at; empty: they were. One may be
+	// behind anything then, so what its life would forbid is not done (P1, P6).
+	Blind string
 }
 
 // Records is what the node knows, for a comparison.
@@ -66,10 +70,16 @@ type Discrepancy struct {
 
 // Compare finds every difference, in the order of their keys.
 func Compare(found Inventory, known Records) []Discrepancy {
-	c := comparison{folders: found.Folders, live: map[vm.Name]bool{}, known: known, byID: map[vm.ID]*vm.Record{}, byName: map[vm.Name]*vm.Record{}, alive: map[vm.ID]bool{}}
+	c := comparison{folders: found.Folders, blind: found.Blind != "", live: map[vm.Name]bool{}, known: known, byID: map[vm.ID]*vm.Record{}, byName: map[vm.Name]*vm.Record{}, alive: map[vm.ID]bool{}}
 	for i := range known.All {
 		r := &known.All[i]
 		c.byID[r.ID], c.byName[r.Spec.Name] = r, r
+	}
+	if c.blind {
+		c.tell(Discrepancy{
+			Key: "blind/vmms", Mend: MendNothing, Gate: GateNever, What: "processes of all VMs",
+			Why: "they could not be looked at, and whatever one might be using is left alone: " + found.Blind,
+		})
 	}
 	for i := range found.VMMs {
 		c.vmm(&found.VMMs[i])
@@ -104,6 +114,7 @@ type comparison struct {
 	out    []Discrepancy
 
 	folders []vm.FoundFolder
+	blind   bool // who lives is not known
 }
 
 // manifest is the folder that says that it is this VMM's; nil: none does.
@@ -151,8 +162,10 @@ func (c *comparison) link(l *vm.FoundLink) {
 		d.VM = r.Spec.Name
 	}
 	switch {
-	case c.known.Broken[l.VM]:
+	case c.known.Broken[l.VM] || c.blind:
 		return // its VM may run and need it
+	case r == nil && c.alive[l.VM]:
+		d.Gate, d.Why = GatePerson, fmt.Sprintf("no VM with the uid in its alias (%s) is known, but its process lives and uses it", l.VM)
 	case r == nil:
 		d.Gate, d.Why = GateAged, fmt.Sprintf("no VM with the uid in its alias (%s) is known", l.VM)
 	case r.State.Phase&(idle|vm.Removing) != 0:
@@ -182,7 +195,10 @@ func (c *comparison) folder(f *vm.FoundFolder) {
 	case f.Folder && r == nil:
 		d.Key, d.Mend, d.Gate, d.What = "folder/"+string(f.ID), MendQuarantine, GateAged, f.Path
 		d.Why = "its manifest names a VM that nobody knows; moved aside it can be restored"
-		if c.alive[f.ID] {
+		switch {
+		case c.blind:
+			d.Mend, d.Gate, d.Why = MendNothing, GateNever, "its manifest names a VM that nobody knows, and whose process may live"
+		case c.alive[f.ID]:
 			d.Gate, d.Why = GatePerson, "its manifest names a VM that nobody knows, but whose process lives and uses it"
 		}
 		c.tell(d)
@@ -195,7 +211,7 @@ func (c *comparison) folder(f *vm.FoundFolder) {
 		d.Why = fmt.Sprintf("it holds %s, reserved are %s", f.Bytes, r.Reservation.Disk)
 		c.tell(d)
 	}
-	if f.Run && !c.live[f.Name] && (named == nil || named.State.Phase&idle != 0) {
+	if f.Run && !c.live[f.Name] && !c.blind && (named == nil || named.State.Phase&idle != 0) {
 		d.Key, d.Mend, d.Gate, d.What = "run/"+string(f.Name), MendRemoveRun, GateTwice, "run folder of "+string(f.Name)
 		d.Why, d.Record = "no VM of that name is known", named
 		if named == nil && f.Tenant == 0 {
@@ -215,7 +231,7 @@ const logAllowance = 128 * vm.MiB
 // record looks for what a VM should have and hasn't.
 func (c *comparison) record(r *vm.Record, folder *vm.FoundFolder) {
 	s := r.State
-	if s.Phase&(vm.Running|vm.Paused) != 0 && !c.alive[r.ID] {
+	if s.Phase&(vm.Running|vm.Paused) != 0 && !c.alive[r.ID] && !c.blind {
 		c.tell(Discrepancy{
 			Key: fmt.Sprintf("gone/%s/%d", r.ID, s.Incarnation), Mend: MendLook, Gate: GateTwice, VM: r.Spec.Name, Record: r,
 			What: fmt.Sprintf("%s/%d", r.Spec.Name, s.Incarnation), Why: "no process of it lives, and nobody has told of its end",

@@ -58,3 +58,56 @@ func TestAUidInTwoManifestsIsOneVM(t *testing.T) {
 		}
 	}
 }
+
+// blindly is a node on which everything is wrong: nothing is known of two
+// folders, two links and a run folder, and a running VM has no process.
+func blindly() (policies.Inventory, policies.Records) {
+	const up, down, unknown = vm.ID("0000000000000001"), vm.ID("0000000000000002"), vm.ID("0000000000000003")
+	record := func(id vm.ID, name vm.Name, phase vm.Phase) vm.Record {
+		return vm.Record{ID: id, Spec: vm.Spec{Name: name}, State: vm.State{Phase: phase, Incarnation: 1}}
+	}
+	return policies.Inventory{
+			Links:   []vm.FoundLink{{Name: "blx2n0", VM: down, Number: 1}, {Name: "blx3n0", VM: unknown, Number: 1}},
+			Folders: []vm.FoundFolder{{Name: "old", ID: unknown, Folder: true}, {Name: "down", ID: down, Folder: true, Run: true, Tenant: 7}, {Name: "gone", Run: true, Tenant: 7}},
+		}, policies.Records{
+			All: []vm.Record{record(up, "up", vm.Running), record(down, "down", vm.Stopped)},
+		}
+}
+
+// Where nobody knows which VMMs live, nothing that one might use is touched, and
+// no VM is believed dead; what is wrong for certain is told all the same.
+func TestABlindLookTouchesNothing(t *testing.T) {
+	found, known := blindly()
+	mends := func() (done, told int) {
+		for _, d := range policies.Compare(found, known) {
+			if d.Mend == policies.MendNothing && d.Gate == policies.GateNever {
+				told++
+			} else {
+				done++
+			}
+		}
+		return done, told
+	}
+	if done, told := mends(); done != 6 || told != 1 {
+		t.Errorf("seeing all: %d mends, %d told: %+v", done, told, policies.Compare(found, known))
+	}
+	found.Blind = "systemd doesn't answer just now"
+	if done, told := mends(); done != 0 || told != 3 {
+		t.Errorf("P1, blind: %d mends, %d told: %+v", done, told, policies.Compare(found, known))
+	}
+}
+
+// A link of a VM that nobody knows isn't taken away under its guest.
+func TestLinkOfAnUnknownVMThatLivesWaitsForAPerson(t *testing.T) {
+	const id = vm.ID("0123456789abcdef")
+	found := policies.Inventory{Links: []vm.FoundLink{{Name: "blx1n0", VM: id, Number: 1}}}
+	if all := policies.Compare(found, policies.Records{}); len(all) != 1 || all[0].Gate != policies.GateAged {
+		t.Errorf("without a process: %+v", all)
+	}
+	found.VMMs = []vm.FoundVMM{{Ref: vm.Ref{VM: id, Name: "web", Incarnation: 1}}}
+	for _, d := range policies.Compare(found, policies.Records{}) {
+		if d.Link != nil && d.Gate != policies.GatePerson {
+			t.Errorf("P6: with a process: %+v", d)
+		}
+	}
+}
