@@ -158,6 +158,7 @@ const (
 	GuestOff      GuestState = "shutdown"
 	GuestPanicked GuestState = "guest-panicked"
 	GuestIOError  GuestState = "io-error"
+	GuestNoSpace  GuestState = "no-space" // halted, as a disk of it can't grow
 	GuestOther    GuestState = "other"
 )
 
@@ -171,6 +172,7 @@ const (
 	NoticeResetEnd NoticeKind = "reset-end" // the guest reset itself, and its VMM ends by that
 	NoticePanic    NoticeKind = "panic"     // the guest said that it panicked; the VMM stands still
 	NoticeIOError  NoticeKind = "io-error"  // a disk failed and the VMM stands still
+	NoticeNoSpace  NoticeKind = "no-space"  // a disk can't grow and the VMM stands still; it goes on by Resume
 	NoticeLost     NoticeKind = "lost"      // the session ended without Close
 )
 

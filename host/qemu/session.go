@@ -281,7 +281,33 @@ func (s *session) State(ctx context.Context) (host.GuestState, error) {
 	if err := json.Unmarshal(b, &answer); err != nil || answer.Status == "" {
 		return "", host.Fail(host.Transient, "query-status", fmt.Errorf("not understood: %q", clip(string(b))))
 	}
-	return guestState(answer.Status), nil
+	state := guestState(answer.Status)
+	if state == host.GuestIOError && s.full(ctx) {
+		state = host.GuestNoSpace
+	}
+	return state, nil
+}
+
+// full says whether what halted the guest is that a disk can't grow.
+func (s *session) full(ctx context.Context) bool {
+	b, err := s.call(ctx, "query-block")
+	if err != nil {
+		return false
+	}
+	var disks []struct {
+		Status string `json:"io-status"`
+	}
+	full := false
+	if err := json.Unmarshal(b, &disks); err != nil {
+		return false
+	}
+	for _, d := range disks {
+		if d.Status == "failed" {
+			return false
+		}
+		full = full || d.Status == "nospace"
+	}
+	return full
 }
 
 // PowerDown presses the ACPI button.

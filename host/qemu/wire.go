@@ -50,6 +50,7 @@ func (m *message) notice() (host.Notice, bool) {
 		Guest  bool   `json:"guest"`
 		Reason string `json:"reason"`
 		Action string `json:"action"`
+		Full   bool   `json:"nospace"`
 	}
 	_ = json.Unmarshal(m.Data, &data) // other shapes, or none, are events that we don't know
 	n := host.Notice{Detail: clip(m.Event + " " + string(m.Data)), At: time.Unix(m.Stamp.Seconds, m.Stamp.Microseconds*1000)}
@@ -68,6 +69,9 @@ func (m *message) notice() (host.Notice, bool) {
 	case "BLOCK_IO_ERROR":
 		if data.Action == "stop" {
 			n.Kind = host.NoticeIOError
+			if data.Full {
+				n.Kind = host.NoticeNoSpace
+			}
 		}
 	}
 	return n, n.Kind != ""
@@ -89,7 +93,7 @@ func guestState(status string) host.GuestState {
 	switch s := host.GuestState(status); s {
 	case host.GuestRuns, host.GuestPaused, host.GuestOff, host.GuestPanicked, host.GuestIOError:
 		return s
-	case host.GuestOther:
+	case host.GuestOther, host.GuestNoSpace: // the second is no word of QEMU's
 	}
 	return host.GuestOther
 }
