@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/dbus"
@@ -195,6 +196,7 @@ type maker struct {
 	shim     string
 	before   string
 	remember func(vm.Ref, vm.Exit)
+	settled  atomic.Bool // nothing was asked of systemd that a scan could miss; see Settle
 }
 
 // verdictWait is how long systemd may take to reap a VMM whose pidfd has told
@@ -245,8 +247,14 @@ func (m *maker) verdict(ctx context.Context, v *proof.VMM) (vm.Exit, bool) {
 func (m *maker) Adopted(*proof.VMM) {}
 
 // Settle waits for the units that a daemon before us had asked for: their VMMs
-// carry no tags before systemd's exec.
+// carry no tags before systemd's exec. Once that is done only our own launches
+// are under way, which their callers know of, and a scan needs no bus: /proc and
+// cgroups alone prove who lives. A launch that was lost with the bus is as
+// another daemon's.
 func (m *maker) Settle(ctx context.Context) error {
+	if m.settled.Load() {
+		return nil
+	}
 	conn, err := m.bus.get()
 	if err != nil {
 		return err
@@ -255,13 +263,17 @@ func (m *maker) Settle(ctx context.Context) error {
 	defer cancel()
 	for {
 		starting, err := conn.ListUnitsByPatternsContext(ctx, []string{"activating"}, []string{proof.UnitName("*")})
-		if err != nil || len(starting) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(starting) == 0 {
+			m.settled.Store(true)
+			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s is being started: %w", starting[0].Name, ctx.Err())
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond): // once in a life of ours, so nothing is gained by being told
 		}
 	}
 }

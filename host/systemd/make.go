@@ -51,6 +51,7 @@ func (m *maker) Make(ctx context.Context, c host.Command, doing string) (*proof.
 		return err
 	})
 	if err != nil {
+		m.settled.Store(false) // systemd may start it all the same
 		return nil, failure(doing, err)
 	}
 	return m.started(ctx, conn, c.Ref, p, result, doing)
