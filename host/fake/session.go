@@ -89,7 +89,7 @@ func (s *session) Pause(ctx context.Context) error {
 }
 
 func (s *session) Resume(ctx context.Context) error {
-	return s.with(ctx, func(p *process) { p.turn(host.GuestPaused, host.GuestRuns) })
+	return s.with(ctx, func(p *process) { p.turn(host.GuestPaused, host.GuestRuns); p.roomAgain() })
 }
 
 // turn changes the guest's state; one that is off or panicked can't be paused nor go on.

@@ -29,6 +29,7 @@ type World struct {
 	boot  vm.BootID
 	boots int
 	pid   int
+	full  bool // the disk under all VMs has no room
 	// live holds every process; a VMM that ended leaves it.
 	live map[int]*process
 	// named finds them by the name of their VM: ten thousand must not be searched for one.
@@ -57,6 +58,7 @@ type Guest struct {
 	Reset        time.Duration
 	Hang         time.Duration // stops answering
 	Deaf         bool          // ignores being asked to power off
+	Writes       bool          // writes to its disk all the time, so a full one halts it
 	PrepareFails host.Kind     // preparing fails always, as this kind; 0: doesn't
 }
 
