@@ -7,6 +7,7 @@
 //	        ──▶ Links     the host's ends of its NICs
 //	        ──▶ Agent     the guest agent
 //	        ──▶ Console   the serial console's stream
+//	tracker ──▶ Meter     what VMMs and the node use
 //
 // Adapters live in the folders below; fake is a whole world for tests.
 package host
@@ -275,6 +276,17 @@ type Pressure struct {
 	CPU, Memory, IO float64
 }
 
+// Meter tells what VMMs and the node use. It only reads.
+type Meter interface {
+	// Read looks at all of them in one pass. One that is gone, or that isn't
+	// provably the process that is told of, is left out and hides no other. What
+	// the kernel doesn't tell is zero. One call at a time.
+	Read(ctx context.Context, of []vm.Metered) (map[vm.ID]vm.Counters, error)
+	// Node looks at the machine; rates are not its business. What the kernel
+	// doesn't tell is zero.
+	Node(ctx context.Context) (vm.NodeUsage, error)
+}
+
 // Clock tells the time and rings.
 type Clock interface {
 	Now() time.Time
@@ -292,6 +304,7 @@ type Ports struct {
 	Salvage  Salvage
 	Links    Links
 	Machine  Machine
+	Meter    Meter // nil: nothing is measured
 	Clock    Clock
 	Owners   Owners
 	BootID   vm.BootID

@@ -54,9 +54,10 @@ type Usage struct {
 // NodeUsage is what the whole node uses now.
 type NodeUsage struct {
 	At         time.Time
-	CPUPercent float64 // of all processors together, 100 for each
-	Memory     Bytes   // not available to new work
-	DiskUsed   Bytes   // of the state folder's filesystem, by anybody
+	Busy       time.Duration // of all processors together, since the machine was switched on
+	CPUPercent float64       // the same between the last two samples, 100 for each processor
+	Memory     Bytes         // not available to new work
+	DiskUsed   Bytes         // of the state folder's filesystem, by anybody
 	DiskFree   Bytes
 	CPU        float64 // pressure: share of the last ten seconds in which something waited, in percent
 	MemoryWait float64
