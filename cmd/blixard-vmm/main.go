@@ -83,20 +83,25 @@ func (o orders) become() error {
 	last := len(files) - 1
 	launcher, err := place(files[:last], files[last])
 	if err == nil {
-		err = o.exec()
+		err = o.exec(launcher)
 	}
 	_, _ = syscall.Write(launcher, []byte(err.Error())) // it may be gone
 	return err
 }
 
-func (o orders) exec() error {
+// mark goes to the launcher right before the exec: a program that ends with
+// whatever code had begun then. Where it comes last, the exec has closed the pipe.
+const mark = 0x06 // ACK
+
+func (o orders) exec(launcher int) error {
 	if err := o.drop(); err != nil {
 		return err
 	}
 	if err := os.Chdir(o.dir); err != nil { // as the VMM's user, who must be able to
 		return err
 	}
-	signal.Ignore(syscall.SIGXFSZ) // a full log is an error for the VMM, not its death
+	signal.Ignore(syscall.SIGXFSZ)               // a full log is an error for the VMM, not its death
+	_, _ = syscall.Write(launcher, []byte{mark}) // it may be gone
 	return fmt.Errorf("start %s: %w", o.argv[0], syscall.Exec(o.argv[0], o.argv, environ()))
 }
 

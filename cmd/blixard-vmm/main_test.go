@@ -110,10 +110,10 @@ func TestAVMMInherits(t *testing.T) {
 			t.Errorf("it doesn't say %q: %s", want, got)
 		}
 	}
-	if told != "" {
+	if told != "\x06" {
 		t.Errorf("the launcher was told %q", told)
 	}
-	if _, told = shimmed(t, shim, "/usr/bin/no-such-vmm"); told != "start /usr/bin/no-such-vmm: no such file or directory" {
+	if _, told = shimmed(t, shim, "/usr/bin/no-such-vmm"); told != "\x06start /usr/bin/no-such-vmm: no such file or directory" {
 		t.Errorf("the launcher was told %q", told)
 	}
 }

@@ -18,6 +18,8 @@ import (
 // units are the stories that need a systemd of their own.
 var units = map[string]func(t *testing.T){
 	"TellsItsPeakOfMemory":              unitTellsItsPeakOfMemory,
+	"ThatEndsLikeItsShimHasBegun":       unitThatEndsLikeItsShimHasBegun,
+	"OfAnotherShimSaysSo":               unitOfAnotherShimSaysSo,
 	"OrphansAreAdopted":                 unitOrphansAreAdopted,
 	"VerdictWaitsForADaemonThatWasDown": unitVerdictWaitsForADaemonThatWasDown,
 	"OfAStrangerIsLeftAlone":            unitOfAStrangerIsLeftAlone,

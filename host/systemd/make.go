@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/dbus"
@@ -82,15 +82,11 @@ func (m *maker) vacate(ctx context.Context, conn *sd.Conn, c host.Command, doing
 // started proves the process that the unit has, once it is the VMM.
 func (m *maker) started(ctx context.Context, conn *sd.Conn, ref vm.Ref, p *parcel, result, doing string) (*proof.VMM, error) {
 	name := proof.UnitName(ref.Name)
-	u, err := look(ctx, conn, name)
+	u, word, err := m.hear(ctx, conn, name, p)
 	if err != nil {
 		return nil, failure(doing, err)
 	}
-	var why error
-	if !u.unmade() {
-		why = p.executed()
-	}
-	if u.pid != 0 && why == nil {
+	if u.pid != 0 && word.ended && word.why == "" {
 		v, err := m.who.Prove(u.pid)
 		if err == nil {
 			return v, nil
@@ -100,10 +96,14 @@ func (m *maker) started(ctx context.Context, conn *sd.Conn, ref vm.Ref, p *parce
 		}
 	}
 	e, ended := u.exit()
+	var why error
 	switch {
-	case why != nil:
-	case u.unmade():
-		why = fmt.Errorf("its unit could not start it: exit code %d; see journalctl -u %s", e.Code, name)
+	case word.why != "":
+		why = errors.New(word.why)
+	case u.pid != 0 && !word.ended:
+		return nil, errors.Join(host.Fail(host.Transient, doing, fmt.Errorf("%s has not started it in %v: %s", m.shim, execWait, shimRemedy)), m.free(ctx, conn, u, doing))
+	case ended && !word.began && u.code == cldExited: // whatever the code: the VMM's own come after the mark
+		why = fmt.Errorf("its unit could not start it: exit code %d before %s became the VMM; see journalctl -u %s; %s", e.Code, m.shim, name, shimRemedy)
 	case ended:
 		return proof.Gone(ref, vm.Process{
 			PID: u.mainPID, StartTime: u.startTime, BootID: ref.BootID, Unit: name, Launcher: Name,
@@ -113,6 +113,22 @@ func (m *maker) started(ctx context.Context, conn *sd.Conn, ref vm.Ref, p *parce
 			fmt.Errorf("its unit is %s (%s), the job %s", u.active, u.result, result)), m.free(ctx, conn, u, doing))
 	}
 	return nil, errors.Join(host.Fail(host.Broken, doing, why), m.free(ctx, conn, u, doing)) // somebody has to change what it asks for
+}
+
+// hear waits until the shim has become the VMM, has said why it can't, or has
+// ended. systemd may hold the pipe of one that has ended, with a socket that
+// nobody has emptied, so its unit is looked at too.
+func (m *maker) hear(ctx context.Context, conn *sd.Conn, name string, p *parcel) (unit, word, error) {
+	for began := time.Now(); ; {
+		u, err := look(ctx, conn, name)
+		if err != nil {
+			return unit{}, word{}, err
+		}
+		w, err := p.listen(jobLook, u.pid == 0)
+		if err != nil || w.ended || u.pid == 0 || time.Since(began) > execWait {
+			return u, w, err
+		}
+	}
 }
 
 // reaped looks at the unit of a process that ended, until systemd has seen that.
@@ -130,6 +146,7 @@ type parcel struct {
 	argv  []string
 	stdin int      // the socket's other end: the unit's standard input
 	told  *os.File // where the shim says why it can't start the VMM; its end means that it could
+	said  string   // what came there
 }
 
 // pack opens what the VMM inherits and queues it on a socket: from then on
@@ -172,17 +189,57 @@ func (p *parcel) close() {
 // execWait is how long the shim may take: it works for a millisecond, on a machine that may be loaded.
 const execWait = 5 * time.Second
 
-// executed waits until the shim has become the VMM, or says why it didn't. A
-// shim that says nothing in time is left to be watched like a VMM.
-func (p *parcel) executed() error {
-	if err := p.told.SetReadDeadline(time.Now().Add(execWait)); err != nil {
-		return err
+// maxSaid bounds what is kept of the shim's words.
+const maxSaid = 4096
+
+// shimRemedy is what a person can do about a shim that didn't become the VMM.
+const shimRemedy = "if it is not of this version, make install (or make build) puts the right one there"
+
+// shimMark is what the shim says last before it becomes the VMM.
+const shimMark = "\x06"
+
+// word is what the shim has told.
+type word struct {
+	began bool   // it was at the exec: from then on an exit code is the VMM's
+	ended bool   // nobody can say more: it has become the VMM, or has ended
+	why   string // why it can't start the VMM
+}
+
+// listen reads for at most that long what the shim says; over: only what it has
+// said already, without waiting.
+func (p *parcel) listen(wait time.Duration, over bool) (word, error) {
+	if err := p.told.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return word{}, err
 	}
-	why, _ := io.ReadAll(io.LimitReader(p.told, 4096)) // a deadline that passed is no reason
-	if len(why) == 0 {
-		return nil
+	raw, err := p.told.SyscallConn()
+	if err != nil {
+		return word{}, err
 	}
-	return errors.New(string(why))
+	ended := false
+	read := func(fd uintptr) bool {
+		for !ended {
+			var b [512]byte
+			n, err := unix.Read(int(fd), b[:])
+			if errors.Is(err, unix.EAGAIN) {
+				return false
+			}
+			ended = err != nil || n == 0
+			if n > 0 && len(p.said) < maxSaid {
+				p.said += string(b[:n])
+			}
+		}
+		return true
+	}
+	if over {
+		err = raw.Control(func(fd uintptr) { read(fd) })
+	} else {
+		err = raw.Read(read)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	why, began := strings.CutPrefix(p.said, shimMark)
+	return word{began: began, ended: ended, why: why}, err
 }
 
 // resolve is where a path leads, or the path itself.

@@ -51,19 +51,6 @@ func (u unit) dead() bool {
 	return !u.loaded || u.active == "inactive" || u.active == "failed" || u.active == "active" && u.sub == "exited"
 }
 
-// Exit codes of what comes before the VMM: systemd's own begin at 200, the
-// shim's are two of sysexits.h.
-const (
-	firstOfSystemd = 200
-	shimUsage      = 64
-	shimFailed     = 71
-)
-
-// unmade says that the VMM never began.
-func (u unit) unmade() bool {
-	return u.code == cldExited && (u.status >= firstOfSystemd || u.status == shimUsage || u.status == shimFailed)
-}
-
 // exit is its verdict. Result alone proves nothing: a unit that never ran has "success".
 func (u unit) exit() (vm.Exit, bool) {
 	if !u.loaded || u.code == 0 {
