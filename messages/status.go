@@ -26,7 +26,7 @@ func VMToProto(r vm.Record) *blixardv1.VM {
 		},
 		Spec: SpecToProto(r.Spec), PhaseSince: Stamp(s.PhaseSince), Deadline: Stamp(s.Deadline), ReadyAt: Stamp(s.ReadyAt),
 		HealthSince: Stamp(s.HealthSince), HealthWhy: Text(s.HealthWhy), CreatedAt: Stamp(s.CreatedAt), Crashes: s.Crashes,
-		Probes: probes(r), Queued: s.Queued && s.Phase == vm.Backoff, Stalled: Text(s.Stalled),
+		Probes: probes(r), Queued: s.Queued && s.Phase == vm.Backoff, Stalled: Text(s.Stalled), SpecPending: s.Pending,
 	}
 	if s.Saved != nil {
 		out.Saved = &blixardv1.SavedState{Incarnation: uint64(s.Saved.Incarnation), At: Stamp(s.Saved.At), Bytes: int64(s.Saved.Bytes)}

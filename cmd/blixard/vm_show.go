@@ -116,10 +116,13 @@ func (b *block) bytes(c *cli) []byte {
 	return []byte(out.String())
 }
 
+const specWaits = "the changed spec waits for the next start"
+
 func (c *cli) block(v *blixardv1.VM, wide bool) *block {
 	b := &block{}
 	b.add("Name", "%s", v.GetName())
 	b.add("Phase", "%s for %s: %s", v.GetPhase(), or(c.since(v.GetPhaseSince()), "0s"), or(v.GetReason(), "no reason was given"))
+	b.addIf(v.GetSpecPending(), "Spec", "%s: blixard vm restart %s", specWaits, v.GetName())
 	b.addIf(v.GetQueued(), "Queue", "it waits for its turn after a boot of the node (blixard node status); blixard vm start %s starts it now", v.GetName())
 	b.addIf(v.GetDeadline() != nil, "Deadline", "%s", c.until(v.GetDeadline()))
 	b.add("Intent", "%s", v.GetIntent())

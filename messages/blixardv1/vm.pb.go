@@ -55,6 +55,7 @@ type VM struct {
 	Saved         *SavedState            `protobuf:"bytes,28,opt,name=saved,proto3" json:"saved,omitempty"`      // in phase suspended, and until it is loaded; absent: none
 	Stalled       string                 `protobuf:"bytes,29,opt,name=stalled,proto3" json:"stalled,omitempty"`  // in phase paused: why it can't go on (its disk can't grow); empty: a person paused it
 	Limits        *Limits                `protobuf:"bytes,30,opt,name=limits,proto3" json:"limits,omitempty"`
+	SpecPending   bool                   `protobuf:"varint,31,opt,name=spec_pending,json=specPending,proto3" json:"spec_pending,omitempty"` // the spec was changed since this incarnation began: it waits for the next start
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,6 +291,13 @@ func (x *VM) GetLimits() *Limits {
 		return x.Limits
 	}
 	return nil
+}
+
+func (x *VM) GetSpecPending() bool {
+	if x != nil {
+		return x.SpecPending
+	}
+	return false
 }
 
 // Restarts is where the crash budget stands.
@@ -1510,7 +1518,7 @@ var File_blixard_v1_vm_proto protoreflect.FileDescriptor
 const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"\x13blixard/v1/vm.proto\x12\n" +
-	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\b\n" +
+	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\b\n" +
 	"\x02VM\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x16\n" +
@@ -1545,7 +1553,8 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x06queued\x18\x1a \x01(\bR\x06queued\x12,\n" +
 	"\x05saved\x18\x1c \x01(\v2\x16.blixard.v1.SavedStateR\x05saved\x12\x18\n" +
 	"\astalled\x18\x1d \x01(\tR\astalled\x12*\n" +
-	"\x06limits\x18\x1e \x01(\v2\x12.blixard.v1.LimitsR\x06limitsB\x06\n" +
+	"\x06limits\x18\x1e \x01(\v2\x12.blixard.v1.LimitsR\x06limits\x12!\n" +
+	"\fspec_pending\x18\x1f \x01(\bR\vspecPendingB\x06\n" +
 	"\x04_pid\"\x97\x02\n" +
 	"\bRestarts\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x1b\n" +
