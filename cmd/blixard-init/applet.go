@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,13 +40,24 @@ func applet(name string, args []string) (code int) {
 	case "uptime":
 		_, _ = out.WriteString(uptime().String() + "\n")
 		return 0
+	case "burn": // a processor, for so many seconds
+		for end := time.Now().Add(time.Duration(number(args, 1)) * time.Second); time.Now().Before(end); {
+		}
+		return 0
+	case "eat": // so many MiB of memory, held for a minute
+		held := eaten(number(args, 1))
+		time.Sleep(time.Minute)
+		runtime.KeepAlive(held)
+		return 0
+	case "fill": // so many MiB of a disk
+		return fill(args)
 	case "yes": // as many lines as it is told
 		for range number(args, 1000) {
 			_, _ = out.WriteString("y\n")
 		}
 		return 0
 	}
-	_, _ = os.Stderr.WriteString("usage: cat|echo|env|exit|false|kill|sleep|true|uptime|yes [ARGUMENT…]\n")
+	_, _ = os.Stderr.WriteString("usage: burn|cat|eat|echo|env|exit|false|fill|kill|sleep|true|uptime|yes [ARGUMENT…]\n")
 	return 2
 }
 
@@ -72,6 +85,42 @@ func cat(out io.Writer, args []string) int {
 			return 1
 		}
 		_, _ = out.Write(b)
+	}
+	return 0
+}
+
+// eaten is that much memory, every page of it touched.
+func eaten(mib int) []byte {
+	b := make([]byte, mib<<20)
+	for i := 0; i < len(b); i += os.Getpagesize() {
+		b[i] = 1
+	}
+	return b
+}
+
+// fill writes bytes that are not zero to a file or a disk, MIB of them, each
+// MiB synced: what can't be written is told at once.
+func fill(args []string) int {
+	if len(args) == 0 {
+		_, _ = os.Stderr.WriteString("usage: fill MIB FILE\n")
+		return 2
+	}
+	path := args[len(args)-1]
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		_, _ = os.Stderr.WriteString(err.Error() + "\n")
+		return 1
+	}
+	defer f.Close()
+	b := bytes.Repeat([]byte{0xa5}, 1<<20)
+	for range number(args, 1) {
+		if _, err = f.Write(b); err == nil {
+			err = f.Sync()
+		}
+		if err != nil {
+			_, _ = os.Stderr.WriteString(err.Error() + "\n")
+			return 1
+		}
 	}
 	return 0
 }
