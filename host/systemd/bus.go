@@ -37,10 +37,12 @@ type bus struct {
 	conn   *sd.Conn // nil: none
 	closed chan struct{}
 	once   sync.Once
+
+	heeding map[string]map[chan struct{}]bool // who waits for a change of a unit
 }
 
 func openBus(address string, again func()) (*bus, error) {
-	b := &bus{address: address, again: again, closed: make(chan struct{})}
+	b := &bus{address: address, again: again, closed: make(chan struct{}), heeding: map[string]map[chan struct{}]bool{}}
 	return b, b.connect()
 }
 
@@ -65,6 +67,9 @@ func (b *bus) connect() error {
 	default:
 	}
 	b.conn = conn
+	updates, lost := make(chan *sd.PropertiesUpdate, 256), make(chan error, 1)
+	conn.SetPropertiesSubscriber(updates, lost)
+	go b.spread(raw[1].Context(), updates, lost)
 	go b.mind(conn, raw[0], raw[1])
 	return nil
 }
@@ -113,6 +118,55 @@ func (b *bus) mind(conn *sd.Conn, calls, signals *dbus.Conn) {
 	}
 }
 
+// spread tells of changed units until the connection ends. PID 1 sends every
+// change of a unit to all who are connected to its own socket, asked or not.
+func (b *bus) spread(ctx context.Context, updates <-chan *sd.PropertiesUpdate, lost <-chan error) {
+	for {
+		unit := "" // all
+		select {
+		case u := <-updates:
+			unit = u.UnitName
+		case <-lost: // more came at once than we could take
+		case <-ctx.Done():
+			return
+		}
+		b.mu.Lock()
+		for name, waiting := range b.heeding {
+			if unit != "" && unit != name {
+				continue
+			}
+			for one := range waiting {
+				select {
+				case one <- struct{}{}:
+				default: // it knows already
+				}
+			}
+		}
+		b.mu.Unlock()
+	}
+}
+
+// heed has a channel filled when the unit changes. Look at the unit after the
+// call, and again after each value; a notice may be lost with the connection, so
+// look every jobLook besides. done ends it.
+func (b *bus) heed(unit string) (changed <-chan struct{}, done func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	one := make(chan struct{}, 1)
+	if b.heeding[unit] == nil {
+		b.heeding[unit] = map[chan struct{}]bool{}
+	}
+	b.heeding[unit][one] = true
+	return one, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.heeding[unit], one)
+		if len(b.heeding[unit]) == 0 {
+			delete(b.heeding, unit)
+		}
+	}
+}
+
 func (b *bus) close() {
 	b.once.Do(func() { close(b.closed) })
 }
@@ -153,8 +207,8 @@ func named(err error, name string) bool {
 // begin is a call that starts a job and sends its result.
 type begin func(ctx context.Context, c *sd.Conn, done chan<- string) error
 
-// jobLook is how often a job is looked for beside waiting for its signal: one
-// that got lost must not hold a launch up for long.
+// jobLook is how often a job or a unit is looked for beside waiting for its
+// signal: one that got lost must not hold a launch up for long.
 const jobLook = 250 * time.Millisecond
 
 // await runs a job of the unit to its end. The result is systemd's word, as

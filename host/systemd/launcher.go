@@ -225,7 +225,9 @@ func (m *maker) End(v *proof.VMM) vm.Exit {
 
 // verdict waits until systemd has reaped it.
 func (m *maker) verdict(ctx context.Context, v *proof.VMM) (vm.Exit, bool) {
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+	changed, done := m.bus.heed(v.Process.Unit)
+	defer done()
+	for {
 		if conn, err := m.bus.get(); err == nil {
 			u, err := look(ctx, conn, v.Process.Unit)
 			if err == nil && (!u.loaded || u.mainPID != v.Process.PID) {
@@ -238,7 +240,8 @@ func (m *maker) verdict(ctx context.Context, v *proof.VMM) (vm.Exit, bool) {
 		select {
 		case <-ctx.Done():
 			return vm.Exit{}, false
-		case <-time.After(wait):
+		case <-changed:
+		case <-time.After(jobLook):
 		}
 	}
 }
@@ -316,6 +319,8 @@ func (m *maker) free(ctx context.Context, conn *sd.Conn, u unit, doing string) e
 
 // unload waits until systemd has forgotten a dead unit.
 func (m *maker) unload(ctx context.Context, conn *sd.Conn, name, doing string) error {
+	changed, done := m.bus.heed(name)
+	defer done()
 	for {
 		if err := conn.ResetFailedUnitContext(ctx, name); err != nil && !named(err, "org.freedesktop.systemd1.NoSuchUnit") {
 			return failure(doing, err)
@@ -333,7 +338,8 @@ func (m *maker) unload(ctx context.Context, conn *sd.Conn, name, doing string) e
 		select {
 		case <-ctx.Done():
 			return host.Fail(host.Transient, doing, fmt.Errorf("%s is still %s: %w", name, left[0].ActiveState, ctx.Err()))
-		case <-time.After(2 * time.Millisecond):
+		case <-changed:
+		case <-time.After(jobLook):
 		}
 	}
 }

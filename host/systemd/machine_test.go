@@ -20,6 +20,7 @@ var units = map[string]func(t *testing.T){
 	"TellsItsPeakOfMemory":              unitTellsItsPeakOfMemory,
 	"ThatEndsLikeItsShimHasBegun":       unitThatEndsLikeItsShimHasBegun,
 	"OfAnotherShimSaysSo":               unitOfAnotherShimSaysSo,
+	"ChangesAreTold":                    unitChangesAreTold,
 	"OrphansAreAdopted":                 unitOrphansAreAdopted,
 	"VerdictWaitsForADaemonThatWasDown": unitVerdictWaitsForADaemonThatWasDown,
 	"OfAStrangerIsLeftAlone":            unitOfAStrangerIsLeftAlone,

@@ -133,10 +133,16 @@ func (m *maker) hear(ctx context.Context, conn *sd.Conn, name string, p *parcel)
 
 // reaped looks at the unit of a process that ended, until systemd has seen that.
 func (m *maker) reaped(ctx context.Context, conn *sd.Conn, name string) (unit, error) {
-	for began := time.Now(); ; <-time.After(2 * time.Millisecond) {
+	changed, done := m.bus.heed(name)
+	defer done()
+	for began := time.Now(); ; {
 		u, err := look(ctx, conn, name)
 		if err != nil || u.code != 0 || !u.loaded || time.Since(began) > verdictWait {
 			return u, err
+		}
+		select {
+		case <-changed:
+		case <-time.After(jobLook):
 		}
 	}
 }
