@@ -74,7 +74,11 @@ func (c *cli) listRow(v *blixardv1.VM, wide bool) []string {
 	if !wide {
 		return row
 	}
-	return append(row, v.GetIntent(), number(v.GetIncarnation()), number(v.GetPid()), v.GetLauncher(), v.GetLastExit().GetCause(), v.GetReason())
+	reason := v.GetReason()
+	if v.GetSpecPending() {
+		reason = strings.TrimPrefix(reason+"; "+specWaits, "; ")
+	}
+	return append(row, v.GetIntent(), number(v.GetIncarnation()), number(v.GetPid()), v.GetLauncher(), v.GetLastExit().GetCause(), reason)
 }
 
 func restarts(r *blixardv1.Restarts) string {
