@@ -133,6 +133,46 @@ func unitSeesOfAHomeWhatItNames(t *testing.T) {
 	}
 }
 
+// unitSeesOddNames: of paths that systemd's own files would have to quote.
+func unitSeesOddNames(t *testing.T) {
+	w := newWorld(t)
+	home, err := os.MkdirTemp("/home", "bx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(home)
+	if err := os.Chmod(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"a=b", `a"b`, "a'b", "a b", "a:b", `a\b`, "a%b%%", "$HOME", "a,b", "-a", "ä", "a;b", "#a"} {
+		disk, kernel := filepath.Join(home, name+"-disk"), filepath.Join(home, name+"-kernel")
+		for _, path := range []string{disk, kernel} {
+			if err := errors.Join(os.WriteFile(path, []byte("its text\n"), 0o600), os.Chmod(path, 0o666)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := w.sh(i, 1, `cat "$1" >&2; echo more >> "$1" || echo kept >&2; echo more >> "$2" && echo wrote >&2; echo all seen >&2; exec sleep 600`, kernel, disk)
+		c.Needs.Writable = []string{disk}
+		p, err := w.l.Launch(t.Context(), c)
+		if err != nil {
+			if !strings.Contains(err.Error(), disk) || host.KindOf(err) != host.Broken {
+				t.Errorf("%s: refused without a word on the path: %v", name, err)
+			}
+			continue
+		}
+		saw := w.says(c, "all seen")
+		for _, want := range []string{"its text", "kept", "wrote"} {
+			if !strings.Contains(saw, want) {
+				t.Errorf("%s: it doesn't see %q: %s", name, want, saw)
+			}
+		}
+		w.run("systemctl", "daemon-reload")
+		if !alive(p) || w.state(i) != "running" {
+			t.Errorf("%s: after a reload it is %s", name, w.state(i))
+		}
+	}
+}
+
 func unitRunsARealVMM(t *testing.T) {
 	const binary = "/usr/bin/qemu-system-x86_64"
 	w := newWorld(t)

@@ -21,6 +21,7 @@ var units = map[string]func(t *testing.T){
 	"ThatEndsLikeItsShimHasBegun":       unitThatEndsLikeItsShimHasBegun,
 	"OfAnotherShimSaysSo":               unitOfAnotherShimSaysSo,
 	"ChangesAreTold":                    unitChangesAreTold,
+	"SeesOddNames":                      unitSeesOddNames,
 	"OrphansAreAdopted":                 unitOrphansAreAdopted,
 	"VerdictWaitsForADaemonThatWasDown": unitVerdictWaitsForADaemonThatWasDown,
 	"OfAStrangerIsLeftAlone":            unitOfAStrangerIsLeftAlone,

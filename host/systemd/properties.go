@@ -3,7 +3,6 @@ package systemd
 import (
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,15 +186,6 @@ func devices(paths []string) []sd.Property {
 	return append(out, value("DeviceAllow", allow), value("BindPaths", show))
 }
 
-// pathsOf is every path that the command names.
-func pathsOf(c host.Command) []string {
-	out := append([]string{c.Dir}, c.Needs.Writable...)
-	for _, word := range c.Argv {
-		out = append(out, paths(word)...)
-	}
-	return out
-}
-
 // files: everything is read-only but what it writes. Homes are empty but for
 // what the command names there, and the temporary folders are its own unless it
 // names something there.
@@ -229,18 +219,6 @@ func files(writable, named []string, resolve func(string) string) []sd.Property 
 	}
 	if len(open) > 0 {
 		out = append(out, value("ReadWritePaths", open))
-	}
-	return out
-}
-
-// paths are the absolute paths in one argument of a command line, which may
-// hold several: "socket,id=a,logfile=/a,…", {"filename":"/a"}.
-func paths(word string) []string {
-	var out []string
-	for _, part := range strings.FieldsFunc(word, func(r rune) bool { return strings.ContainsRune(`,="`, r) }) {
-		if filepath.IsAbs(part) {
-			out = append(out, filepath.Clean(part))
-		}
 	}
 	return out
 }
