@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,18 +157,41 @@ func (d *Door) exec(ctx context.Context, m *blixardv1.ExecVMRequest) (*blixardv1
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	res, err := d.Node.Exec(ctx, rec.Spec.Name, m.GetArgv())
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, &vm.Refusal{
-			Code: vm.TimedOut, Why: fmt.Sprintf("the guest of %s did not finish the command within %s", rec.Spec.Name, limit),
-			Try: "a longer timeout; it may still run in the guest",
-		}
-	}
 	if err != nil {
-		return nil, err
+		return nil, notRun(rec, limit, errors.Is(ctx.Err(), context.DeadlineExceeded), err)
 	}
 	return &blixardv1.ExecVMResponse{
 		ExitCode: int32(res.Code), Stdout: res.Stdout, Stderr: res.Stderr, Truncated: res.Truncated,
 	}, nil
+}
+
+// notRun says why a command did not run, or did not end in its time. An agent
+// that isn't there looks like one that is slow: which is likelier, the VM's
+// checks tell.
+func notRun(rec vm.Record, limit time.Duration, late bool, err error) error {
+	name := rec.Spec.Name
+	r, isRefusal := errors.AsType[*vm.Refusal](err)
+	hasAgent := slices.ContainsFunc(rec.Spec.Health, func(c vm.Check) bool { return c.Type == vm.CheckAgent })
+	switch {
+	case late: // whoever was the first to tell of it
+	case isRefusal && r.Code != vm.TimedOut || errors.Is(err, context.Canceled):
+		return err
+	case !isRefusal && !errors.Is(err, context.DeadlineExceeded):
+		return &vm.Refusal{
+			Code: vm.Unavailable, Why: fmt.Sprintf("no guest agent can be reached in %s: %v", name, err),
+			Try: fmt.Sprintf("a guest with qemu-guest-agent; else blixard vm console %s", name),
+		}
+	}
+	if hasAgent {
+		return &vm.Refusal{
+			Code: vm.TimedOut, Why: fmt.Sprintf("the guest of %s did not finish the command within %s", name, limit),
+			Try: "a longer --timeout; it may still run in the guest",
+		}
+	}
+	return &vm.Refusal{
+		Code: vm.TimedOut, Why: fmt.Sprintf("no guest agent of %s has answered within %s, and no check of it says that there is one", name, limit),
+		Try: fmt.Sprintf("qemu-guest-agent in the guest, or blixard vm console %s", name),
+	}
 }
 
 // ExecVM runs a command in the guest.

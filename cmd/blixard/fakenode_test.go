@@ -303,9 +303,20 @@ func (fakeNode) Console(_ context.Context, s *connect.BidiStream[blixardv1.Conso
 }
 
 func (fakeNode) ExecVM(_ context.Context, r *connect.Request[blixardv1.ExecVMRequest]) (*connect.Response[blixardv1.ExecVMResponse], error) {
+	if _, err := named(r.Msg.GetName()); err != nil {
+		return nil, err
+	}
+	if r.Msg.GetName() == "db" {
+		return nil, refuse(vm.WrongPhase, "blixard vm start --wait db", "db is backoff, a command needs a running guest")
+	}
 	res := &blixardv1.ExecVMResponse{Stdout: []byte(strings.Join(r.Msg.GetArgv(), "|") + "\x1b[0m\n")}
-	if r.Msg.GetArgv()[0] == "false" {
+	switch r.Msg.GetArgv()[0] {
+	case "false":
 		res.ExitCode, res.Stderr, res.Truncated = 7, []byte("no\n"), true
+	case "killed":
+		res.ExitCode = 128 + 9
+	case "multiple":
+		res.ExitCode = 512
 	}
 	return connect.NewResponse(res), nil
 }
