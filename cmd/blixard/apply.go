@@ -19,11 +19,11 @@ func applyCommand(c *cli) *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use: "apply -f FILE...", Short: "Create VMs, or change them, until they are as files say",
-		Long: `Apply spec files: a VM that doesn't exist is created, one whose spec differs gets
-the new one, one that is as wanted is left alone. A VM that is up takes its new
-spec at its next start. All files are read and checked before anything is
-changed. Nothing is deleted, and nothing is started: "blixard vm start NAME" does
-that, or for new VMs "blixard vm create -f FILE --start".
+		Long: `Apply spec files: a VM that doesn't exist is created, one whose spec differs
+gets the new one, one that is as wanted is left alone. A VM that is up takes its
+new spec at its next start. All files are read and checked before anything is
+changed. Nothing is deleted, and nothing is started: "blixard vm start NAME"
+does that, or for new VMs "blixard vm create -f FILE --start".
 
 With --dry-run the daemon says what it would do, and does nothing.`,
 		Example: `  blixard apply -f web.yaml -f db.yaml

@@ -39,9 +39,9 @@ func daemonCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "daemon",
 		Short: "Run the node: keep its VMs alive and answer on the socket",
-		Long: "Run the node in the foreground. VMs live apart from this process: ending it, by any signal,\n" +
-			"leaves them running, and the next start adopts them.",
-		Example: "  blixard daemon\n  blixard daemon --state-dir ./state --socket ./blixard.sock --log-level debug",
+		Long: "Run the node in the foreground. VMs live apart from this process: ending it, by\n" +
+			"any signal, leaves them running, and the next start adopts them.",
+		Example: "  blixard daemon\n  blixard daemon --state-dir ./state --socket ./sock --log-level debug",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			o.socket = c.socketPath()

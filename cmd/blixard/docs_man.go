@@ -126,7 +126,7 @@ func (p *manPage) prose(s string) {
 			fmt.Fprintln(p, ".PP")
 		}
 		if strings.HasPrefix(paragraph, "  ") || strings.Contains(paragraph, "\n  ") {
-			p.verbatim(paragraph)
+			p.verbatim(strings.TrimPrefix(strings.ReplaceAll(paragraph, "\n  ", "\n"), "  "))
 			continue
 		}
 		for line := range strings.SplitSeq(paragraph, "\n") {

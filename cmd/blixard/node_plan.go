@@ -35,13 +35,13 @@ func nodePlanCommand(c *cli) *cobra.Command {
 it will do about it. Showing it does nothing. STATE says who does it, and when:
 
   due      the daemon does it by itself, at its next look (every 30s)
-  waiting  the daemon does it by itself, but not before the time in brackets
+  waiting  the daemon does it by itself, after the time in brackets
   person   nothing is done until a person asks for it with --apply
   told     nothing is done; it is only told
 
 With --apply, what waits for a person is done: all of it, or the actions with
 the IDs that are named. The exit code is 1 where one of them fails.`,
-		Example: "  blixard node plan\n  blixard node plan --fresh -o json | jq '.actions[] | select(.state==\"person\")'\n  blixard node plan --apply\n  blixard node plan --apply vmm/0123456789abcdef/3",
+		Example: "  blixard node plan\n  blixard node plan --fresh -o json |\n    jq '.actions[] | select(.state==\"person\")'\n  blixard node plan --apply\n  blixard node plan --apply vmm/0123456789abcdef/3",
 		Args:    between(0, -1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if len(ids) > 0 && !apply {

@@ -154,7 +154,8 @@ func stopCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stop NAME...", Short: "Stop VMs, and keep them stopped",
 		Long: `Stop VMs: the guest is asked to power off, and killed when its stop timeout has
-passed. It stays down until somebody starts it. With --force it is killed at once.`,
+passed. It stays down until somebody starts it. With --force it is killed at
+once.`,
 		Example: "  blixard vm stop web\n  blixard vm stop --wait web db\n  blixard vm stop --force web",
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "kill the VM instead of asking the guest")

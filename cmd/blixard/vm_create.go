@@ -39,14 +39,17 @@ default; "blixard vm show NAME -o yaml" shows all of them filled in.
 
   --disk        name=NAME,size=SIZE or name=NAME,path=FILE[,readonly]
   --network     user[,mac=MAC], or bridge=BRIDGE[,mac=MAC][,mtu=BYTES]
-  --health      guest-agent | vmm | console:healthy=PATTERN,unhealthy=PATTERN
-                each with interval=, timeout=, failures=, successes= after a colon
-  --depends-on  VM[:running|:healthy][,timeout=SPAN]: at the node's boot that VM
-                is up first, or the time has passed (2m)`,
+  --health      guest-agent, vmm, or console:healthy=REGEX,unhealthy=REGEX;
+                each with interval=, timeout=, failures=, successes= too
+  --depends-on  VM[:running|:healthy][,timeout=SPAN]: at the node's boot
+                that VM is up first, or the time has passed (2m)`,
 		Example: `  blixard vm create web --start
-  blixard vm create web --cpus 2 --memory 256MiB --disk name=data,size=1GiB --network user
-  blixard vm create db --boot-disk /srv/debian.qcow2 --health console:healthy=login:
-  blixard vm create web --network bridge=br0,mtu=1400 --depends-on db:healthy
+  blixard vm create web --cpus 2 --memory 256MiB --network user \
+    --disk name=data,size=1GiB
+  blixard vm create db --boot-disk /srv/debian.qcow2 \
+    --health console:healthy=login:
+  blixard vm create web --depends-on db:healthy \
+    --network bridge=br0,mtu=1400
   blixard vm create web --runner ./result
   blixard vm create web --flake ./vms#web
   blixard vm create -f web.yaml --start --wait`,

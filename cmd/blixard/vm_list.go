@@ -17,7 +17,7 @@ func listCommand(c *cli) *cobra.Command {
 		Long: `List the VMs of the node, one a line. SINCE is the time in the phase. RESTARTS
 counts the restarts that supervision made; in brackets, the failures of now
 against the crash budget.`,
-		Example: "  blixard vm list\n  blixard vm ls -o wide\n  blixard vm list -o json | jq -r '.vms[] | select(.phase==\"failed\") | .name'",
+		Example: "  blixard vm list\n  blixard vm ls -o wide\n  blixard vm list -o json |\n    jq -r '.vms[] | select(.phase==\"failed\") | .name'",
 		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			res, err := ask(cmd.Context(), c, c.node().ListVMs, &blixardv1.ListVMsRequest{})

@@ -21,7 +21,10 @@ func logsCommand(c *cli) *cobra.Command {
 		Long: `Show what a guest wrote on its serial console. Each incarnation has its own log;
 without a flag it is the last one's. With -f the log is followed, into the next
 incarnations and across restarts of the daemon. Control bytes are made visible,
-unless --raw asks for them.`,
+unless --raw asks for them.
+
+A console is bytes without times, so there is no --since: --tail shows its end,
+--incarnation one start, and "blixard events --vm NAME" what happened when.`,
 		Example: "  blixard vm logs web\n  blixard vm logs --tail 20 -f web\n  blixard vm logs --previous web\n  blixard vm logs --incarnation 3 --raw web > boot.log",
 		Args:    between(1, 1), ValidArgsFunction: c.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -25,7 +25,7 @@ func waitCommand(c *cli) *cobra.Command {
 with a comma, must hold at once. phase=removed waits until the VM is gone.
 When the time is over, the exit code is 5.
 
-Phases: ` + strings.Join(phases(), " ") + `
+` + strings.Join(wrap("Phases: "+strings.Join(phases(), " "), helpWidth), "\n") + `
 Health: ` + strings.Join(healths(), " "),
 		Example: "  blixard vm wait web --for health=healthy\n  blixard vm wait web --for phase=running,health=healthy --timeout 2m",
 		Args:    between(1, 1), ValidArgsFunction: c.completeNames(1),
