@@ -108,6 +108,24 @@ func (j *judge) checkP5turn(before, after vm.Record, t persistence.Turn) {
 	}
 }
 
+// checkP7turn: what an old spec wanted is released before an incarnation of the
+// new one begins. Where the daemon ends in Preparing, the next rest releases it.
+func (j *judge) checkP7turn(before, after vm.Record, kind string) {
+	const released = vm.Reaping | vm.Stopped | vm.Backoff | vm.Failed | vm.Removing
+	begun := after.State.Incarnation > before.State.Incarnation
+	switch {
+	case after.State.Phase&released != 0:
+		delete(j.renewed, after.ID)
+	case begun && j.renewed[after.ID] && kind != vm.Woke.String():
+		j.broken("checkP7", after.Spec.Name, "incarnation %d begins by %s with what an older spec wanted", after.State.Incarnation, kind)
+	}
+	if begun {
+		delete(j.renewed, after.ID)
+	} else if kind == vm.SpecAsked.String() && before.State.Phase&released == 0 {
+		j.renewed[after.ID] = true
+	}
+}
+
 // checkP6kill: a VMM is killed only while the disk says so (P6), and never one
 // whose end nobody ever decided, such as that of a neighbour or a successor (P8).
 func (j *judge) checkP6kill(ref vm.Ref, alive bool) {

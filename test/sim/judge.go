@@ -30,6 +30,7 @@ type judge struct {
 	damaged   map[vm.ID]bool
 	deleted   map[vm.ID]bool    // a deletion was acknowledged
 	specs     map[vm.ID]vm.Spec // as last written whole
+	renewed   map[vm.ID]bool    // holds what an older spec wanted
 	boots     boots
 	node      policies.BootPolicy
 	found     []Violation
@@ -48,7 +49,7 @@ func newJudge(s *story) *judge {
 	return &judge{
 		story: s, durable: map[vm.ID]vm.Record{}, turns: map[vm.ID]vm.Record{}, people: map[vm.Name]*wish{},
 		ups: map[vm.ID]vm.Revision{}, condemned: map[vm.ID]vm.Incarnation{}, damaged: map[vm.ID]bool{}, deleted: map[vm.ID]bool{},
-		specs: map[vm.ID]vm.Spec{},
+		specs: map[vm.ID]vm.Spec{}, renewed: map[vm.ID]bool{},
 		boots: boots{calls: map[vm.ID]call{}, coming: map[vm.ID]bool{}, needless: map[vm.ID]time.Time{}},
 	}
 }
@@ -89,6 +90,7 @@ func (j *judge) wrote(t persistence.Turn) {
 		j.specs[after.ID] = after.Spec
 	}
 	j.checkP5turn(before, after, t)
+	j.checkP7turn(before, after, t.Entry.Kind)
 	j.checkP5boot(before, after, t.Entry.Kind)
 	j.checkBootTurn(before, after, t)
 	j.checkP9turn(after)

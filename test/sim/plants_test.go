@@ -73,6 +73,13 @@ var plants = []struct {
 	{"every start of the daemon is taken for a boot", "checkBootstrap", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
 		return bootlessStore{st}
 	}}},
+	{"a new spec that a daemon's restart forgets", "checkP7", Plant{Booted: renewAll, Store: loads(func(r *vm.Record) {
+		r.State.Pending, r.Spec.Restart.Delays = false, []time.Duration{0} // seldom enough as it is
+	}).Store}},
+	{"an end that is told of the living", "checkP1", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Launcher = hastyLauncher{p.Launcher}
+		return p
+	}}},
 	{"a tap that is left behind at rest", "checkP7", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
 		p.Links = keptLinks{p.Links}
 		return p
@@ -102,6 +109,15 @@ func stopAll(s *stage) {
 	for _, r := range s.node.List() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		_, _ = s.node.Ask(ctx, r.Spec.Name, messages.Ask{Event: vm.StopAsked})
+		cancel()
+	}
+}
+
+// renewAll gives each VM its spec anew, as apply would.
+func renewAll(s *stage) {
+	for _, r := range s.node.List() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, _ = s.node.Ask(ctx, r.Spec.Name, messages.Ask{Event: vm.SpecAsked, Spec: &r.Spec})
 		cancel()
 	}
 }
@@ -197,6 +213,18 @@ func (l deafLauncher) List(context.Context) ([]vm.FoundVMM, error) {
 }
 
 func (deafLauncher) Watch(vm.Process, func(vm.Exit)) func() { return func() {} }
+
+// hastyLauncher tells after a minute that a VMM ended, whatever it does.
+type hastyLauncher struct{ host.Launcher }
+
+func (l hastyLauncher) Watch(p vm.Process, ended func(vm.Exit)) func() {
+	cancel := l.Launcher.Watch(p, ended)
+	hasty := time.AfterFunc(time.Minute, func() { ended(vm.Exit{Known: true, Signal: 9}) })
+	return func() {
+		hasty.Stop()
+		cancel()
+	}
+}
 
 type deafDriver struct{ host.Driver }
 
