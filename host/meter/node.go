@@ -1,0 +1,35 @@
+package meter
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// Node measures the machine. Of its state folder it must know; without the rest
+// it tells what it can.
+func (m *Meter) Node(context.Context) (vm.NodeUsage, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u := vm.NodeUsage{At: time.Now()}
+	u.Busy = parseBusy(m.text(filepath.Join(m.conf.Proc, "stat"))) // its first line is enough
+	u.Memory = parseMeminfo(m.text(filepath.Join(m.conf.Proc, "meminfo")))
+	if m.conf.Machine != nil {
+		if p, err := m.conf.Machine.Pressure(); err == nil {
+			u.CPU, u.MemoryWait, u.IO = p.CPU, p.Memory, p.IO
+		}
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(m.conf.State, &fs); err != nil {
+		return u, host.Fail(host.Transient, fmt.Sprintf("look at the filesystem of %s", m.conf.State), err)
+	}
+	block := vm.Bytes(max(fs.Frsize, 1))
+	u.DiskUsed, u.DiskFree = amount(fs.Blocks-min(fs.Bfree, fs.Blocks), block), amount(fs.Bavail, block)
+	return u, nil
+}
