@@ -126,12 +126,12 @@ var logName = regexp.MustCompile(`^(?:console|vmm)-([0-9]{1,19})\.log(?:\.1)?$`)
 
 // prune removes the logs of incarnations that are too old (P15).
 func prune(place *os.Root, at host.Paths, newest vm.Incarnation) error {
-	entries, err := fs.ReadDir(place.FS(), ".")
+	names, err := namesIn(place)
 	if err != nil {
 		return fail("list "+at.Folder, at.Folder, err)
 	}
-	for _, e := range entries {
-		match := logName.FindStringSubmatch(e.Name())
+	for _, name := range names {
+		match := logName.FindStringSubmatch(name)
 		if match == nil {
 			continue
 		}
@@ -139,9 +139,19 @@ func prune(place *os.Root, at host.Paths, newest vm.Incarnation) error {
 		if err != nil || vm.Incarnation(n)+keptLogs > newest {
 			continue
 		}
-		if err := place.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fail("remove old log "+e.Name(), at.Folder, err)
+		if err := place.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fail("remove old log "+name, at.Folder, err)
 		}
 	}
 	return nil
+}
+
+// namesIn lists a folder without a look at each file.
+func namesIn(place *os.Root) ([]string, error) {
+	d, err := place.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
 }

@@ -23,6 +23,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
@@ -180,10 +182,30 @@ func (f *Folders) makeRun(run string, gid int, n vm.Incarnation) error {
 	if !oursToUse(place) {
 		return host.Fail(host.Broken, "make "+run, errors.New("it holds files that no VM put there: move them away, or give the daemon another --socket, beside which it makes this folder"))
 	}
-	if err := place.WriteFile(tenantName, []byte(strconv.FormatUint(uint64(n), 10)), 0o600); err != nil {
+	if err := mark(place, n); err != nil {
 		return fail("mark "+run, run, err)
 	}
 	return nil
+}
+
+// mark writes over the mark that is there: to cut a file that is written to
+// again makes a disk's file system write it out at once.
+func mark(place *os.Root, n vm.Incarnation) error {
+	file, err := place.OpenFile(tenantName, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	b := strconv.AppendUint(nil, uint64(n), 10)
+	at, err := file.Stat()
+	if err == nil && at.Size() > int64(len(b)) {
+		err = file.Truncate(0)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(b, 0)
+	return err
 }
 
 // oursToUse says whether a run folder has our mark, or nothing: whatever else is

@@ -65,3 +65,13 @@ func TestWhatIsKnownMakesNoDiskMissing(t *testing.T) {
 		t.Errorf("a discarded VM is remembered: %v", f.known.by)
 	}
 }
+
+func TestTheMarkOfARunFolderIsWrittenOver(t *testing.T) {
+	f := newFolders(t)
+	for _, n := range []vm.Incarnation{9, 10, 123, 7} {
+		at := prepared(t, f, record("web-1", n))
+		if got := tenantOf(filepath.Dir(at.Run), "web-1"); got != n {
+			t.Errorf("made for %d, the mark says %d", n, got)
+		}
+	}
+}
