@@ -114,7 +114,7 @@ func (l *Launch) machine() []string {
 func (l *Launch) common() []string {
 	name := "blixard-" + string(l.Ref.Name)
 	return []string{
-		"-name", "guest=" + name + ",process=" + name[:min(len(name), 15)], // the kernel keeps 15 bytes
+		"-name", "guest=" + name + ",process=" + name[:min(len(name), 15)] + ",debug-threads=on", // the kernel keeps 15 bytes; its vCPUs are named, so that they can be measured
 		"-uuid", uuid(l.Ref.VM),
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
