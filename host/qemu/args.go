@@ -218,10 +218,13 @@ func (l *Launch) disks() []string {
 		}
 		// Twenty bytes of a serial number are all that virtio-blk has.
 		serial := ",serial=" + escape(d.Name[:min(len(d.Name), 20)])
-		out = append(out, l.disk("disk"+strconv.Itoa(i), path, format, d.ReadOnly, serial)...)
+		out = append(out, l.disk(diskNode(i), path, format, d.ReadOnly, serial)...)
 	}
 	return out
 }
+
+// diskNode is what QEMU calls the spec's i-th disk.
+func diskNode(i int) string { return "disk" + strconv.Itoa(i) }
 
 // disk is one block device. An I/O error stops the guest instead of reaching
 // it, so that its file systems stay whole and supervision hears of it.

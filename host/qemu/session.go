@@ -47,12 +47,27 @@ type session struct {
 
 // Attach opens the control session; see host.Driver. The socket has been
 // listening since before QEMU's start, so the greeting comes when QEMU is up.
-func (d *Driver) Attach(ctx context.Context, _ vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
+func (d *Driver) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
 	conn, err := dial(ctx, f.QMP)
 	if err != nil {
 		return nil, err
 	}
-	return Join(ctx, conn, notice)
+	return Join(ctx, conn, func(n host.Notice) {
+		if n.Kind == host.NoticeNoSpace {
+			n.Detail = nameOfNode(spec, n.Detail)
+		}
+		notice(n)
+	})
+}
+
+// nameOfNode is what the spec calls the disk that QEMU knows by that node.
+func nameOfNode(spec vm.Spec, node string) string {
+	for i, d := range spec.Disks {
+		if node == diskNode(i) {
+			return "disk " + d.Name
+		}
+	}
+	return "disk " + node
 }
 
 // Join opens a control session on a connection to any QEMU's QMP socket, and

@@ -210,6 +210,8 @@ func TestEventsBecomeNotices(t *testing.T) {
 		`{"event":"RESET","data":{"guest":false,"reason":"host-qmp-system-reset"}}`: "",
 		`{"event":"GUEST_PANICKED","data":{"action":"pause"}}`:                      host.NoticePanic,
 		`{"event":"BLOCK_IO_ERROR","data":{"device":"","action":"stop"}}`:           host.NoticeIOError,
+		`{"event":"BLOCK_IO_ERROR","data":{"action":"stop","nospace":true}}`:        host.NoticeNoSpace,
+		`{"event":"BLOCK_IO_ERROR","data":{"action":"ignore","nospace":true}}`:      "",
 		`{"event":"BLOCK_IO_ERROR","data":{"device":"","action":"report"}}`:         "",
 		`{"event":"STOP"}`:                  "",
 		`{"event":"SHUTDOWN","data":[1,2]}`: "",

@@ -51,6 +51,7 @@ func (m *message) notice() (host.Notice, bool) {
 		Reason string `json:"reason"`
 		Action string `json:"action"`
 		Full   bool   `json:"nospace"`
+		Disk   string `json:"node-name"`
 	}
 	_ = json.Unmarshal(m.Data, &data) // other shapes, or none, are events that we don't know
 	n := host.Notice{Detail: clip(m.Event + " " + string(m.Data)), At: time.Unix(m.Stamp.Seconds, m.Stamp.Microseconds*1000)}
@@ -70,7 +71,7 @@ func (m *message) notice() (host.Notice, bool) {
 		if data.Action == "stop" {
 			n.Kind = host.NoticeIOError
 			if data.Full {
-				n.Kind = host.NoticeNoSpace
+				n.Kind, n.Detail = host.NoticeNoSpace, clip(data.Disk)
 			}
 		}
 	}
