@@ -34,6 +34,7 @@ func SpecToProto(s vm.Spec) *blixardv1.VMSpec {
 	for _, n := range s.Networks {
 		out.Networks = append(out.Networks, &blixardv1.Network{Mode: string(n.Mode), Mac: n.MAC, Bridge: Text(n.Bridge), Mtu: int32(n.MTU)})
 	}
+	out.Reclaim = reclaimToProto(s.Reclaim)
 	for _, c := range s.Health {
 		out.Health = append(out.Health, &blixardv1.Check{
 			Type: string(c.Type), Interval: durationpb.New(c.Interval), Timeout: durationpb.New(c.Timeout),
@@ -97,6 +98,7 @@ func SpecFromProto(p *blixardv1.VMSpec) (vm.Spec, error) {
 			CPUWeight: int(p.GetResources().GetCpuWeight()), CPUQuota: int(p.GetResources().GetCpuQuota()),
 			IOWeight: int(p.GetResources().GetIoWeight()),
 		},
+		Reclaim: d.reclaim(p.GetReclaim()),
 	}
 	for _, one := range p.GetDisks() {
 		s.Disks = append(s.Disks, vm.Disk{

@@ -27,6 +27,7 @@ type Spec struct {
 	Start     Start     `json:"start"`
 	Stop      Stop      `json:"stop"`
 	Resources Resources `json:"resources"`
+	Reclaim   Reclaim   `json:"reclaim,omitzero"`
 }
 
 // Boot says what the VM starts: exactly one of Image, Kernel, Disk, Runner or Flake.

@@ -60,6 +60,7 @@ func (s Spec) Check() error {
 		between("resources.cpuWeight", s.Resources.CPUWeight, 1, 10000),
 		between("resources.cpuQuota", s.Resources.CPUQuota, 0, MaxQuota),
 		between("resources.ioWeight", s.Resources.IOWeight, 1, 10000),
+		s.checkReclaim(),
 	)
 }
 

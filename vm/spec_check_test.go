@@ -105,6 +105,24 @@ func TestSpecRefusals(t *testing.T) {
 		func(s *vm.Spec) { s.Resources.CPUWeight = 10001 },
 		func(s *vm.Spec) { s.Resources.CPUQuota = -1 },
 		func(s *vm.Spec) { s.Resources.IOWeight = -1 },
+		func(s *vm.Spec) { s.Reclaim.Keep = 50 },
+		func(s *vm.Spec) { s.Reclaim.Idle.CPU = 1 },
+		func(s *vm.Spec) { s.Reclaim = ladder("sleep", time.Hour) },
+		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimGiveBack, time.Hour) },
+		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimPause, 0) },
+		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimPause, -1) },
+		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimPause, 31*24*time.Hour) },
+		func(s *vm.Spec) {
+			s.Reclaim.Steps = append(ladder(vm.ReclaimPause, time.Hour).Steps, ladder(vm.ReclaimSuspend, time.Minute).Steps...)
+		},
+		func(s *vm.Spec) {
+			s.Reclaim.Steps = append(ladder(vm.ReclaimPause, time.Hour).Steps, ladder(vm.ReclaimPause, time.Hour).Steps...)
+		},
+		func(s *vm.Spec) { s.Boot, s.Reclaim = vm.Boot{Runner: "/r"}, ladder(vm.ReclaimBalloon, time.Hour) },
+		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimPause, time.Hour); s.Reclaim.Keep = 101 },
+		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimPause, time.Hour); s.Reclaim.Idle.CPU = math.NaN() },
+		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimPause, time.Hour); s.Reclaim.Idle.Packets = math.Inf(1) },
+		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimPause, time.Hour); s.Reclaim.Idle.IO = -1 },
 	}
 	var out strings.Builder
 	for i, spoil := range bad {
@@ -119,6 +137,10 @@ func TestSpecRefusals(t *testing.T) {
 		fmt.Fprintln(&out, r.Error())
 	}
 	compare(t, filepath.Join("testdata", "refusals.txt"), out.String())
+}
+
+func ladder(do vm.ReclaimDo, after time.Duration) vm.Reclaim {
+	return vm.Reclaim{Steps: []vm.ReclaimStep{{Do: do, After: after}}}
 }
 
 func compare(t *testing.T, file, got string) {

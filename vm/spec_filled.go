@@ -54,6 +54,7 @@ func (s Spec) Filled() Spec {
 	fill(&s.Stop.Timeout, defaultStop)
 	fill(&s.Resources.CPUWeight, defaultWeight)
 	fill(&s.Resources.IOWeight, defaultWeight)
+	s.Reclaim = s.Reclaim.filled()
 	return s
 }
 

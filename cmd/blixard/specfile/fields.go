@@ -35,6 +35,7 @@ func (f *reader) spec(n ast.Node) (s vm.Spec) {
 			"cpuQuota":  f.percent(&s.Resources.CPUQuota), // 0: no limit
 			"ioWeight":  nonzero(f, &s.Resources.IOWeight, f.integer, "1", ""),
 		}),
+		"reclaim": f.reclaim(&s.Reclaim),
 	})
 	return s
 }

@@ -52,6 +52,7 @@ func Tree(s vm.Spec) yaml.MapSlice {
 			{Key: "cpuQuota", Value: strconv.Itoa(s.Resources.CPUQuota) + "%"},
 			{Key: "ioWeight", Value: s.Resources.IOWeight},
 		}},
+		yaml.MapItem{Key: "reclaim", Value: reclaimTree(s.Reclaim)},
 	)
 }
 

@@ -67,6 +67,10 @@ func TestEveryFieldIsRead(t *testing.T) {
 		Start:     vm.Start{Timeout: time.Minute},
 		Stop:      vm.Stop{Method: "acpi", Timeout: 10 * time.Second},
 		Resources: vm.Resources{CPUWeight: 50, CPUQuota: 150, IOWeight: 20},
+		Reclaim: vm.Reclaim{
+			Steps: []vm.ReclaimStep{{Do: vm.ReclaimBalloon, After: 10 * time.Minute}, {Do: vm.ReclaimSuspend, After: time.Hour}},
+			Keep:  60, Idle: vm.Idle{CPU: 1.5, Packets: 20, IO: 32 * vm.KiB},
+		},
 	}
 	if len(specs) != 4 || !reflect.DeepEqual(specs[0], want) {
 		t.Errorf("got  %+v\nwant %+v", specs[0], want)
@@ -108,8 +112,12 @@ health:
   - {type: console, healthy: 'login:', unhealthy: 'Kernel panic', startup: 60s}
 stop: {method: acpi, timeout: 10s}
 resources: {cpuWeight: 50, cpuQuota: 150%, ioWeight: 20}
+reclaim:
+  steps: [{do: balloon, after: 10m}, {do: suspend, after: 1h}]
+  keep: 60
+  idle: {cpu: 1.5, packets: 20, io: 32KiB}
 ---
-{"name": "json", "cpus": 2}
+{"name": "json", "cpus": 2, "reclaim": "never"}
 ---
 name: built
 boot: {runner: ./result}

@@ -38,6 +38,11 @@ var zeros = map[string]struct{ file, says string }{
 	"resources.cpuWeight":            {"resources: {cpuWeight: 0}", "resources.cpuWeight is 0, the least that is allowed is 1"},
 	"resources.cpuQuota":             {"resources: {cpuQuota: 0}", ""},
 	"resources.ioWeight":             {"resources: {ioWeight: 0}", "resources.ioWeight is 0, the least that is allowed is 1"},
+	"reclaim.steps[].after":          {"reclaim: {steps: [{do: pause, after: 0s}]}", "reclaim.steps[0].after is 0s, the least that is allowed is 10ms"},
+	"reclaim.keep":                   {"reclaim: {steps: [{do: pause, after: 1h}], keep: 0}", "reclaim.keep is 0, the least that is allowed is 10"},
+	"reclaim.idle.cpu":               {"reclaim: {steps: [{do: pause, after: 1h}], idle: {cpu: 0}}", "reclaim.idle.cpu is 0, the least that is allowed is 0.01"},
+	"reclaim.idle.packets":           {"reclaim: {steps: [{do: pause, after: 1h}], idle: {packets: 0}}", "reclaim.idle.packets is 0, the least that is allowed is 0.01"},
+	"reclaim.idle.io":                {"reclaim: {steps: [{do: pause, after: 1h}], idle: {io: 0B}}", "reclaim.idle.io is 0B, the least that is allowed is 1B"},
 }
 
 // A zero that somebody wrote is kept, or refused with what to write instead: a
