@@ -33,6 +33,9 @@ type env struct {
 	awake     *awakening
 	turned    *relay
 	fleet     *actor.PID
+	tracker   *actor.PID
+	resources atomic.Pointer[vm.NodeResources]
+	accel     func() string // by which VMMs are accelerated, as far as that is decided; must not block
 	booted    *booted
 	safe      string // why the node starts and deletes nothing; empty: it doesn't hold back
 	housekeep func()

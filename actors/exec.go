@@ -22,9 +22,9 @@ type execAnswer struct {
 
 // Exec runs a command through the guest agent.
 func (n *Node) Exec(ctx context.Context, name vm.Name, argv []string) (host.ExecResult, error) {
-	v, err := n.seat(name)
-	if err != nil {
-		return host.ExecResult{}, err
+	v, r := n.env.seat(name)
+	if r != nil {
+		return host.ExecResult{}, r
 	}
 	reply := make(chan execAnswer, 1)
 	n.env.tell(v.pid, exec{ctx, argv, reply})

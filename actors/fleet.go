@@ -43,15 +43,18 @@ type member struct {
 	waiting []create // of the same name: they wait for the old actor's end
 }
 
-// create is a Create with the channel that takes its one answer.
+// create is a Create with what the tracker holds for it, and the channel that
+// takes its one answer.
 type create struct {
 	messages.Create
+	held
 	reply chan<- messages.Answer
 }
 
 // rebuilt is a record that was made from a manifest, with the channel that takes
-// its one answer.
+// its one answer, by way of the tracker.
 type rebuilt struct {
+	held
 	rec   vm.Record
 	by    messages.Caller
 	reply chan<- messages.Answer
@@ -106,32 +109,48 @@ func (f *fleet) join(c actor.Context, rec vm.Record) *member {
 	return one
 }
 
-// create gives a new VM its uid and slot, makes it durable, and spawns its actor.
+// create makes a new VM and starts it, if that was asked.
 func (f *fleet) create(c actor.Context, m create) {
-	name := m.Spec.Name
-	if one := f.members[name]; one != nil && one.forgot && !f.ending {
+	if one := f.members[m.Spec.Name]; one != nil && one.forgot && !f.ending {
 		one.waiting = append(one.waiting, m)
 		return
 	}
+	one, r := f.make(c, m)
+	f.settle(m.held, m.Spec.Name, r == nil) // before the answer: whoever asks next finds it counted
+	switch {
+	case r != nil:
+		m.reply <- messages.Answer{Refusal: r}
+	case m.Start:
+		f.env.tell(one.pid, asked{Ask: messages.Ask{Event: vm.StartAsked, By: m.By}, reply: m.reply})
+	default:
+		m.reply <- messages.Answer{Record: one.rec}
+	}
+}
+
+// settle tells the tracker what became of what it holds.
+func (f *fleet) settle(h held, name vm.Name, durable bool) {
+	f.env.tell(f.env.tracker, settled{held: h, name: name, durable: durable})
+}
+
+// make gives a new VM its slot, makes it durable with its reservation (P3), and
+// spawns its actor.
+func (f *fleet) make(c actor.Context, m create) (*member, *vm.Refusal) {
+	name := m.Spec.Name
 	if f.env.safe != "" {
-		m.reply <- messages.Answer{Refusal: f.env.holdsBack(string(name) + " was not created")}
-		return
+		return nil, f.env.holdsBack(string(name) + " was not created")
 	}
 	if why := f.env.lowSpace(); why != "" {
-		m.reply <- messages.Answer{Refusal: full(string(name)+" was not created", why)}
-		return
+		return nil, full(string(name)+" was not created", why)
 	}
 	if r := f.taken(name); r != nil {
-		m.reply <- messages.Answer{Refusal: r}
-		return
+		return nil, r
 	}
 	if r := f.env.cyclic(m.Spec); r != nil {
-		m.reply <- messages.Answer{Refusal: r}
-		return
+		return nil, r
 	}
 	now := f.env.ports.Clock.Now()
 	rec := vm.Record{
-		ID: vm.NewID(), Slot: f.slots.free(), Spec: m.Spec, Reservation: vm.ReservationFor(m.Spec),
+		ID: m.held.id, Slot: f.slots.free(), Spec: m.Spec, Reservation: m.held.reservation,
 		State: vm.State{
 			Revision: 1, Phase: vm.Stopped, PhaseSince: now, CreatedAt: now, HealthSince: now,
 			Reason: "created by " + m.By.String(),
@@ -141,27 +160,27 @@ func (f *fleet) create(c actor.Context, m create) {
 		At: now, VM: rec.ID, Name: name, Kind: "Created", To: vm.Stopped, Revision: 1, Why: "created", By: m.By.String(),
 	}})
 	if err != nil {
-		m.reply <- messages.Answer{Refusal: unwritten(name, "created", err)}
-		return
+		return nil, unwritten(name, "created", err)
 	}
-	one := f.join(c, rec)
-	if m.Start {
-		f.env.tell(one.pid, asked{Ask: messages.Ask{Event: vm.StartAsked, By: m.By}, reply: m.reply})
-		return
-	}
-	m.reply <- messages.Answer{Record: rec}
+	return f.join(c, rec), nil
 }
 
 // know takes a VM in whose folder came back. One that is known already stays as it is.
 func (f *fleet) know(c actor.Context, m rebuilt) {
-	rec := m.rec
-	if one := f.members[rec.Spec.Name]; one != nil && one.rec.ID == rec.ID {
+	if one := f.members[m.rec.Spec.Name]; one != nil && one.rec.ID == m.rec.ID {
+		f.settle(m.held, m.rec.Spec.Name, false)
 		m.reply <- messages.Answer{Record: one.rec}
 		return
 	}
+	rec, r := f.takeIn(c, m)
+	f.settle(m.held, m.rec.Spec.Name, r == nil)
+	m.reply <- messages.Answer{Record: rec, Refusal: r}
+}
+
+func (f *fleet) takeIn(c actor.Context, m rebuilt) (vm.Record, *vm.Refusal) {
+	rec := m.rec
 	if r := f.taken(rec.Spec.Name); r != nil {
-		m.reply <- messages.Answer{Refusal: r}
-		return
+		return vm.Record{}, r
 	}
 	if f.slots.has(rec.Slot) {
 		rec.Slot = f.slots.free() // its next start gives the files to the user of this one
@@ -174,11 +193,10 @@ func (f *fleet) know(c actor.Context, m rebuilt) {
 		At: rec.State.CreatedAt, VM: rec.ID, Name: rec.Spec.Name, Kind: "Rebuilt", To: rec.State.Phase, Revision: 1, Why: rec.State.Reason, By: by,
 	}})
 	if err != nil {
-		m.reply <- messages.Answer{Refusal: unwritten(rec.Spec.Name, "taken in", err)}
-		return
+		return vm.Record{}, unwritten(rec.Spec.Name, "taken in", err)
 	}
 	f.join(c, rec)
-	m.reply <- messages.Answer{Record: rec}
+	return rec, nil
 }
 
 // taken refuses a name that a VM has, also one whose record can't be read (P13).
@@ -187,10 +205,7 @@ func (f *fleet) taken(name vm.Name) *vm.Refusal {
 		return letsGo(name)
 	}
 	if _, ok := f.members[name]; ok {
-		return &vm.Refusal{
-			Code: vm.Exists, Why: fmt.Sprintf("a VM named %s exists already", name),
-			Try: "choose another name, or change it with `blixard apply`",
-		}
+		return nameTaken(name)
 	}
 	if i := slices.IndexFunc(f.broken, func(b persistence.Broken) bool { return b.Name == name }); i >= 0 {
 		return &vm.Refusal{
@@ -261,6 +276,7 @@ func (f *fleet) rejoin(c actor.Context, name vm.Name, one *member) {
 		return
 	}
 	f.join(c, v.rec).bugs = one.bugs
+	f.env.tell(f.env.tracker, known{id: v.rec.ID, reservation: v.rec.Reservation}) // what its mailbox held is lost
 	f.env.views.mark(name, func(o *view) { o.bugs = len(one.bugs) })
 }
 

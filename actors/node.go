@@ -33,6 +33,7 @@ type Config struct {
 	Alive      func()
 	AliveEvery time.Duration
 	Conduct    Conduct
+	Resources  Resources
 	// SafeMode says why nothing may be started or deleted; empty: it may. Repair
 	// then writes a new store from the records and has the daemon begin anew.
 	SafeMode string
@@ -83,11 +84,12 @@ func Start(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("load records: %w", err)
 	}
 	cfg.Conduct.fill()
+	cfg.Resources.fill()
 	e := &env{
 		sys: newSystem(cfg.Log), ports: cfg.Ports, store: cfg.Store, views: newViews(), watch: cfg.Observer,
 		log: cfg.Log, fatal: cfg.Fatal, started: cfg.Ports.Clock.Now(), turned: newRelay(), awake: newAwakening(records),
 		boot: cfg.Conduct.Policy, booted: &booted{}, safe: cfg.SafeMode,
-		housekeep: cfg.Housekeep, low: cfg.LowSpace,
+		housekeep: cfg.Housekeep, low: cfg.LowSpace, accel: func() string { return cfg.Status().Accel },
 	}
 	if e.first, err = e.bootsAnew(); err != nil {
 		return nil, err
@@ -97,7 +99,7 @@ func Start(cfg Config) (*Node, error) {
 	fleet, joined, looks := make(chan *actor.PID, 1), make(chan struct{}), make(chan *actor.PID, 1)
 	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor {
 		return &root{
-			env: e, records: records, broken: broken, fleet: fleet, joined: joined, looks: looks, conduct: cfg.Conduct,
+			env: e, records: records, shares: cfg.Resources, broken: broken, fleet: fleet, joined: joined, looks: looks, conduct: cfg.Conduct,
 			pulse: pulse{every: cfg.AliveEvery, beat: cfg.Alive},
 		}
 	})
@@ -156,24 +158,28 @@ func (n *Node) Stop(ctx context.Context) error {
 // Create makes a VM, and starts it if that was asked.
 func (n *Node) Create(ctx context.Context, c messages.Create) (vm.Record, error) {
 	reply := make(chan messages.Answer, 1)
-	n.env.tell(n.fleet, create{Create: c, reply: reply})
+	n.env.tell(n.env.tracker, create{Create: c, reply: reply})
 	return wait(ctx, string(c.Spec.Name), reply)
 }
 
 // Ask asks one VM's actor.
 func (n *Node) Ask(ctx context.Context, name vm.Name, a messages.Ask) (vm.Record, error) {
-	v, err := n.seat(name)
-	if err != nil {
-		return v.rec, err
-	}
 	reply := make(chan messages.Answer, 1)
+	if a.Event == vm.SpecAsked {
+		n.env.tell(n.env.tracker, respec{asked: asked{Ask: a, reply: reply}, name: name})
+		return wait(ctx, string(name), reply)
+	}
+	v, r := n.env.seat(name)
+	if r != nil {
+		return v.rec, r
+	}
 	n.env.tell(v.pid, asked{Ask: a, reply: reply})
 	return wait(ctx, string(name), reply)
 }
 
 // seat is the view of a VM whose actor can be asked.
-func (n *Node) seat(name vm.Name) (view, error) {
-	v, ok := n.env.views.get(name)
+func (e *env) seat(name vm.Name) (view, *vm.Refusal) {
+	v, ok := e.views.get(name)
 	if !ok {
 		return view{}, &vm.Refusal{
 			Code: vm.NotFound, Why: fmt.Sprintf("there is no VM named %.60q", string(name)), Try: "blixard vm list",
@@ -226,6 +232,7 @@ func (n *Node) Changed(name vm.Name) <-chan struct{} { return n.env.views.next(n
 func (n *Node) Tree() []gateway.Actor {
 	out := []gateway.Actor{
 		{Path: "root", State: "running", Since: n.env.started},
+		{Path: "root/tracker", State: "running", Since: n.env.started},
 		{Path: "root/fleet", State: "running", Since: n.env.started},
 	}
 	for _, v := range n.env.views.list() {
@@ -247,6 +254,7 @@ func (n *Node) Status() gateway.Status {
 	s := n.status()
 	s.StartedAt, s.Bootstrap = n.env.started, n.env.booted.get()
 	s.SafeMode, s.LowSpace = n.env.safe, n.env.lowSpace()
+	s.Alerts = n.env.resources.Load().Alerts
 	if p := n.env.plan.Load(); p != nil {
 		for _, a := range p.Actions {
 			if a.State == "person" {

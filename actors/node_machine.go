@@ -71,7 +71,7 @@ func (n *Node) know(ctx context.Context, name vm.Name, by messages.Caller) error
 	all = slices.DeleteFunc(all, func(f vm.FoundFolder) bool { return string(f.Name) != owner })
 	for _, rec := range policies.Rebuild(policies.Inventory{Folders: all}, n.env.ports.BootID, n.env.ports.Clock.Now()) {
 		reply := make(chan messages.Answer, 1)
-		n.env.tell(n.fleet, rebuilt{rec: rec, by: by, reply: reply})
+		n.env.tell(n.env.tracker, rebuilt{rec: rec, by: by, reply: reply})
 		if _, err := wait(ctx, owner, reply); err != nil {
 			return err
 		}

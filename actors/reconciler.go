@@ -279,7 +279,7 @@ func (e *env) adopt(ctx context.Context, d policies.Discrepancy) error {
 	found := policies.Inventory{VMMs: []vm.FoundVMM{*d.VMM}, Folders: []vm.FoundFolder{*d.Folder}}
 	for _, rec := range policies.Rebuild(found, e.ports.BootID, e.ports.Clock.Now()) {
 		reply := make(chan messages.Answer, 1)
-		e.tell(e.fleet, rebuilt{rec: rec, reply: reply})
+		e.tell(e.tracker, rebuilt{rec: rec, reply: reply})
 		if _, err := wait(ctx, string(d.VM), reply); err != nil {
 			return err
 		}

@@ -7,8 +7,19 @@ import (
 )
 
 // Resources is what the node has, what is promised of it and what is used.
-func (n *Node) Resources(context.Context, bool) (vm.NodeResources, error) {
-	return vm.NodeResources{}, nil
+func (n *Node) Resources(ctx context.Context, fresh bool) (vm.NodeResources, error) {
+	if fresh {
+		ready := make(chan struct{})
+		n.env.tell(n.env.tracker, freshAsked{ready: ready})
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return vm.NodeResources{}, &vm.Refusal{
+				Code: vm.TimedOut, Why: "the look at the machine takes long", Try: "blixard node resources",
+			}
+		}
+	}
+	return *n.env.resources.Load(), nil
 }
 
 // Usage is the last sample of that VM.

@@ -17,6 +17,7 @@ import (
 type root struct {
 	env     *env
 	records []vm.Record
+	shares  Resources
 	broken  []persistence.Broken
 	fleet   chan<- *actor.PID
 	joined  chan<- struct{}
@@ -36,6 +37,9 @@ func (r *root) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		records := r.records
+		r.env.tracker = spawn(c, r.env.log, "tracker", func() actor.Actor {
+			return &tracker{env: r.env, conf: r.shares, records: records}
+		})
 		r.records, r.bugs, r.again = nil, map[string]int{}, map[string]func(c actor.Context){}
 		r.pulse.fleet = spawn(c, r.env.log, "fleet", func() actor.Actor {
 			return &fleet{env: r.env, records: records, broken: r.broken, joined: r.joined}
@@ -108,7 +112,7 @@ const bugsAllowed = 5
 // HandleFailure ends the process, but for the bootstrap and the shutdown: their
 // bugs must cost no more than what they do.
 func (r *root) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	if child.Equal(r.pulse.fleet) {
+	if child.Equal(r.pulse.fleet) || child.Equal(r.env.tracker) {
 		r.env.fatal(fmt.Sprintf("%s failed: %v", child.Id, reason))
 		return
 	}

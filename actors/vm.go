@@ -43,6 +43,7 @@ type vmActor struct {
 // room for it, so answering never blocks.
 type asked struct {
 	messages.Ask
+	held  // with SpecAsked
 	reply chan<- messages.Answer
 }
 
@@ -102,6 +103,7 @@ func (v *vmActor) refuse(m any) {
 	}
 	switch m := m.(type) {
 	case asked:
+		v.settle(m, false)
 		m.reply <- messages.Answer{Record: v.rec, Refusal: why}
 	case exec:
 		m.reply <- execAnswer{err: why}
@@ -119,22 +121,32 @@ func (v *vmActor) wake(c actor.Context) {
 
 // answer carries out an ask and answers when it is durable.
 func (v *vmActor) answer(c actor.Context, m asked) {
-	if v.env.safe != "" && !harmless(m.Event) {
-		m.reply <- messages.Answer{Record: v.rec, Refusal: v.env.holdsBack(string(v.rec.Spec.Name) + " was left as it is")}
-		return
+	refusal := v.carryOut(c, m)
+	v.settle(m, refusal == nil)
+	m.reply <- messages.Answer{Record: v.rec, Refusal: refusal}
+}
+
+// settle tells the tracker what became of what it holds for a new spec.
+func (v *vmActor) settle(m asked, durable bool) {
+	if m.held != (held{}) {
+		v.env.tell(v.env.tracker, settled{held: m.held, name: v.rec.Spec.Name, durable: durable})
 	}
-	if why := v.env.lowSpace(); why != "" && m.Event == vm.SpecAsked {
-		m.reply <- messages.Answer{Record: v.rec, Refusal: full(string(v.rec.Spec.Name)+" keeps its spec", why)}
-		return
+}
+
+func (v *vmActor) carryOut(c actor.Context, m asked) *vm.Refusal {
+	name := string(v.rec.Spec.Name)
+	if v.env.safe != "" && !harmless(m.Event) {
+		return v.env.holdsBack(name + " was left as it is")
 	}
 	if m.Event == vm.SpecAsked {
+		if why := v.env.lowSpace(); why != "" {
+			return full(name+" keeps its spec", why)
+		}
 		if r := v.env.cyclic(*m.Spec); r != nil {
-			m.reply <- messages.Answer{Record: v.rec, Refusal: r}
-			return
+			return r
 		}
 	}
-	refusal := v.try(c, policies.Turn{Event: m.Event, By: m.By.String(), Spec: m.Spec})
-	m.reply <- messages.Answer{Record: v.rec, Refusal: refusal}
+	return v.try(c, policies.Turn{Event: m.Event, By: m.By.String(), Spec: m.Spec, Reservation: m.held.reservation})
 }
 
 // harmless are the asks that start and delete nothing.

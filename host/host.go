@@ -268,6 +268,9 @@ type Machine interface {
 	Pressure() (Pressure, error)
 	// Cores is how many processors the daemon may use.
 	Cores() int
+	// Capacity is what the daemon may use now, read anew at each call; it may wait
+	// for the disk.
+	Capacity() (vm.Capacity, error)
 }
 
 // Pressure is the share of the last ten seconds, in percent, in which work

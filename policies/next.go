@@ -115,7 +115,7 @@ func carry(out *Outcome, t Turn) {
 	case vm.DeleteAsked, vm.ForceDeleteAsked:
 		s.Intent, s.After = vm.WantRemoved, vm.ThenRemove
 	case vm.SpecAsked:
-		out.Record.Spec, out.Record.Reservation, out.Whole = *t.Spec, vm.ReservationFor(*t.Spec), true // P12
+		out.Record.Spec, out.Record.Reservation, out.Whole = *t.Spec, t.Reservation, true // P12
 		s.Pending = s.Phase&(idle|vm.Removing) == 0
 		forgive(s)
 	case vm.ResetAsked:

@@ -70,11 +70,12 @@ func TestAnUnchargedLoopWithoutDelaysIsSlowedDown(t *testing.T) {
 
 func TestANewSpecReservesAnew(t *testing.T) {
 	rec := record(vm.Stopped, vm.WantStopped)
-	rec.Reservation = vm.ReservationFor(rec.Spec)
+	rec.Reservation = vm.ReservationFor(rec.Spec, vm.MiB)
 	bigger := rec.Spec
 	bigger.Memory *= 2
-	out := Next(rec, Turn{Event: vm.SpecAsked, At: noon, Spec: &bigger})
-	if want := vm.ReservationFor(bigger); out.Record.Reservation != want || !out.Whole {
+	want := vm.ReservationFor(bigger, vm.MiB)
+	out := Next(rec, Turn{Event: vm.SpecAsked, At: noon, Spec: &bigger, Reservation: want})
+	if out.Record.Reservation != want || !out.Whole {
 		t.Fatalf("reserved %+v, want %+v", out.Record.Reservation, want)
 	}
 }

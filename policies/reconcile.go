@@ -292,7 +292,7 @@ func Rebuild(found Inventory, boot vm.BootID, now time.Time) []vm.Record {
 			continue // nobody could have created it so: a person edited its manifest
 		}
 		r := vm.Record{
-			ID: f.ID, Slot: slots[f.Name], Spec: f.Spec.Filled(), Reservation: vm.ReservationFor(*f.Spec),
+			ID: f.ID, Slot: slots[f.Name], Spec: f.Spec.Filled(), Reservation: vm.ReservationFor(*f.Spec, Overheads(nil).For(*f.Spec, "")),
 			State: vm.State{
 				Revision: 1, Phase: vm.Stopped, PhaseSince: now, CreatedAt: now, HealthSince: now, AskedDown: true, Incarnation: f.Last,
 				Reason: "rebuilt from its manifest: nobody knows whether it was wanted up",

@@ -17,11 +17,12 @@ type Turn struct {
 	By     string    // who asked
 	Why    string    // detail of the event, for the journal
 
-	Failure *vm.Failure    // with VMMGone and GuestSick
-	Process *vm.Process    // with Launched, FoundReady and FoundStarting
-	Health  vm.Health      // with HealthChanged; Why says why
-	Spec    *vm.Spec       // with SpecAsked
-	Saved   *vm.SavedState // with GuestSaved
+	Failure     *vm.Failure    // with VMMGone and GuestSick
+	Process     *vm.Process    // with Launched, FoundReady and FoundStarting
+	Health      vm.Health      // with HealthChanged; Why says why
+	Spec        *vm.Spec       // with SpecAsked
+	Reservation vm.Reservation // with SpecAsked: what was admitted for it
+	Saved       *vm.SavedState // with GuestSaved
 
 	DiskFull string       // why the disk of the state folder has no room; empty: it has
 	Decision *vm.Decision // with Rebooted, Enlisted, HeldBack and Dismissed: what AfterBoot decided

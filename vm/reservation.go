@@ -1,16 +1,17 @@
 package vm
 
-// VMMOverhead is an allowance for the VMM's own memory beside the guest's RAM.
-// One QEMU 7.2 under TCG with a guest of 128 MiB had a proportional set of 178
-// MiB, and a resident one of 218 MiB that counts pages shared with others.
-const VMMOverhead = 64 * MiB
-
-// ReservationFor is what a spec needs of the node. A disk that exists already
-// is not ours to count.
-func ReservationFor(s Spec) Reservation {
-	r := Reservation{CPUs: s.CPUs, Memory: s.Memory + VMMOverhead}
+// ReservationFor is what a spec needs of the node; overhead is what its VMM
+// needs of memory besides the guest's RAM. A disk that exists already is not
+// ours to count.
+func ReservationFor(s Spec, overhead Bytes) Reservation {
+	r := Reservation{CPUs: s.CPUs, Memory: s.Memory + overhead}
 	for _, d := range s.Disks {
 		r.Disk += d.Size
 	}
 	return r
+}
+
+// Max is the larger of both in each dimension.
+func (r Reservation) Max(o Reservation) Reservation {
+	return Reservation{CPUs: max(r.CPUs, o.CPUs), Memory: max(r.Memory, o.Memory), Disk: max(r.Disk, o.Disk)}
 }

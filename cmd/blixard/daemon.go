@@ -25,7 +25,6 @@ import (
 	"github.com/blixard/blixard/host/folders"
 	"github.com/blixard/blixard/host/netlink"
 	"github.com/blixard/blixard/host/notify"
-	"github.com/blixard/blixard/host/pressure"
 	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
@@ -230,7 +229,7 @@ func (d *daemon) openHost() error {
 	d.vmms = newVMMs(d, owners, images)
 	d.ports = host.Ports{
 		Launcher: launcher, Driver: d.vmms, Agent: d.vmms.agent(), Console: d.console, Folders: d.folders, Salvage: d.folders,
-		Links: links, Machine: pressure.Machine{Proc: procfs.Default.Root}, Clock: d.clock(), Owners: owners, BootID: boot, Spread: spread,
+		Links: links, Machine: d.machine(), Clock: d.clock(), Owners: owners, BootID: boot, Spread: spread,
 	}
 	return nil
 }

@@ -15,7 +15,10 @@ import (
 
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/capacity"
 	"github.com/blixard/blixard/host/image"
+	"github.com/blixard/blixard/host/pressure"
+	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/host/qemu"
 	"github.com/blixard/blixard/host/runner"
 	"github.com/blixard/blixard/vm"
@@ -159,6 +162,16 @@ func (d *daemon) status() gateway.Status {
 		Version: buildVersion(), BootID: d.boot, Launcher: d.ports.Launcher.Name(), Accel: accel, StateDir: d.state,
 		Goroutines: runtime.NumGoroutine(), FDs: openFiles(),
 	}
+}
+
+// machine is the machine that we run on.
+type machine struct {
+	pressure.Machine
+	capacity.Reader
+}
+
+func (d *daemon) machine() host.Machine {
+	return machine{pressure.Machine{Proc: procfs.Default.Root}, capacity.Reader{State: d.state}}
 }
 
 // openFiles counts our descriptors; 0 where /proc doesn't tell.

@@ -45,6 +45,7 @@ type World struct {
 	guests        func(ref vm.Ref) Guest
 	faults        Faults
 	pressure      host.Pressure
+	capacity      vm.Capacity
 	story         func(format string, args ...any)
 	watch         Watch
 }
@@ -86,6 +87,7 @@ func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...
 		seed: seed, dice: map[string]*rand.Rand{}, live: map[int]*process{}, named: map[vm.Name][]*process{}, folders: map[vm.Name]vm.ID{},
 		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, verdicts: map[vm.ID]verdict{}, guests: guests, watch: w, story: story, pid: 1000,
 	}
+	f.capacity = vm.Capacity{CPUs: 1 << 20, Memory: 1 << 50, Disk: 1 << 50}
 	f.on()
 	return f
 }

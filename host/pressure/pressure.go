@@ -14,10 +14,8 @@ import (
 	"github.com/blixard/blixard/host"
 )
 
-// Machine is the host.Machine of a mounted /proc, or of a folder that looks like one.
+// Machine is a mounted /proc, or a folder that looks like one.
 type Machine struct{ Proc string }
-
-var _ host.Machine = Machine{}
 
 // Pressure reads "some avg10" of the three files. A kernel that was built or
 // booted without PSI has none: host.Gone.

@@ -1,0 +1,233 @@
+package actors
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+// tracker is the resource tracker: it alone admits (P12). What grows passes
+// through it on its way to the fleet or to a VM, with a reservation that counts
+// from then on; whoever carried the turn out says how it ended.
+//
+//	Node.Create ──▶ tracker ──create──▶ fleet ──settled──▶ tracker
+//	Node.Ask    ──▶ tracker ──asked───▶ vm/<name> ──settled──▶ tracker
+//	                                    vm/<name> ──gone─────▶ tracker
+//
+// Nobody waits for it to tell what it knows: that is published (P11).
+type tracker struct {
+	env     *env
+	conf    Resources
+	records []vm.Record // what the store held at the start
+
+	book      policies.Book
+	overheads policies.Overheads
+	capacity  vm.Capacity // as the machine says
+	unknown   string      // why the capacity isn't known; empty: it is
+	making    map[vm.Name]*making
+
+	self     *actor.PID
+	disarm   func() // cancels the next sample
+	sampling bool   // one is under way
+	samples  samples
+	watched  watched
+}
+
+// Resources is how the node's room is reckoned and looked at; zero values take the defaults.
+type Resources struct {
+	Terms  policies.Terms
+	Sample time.Duration // between two looks at what is used; 0: ten seconds
+}
+
+func (r *Resources) fill() {
+	if r.Terms == (policies.Terms{}) {
+		r.Terms = policies.DefaultTerms
+	}
+	if r.Sample == 0 {
+		r.Sample = 10 * time.Second
+	}
+}
+
+// making is a name whose creation is under way: others of that name wait for
+// its end, as they would count twice.
+type making struct {
+	reply   chan<- messages.Answer
+	waiting []create
+}
+
+// respec is a SpecAsked on its way to its VM.
+type respec struct {
+	asked
+	name vm.Name
+}
+
+// held is the reservation that a turn carries: tracker → fleet and vm/<name>.
+type held struct {
+	id          vm.ID
+	turn        uint64
+	reservation vm.Reservation
+}
+
+// settled: fleet or vm/<name> → tracker. The turn that carried a reservation is
+// durable, or nothing of it is.
+type settled struct {
+	held
+	name    vm.Name
+	durable bool
+}
+
+// known: fleet → tracker. A record exists that nobody asked admission for, or
+// its actor began anew: it counts, whether there is room or not.
+type known struct {
+	id          vm.ID
+	reservation vm.Reservation
+}
+
+// gone: vm/<name> → tracker. The record is durably gone.
+type gone struct{ id vm.ID }
+
+// sampleDue: clock → tracker. One at a time.
+type sampleDue struct{}
+
+// sampled: a goroutine of the tracker → itself, once for each look.
+type sampled struct {
+	at       time.Time
+	capacity vm.Capacity
+	unknown  string // why the capacity could not be read; empty: it was
+	counters map[vm.ID]vm.Counters
+	node     vm.NodeUsage
+}
+
+// freshAsked: node → tracker. Wants a look that isn't older than a second;
+// ready is closed after it.
+type freshAsked struct{ ready chan<- struct{} }
+
+// Receive is the tracker's mailbox.
+func (t *tracker) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		t.start(c)
+	case create:
+		t.create(m)
+	case respec:
+		t.respec(m)
+	case rebuilt:
+		m.held.turn = t.book.Hold(m.rec.ID, m.rec.Reservation) // it exists: never refused
+		m.held.id, m.held.reservation = m.rec.ID, m.rec.Reservation
+		t.publish()
+		t.env.tell(t.env.fleet, m)
+	case settled:
+		t.settle(m)
+	case known:
+		t.book.Know(m.id, m.reservation)
+		t.publish()
+	case gone:
+		t.book.Forget(m.id)
+		t.publish()
+	case sampleDue:
+		t.sample()
+	case sampled:
+		t.sampled(m)
+	case freshAsked:
+		t.fresh(m)
+	case *actor.Stopping:
+		t.disarm()
+	}
+}
+
+func (t *tracker) start(c actor.Context) {
+	t.self, t.disarm, t.making = c.Self(), func() {}, map[vm.Name]*making{}
+	for _, r := range t.records {
+		t.book.Know(r.ID, r.Reservation)
+	}
+	t.records = nil
+	t.publish()
+	t.sample()
+}
+
+// need is what a spec would hold.
+func (t *tracker) need(s vm.Spec) vm.Reservation {
+	return vm.ReservationFor(s, t.overheads.For(s, t.env.accel()))
+}
+
+func (t *tracker) account() policies.Account {
+	a := t.conf.Terms.Account(t.capacity, t.book.Sum())
+	a.Unknown = t.unknown
+	return a
+}
+
+// create admits a new VM, or refuses it with the numbers.
+func (t *tracker) create(m create) {
+	name := m.Spec.Name
+	if first := t.making[name]; first != nil {
+		first.waiting = append(first.waiting, m)
+		return
+	}
+	if _, there := t.env.views.get(name); there {
+		m.reply <- messages.Answer{Refusal: nameTaken(name)}
+		return
+	}
+	need := t.need(m.Spec)
+	if r := policies.Admit(t.account(), name, vm.Reservation{}, need); r != nil {
+		m.reply <- messages.Answer{Refusal: r}
+		return
+	}
+	m.held = held{id: vm.NewID(), reservation: need}
+	m.held.turn = t.book.Hold(m.held.id, need)
+	t.making[name] = &making{}
+	t.publish()
+	t.env.tell(t.env.fleet, m)
+}
+
+// respec admits a new spec by what it needs more than the old one.
+func (t *tracker) respec(m respec) {
+	v, r := t.env.seat(m.name)
+	if r != nil {
+		m.reply <- messages.Answer{Record: v.rec, Refusal: r}
+		return
+	}
+	need := t.need(*m.Spec)
+	if r := policies.Admit(t.account(), m.name, t.book.Of(v.rec.ID), need); r != nil {
+		m.reply <- messages.Answer{Record: v.rec, Refusal: r}
+		return
+	}
+	m.held = held{id: v.rec.ID, reservation: need, turn: t.book.Hold(v.rec.ID, need)}
+	t.publish()
+	t.env.tell(v.pid, m.asked)
+}
+
+// settle ends a turn that carried a reservation, and lets who waited for it go on.
+func (t *tracker) settle(m settled) {
+	t.book.Settle(m.id, m.turn, m.durable)
+	t.publish()
+	one := t.making[m.name]
+	if one == nil {
+		return
+	}
+	delete(t.making, m.name)
+	for _, next := range one.waiting {
+		t.create(next)
+	}
+}
+
+// publish shows what is known to whoever asks (P11).
+func (t *tracker) publish() {
+	a := t.account()
+	t.env.resources.Store(&vm.NodeResources{
+		Capacity: a.Capacity, Overcommit: a.Overcommit, Reserve: a.Reserve, Room: a.Room(), Reserved: a.Reserved, VMs: t.book.Len(),
+		Over: a.Over(), Usage: t.samples.node, Alerts: t.watched.alerts,
+	})
+}
+
+// nameTaken refuses a name that a VM has.
+func nameTaken(name vm.Name) *vm.Refusal {
+	return &vm.Refusal{
+		Code: vm.Exists, Why: fmt.Sprintf("a VM named %s exists already", name),
+		Try: "choose another name, or change it with `blixard apply`",
+	}
+}
