@@ -90,7 +90,7 @@ func awaited(rec vm.Record) string {
 	if len(signs) == 0 {
 		return ""
 	}
-	return "it is up once " + strings.Join(signs, " and ")
+	return "it counts as up once " + strings.Join(signs, " and ")
 }
 
 // ExplainVM tells the story of a VM's state.

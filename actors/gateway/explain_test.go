@@ -38,7 +38,7 @@ func TestExplainNamesWhatAStartWaitsFor(t *testing.T) {
 	r.Spec.Health = []vm.Check{
 		{Type: vm.CheckConsole, Healthy: "login:"}, {Type: vm.CheckConsole, Unhealthy: "panic"}, {Type: vm.CheckAgent},
 	}
-	const says = `it is up once the console matches \"login:\" and the check guest-agent passes`
+	const says = `it counts as up once the console matches \"login:\" and the check guest-agent passes`
 	if text := explained(t, r); !strings.Contains(text, says) {
 		t.Errorf("while it starts: want %q in %s", says, text)
 	}
@@ -49,11 +49,11 @@ func TestExplainNamesWhatAStartWaitsFor(t *testing.T) {
 		t.Errorf("after it was late: want %q in %s", says, text)
 	}
 	r.State.LastExit.Failure.Ready = true
-	if text := explained(t, r); strings.Contains(text, "it is up once") {
+	if text := explained(t, r); strings.Contains(text, "it counts as up once") {
 		t.Errorf("it had answered, and yet: %s", text)
 	}
 	r.Spec.Health, r.State.Phase = nil, vm.Starting
-	if text := explained(t, r); strings.Contains(text, "it is up once") {
+	if text := explained(t, r); strings.Contains(text, "it counts as up once") {
 		t.Errorf("without checks: %s", text)
 	}
 }
