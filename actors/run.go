@@ -271,6 +271,7 @@ func (r *runActor) standing(ctx context.Context, s host.Session) error {
 	}
 	kinds := map[host.GuestState]host.NoticeKind{
 		host.GuestOff: host.NoticePowerOff, host.GuestPanicked: host.NoticePanic, host.GuestIOError: host.NoticeIOError,
+		host.GuestNoSpace: host.NoticeNoSpace,
 	}
 	if kind, ok := kinds[state]; ok {
 		r.env.tell(r.self, noticed{host.Notice{Kind: kind, Detail: "found standing", At: r.env.ports.Clock.Now()}})

@@ -52,10 +52,24 @@ func (r *runActor) notice(n host.Notice) {
 	case host.NoticeIOError:
 		r.evidence.DiskFailed = true
 		r.ended(nil)
+	case host.NoticeNoSpace:
+		r.outOfSpace(n)
 	case host.NoticeLost:
 		r.session, r.attempts = nil, 0
 		r.after(exitGrace/4, attachAgain{}) // a dying VMM's exit comes first
 	}
+}
+
+// outOfSpace: the guest is halted in the midst of a write, and loses nothing if
+// it goes on once there is room. One that had not answered yet has nothing to
+// lose, and its start would only time out.
+func (r *runActor) outOfSpace(n host.Notice) {
+	if !r.ready {
+		r.evidence.DiskFailed = true
+		r.ended(nil)
+	}
+	r.paused = true
+	r.env.tell(r.parent, messages.OutOfSpace{Incarnation: r.ref.Incarnation, Why: n.Detail})
 }
 
 // reset: a guest that had answered and says nothing of a panic rebooted by its

@@ -27,6 +27,7 @@ func (t *tracker) sample() {
 		if m.capacity, err = env.ports.Machine.Capacity(); err != nil {
 			m.unknown = err.Error()
 		}
+		env.giveRoomBack()
 		env.tell(self, m)
 	}()
 }

@@ -171,6 +171,12 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 		v.turn(c, policies.Turn{Event: vm.GuestReset, Why: m.Why})
 	case messages.HealthJudged:
 		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, Why: m.Why})
+	case messages.OutOfSpace:
+		v.turn(c, policies.Turn{Event: vm.OutOfSpace, Why: m.Why})
+	case messages.SpaceBack:
+		if v.rec.State.Stalled != "" { // else a person paused it
+			v.turn(c, policies.Turn{Event: vm.SpaceBack})
+		}
 	case messages.Found:
 		v.turn(c, policies.Adopted(v.rec, m.Process, m.Exit, v.env.ports.BootID, v.now()))
 	case messages.Missed:

@@ -271,6 +271,9 @@ type Machine interface {
 	// Capacity is what the daemon may use now, read anew at each call; it may wait
 	// for the disk.
 	Capacity() (vm.Capacity, error)
+	// Room is what may still be written on the filesystem of a file or folder; it
+	// may wait for the disk.
+	Room(path string) (vm.Bytes, error)
 }
 
 // Pressure is the share of the last ten seconds, in percent, in which work

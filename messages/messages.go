@@ -86,6 +86,12 @@ type HealthJudged struct {
 	Why         string
 }
 
+// OutOfSpace: the VMM halted the guest, as a disk can't grow. May come twice and late.
+type OutOfSpace struct {
+	Incarnation vm.Incarnation
+	Why         string
+}
+
 // Found: adoption looked for the VMM; nil Process: none lives, and Exit, if not
 // nil, is how it ended. May come late.
 type Found struct {
@@ -119,6 +125,7 @@ func (f Launched) Of() vm.Incarnation      { return f.Incarnation }
 func (f GuestAnswered) Of() vm.Incarnation { return f.Incarnation }
 func (f GuestReset) Of() vm.Incarnation    { return f.Incarnation }
 func (f HealthJudged) Of() vm.Incarnation  { return f.Incarnation }
+func (f OutOfSpace) Of() vm.Incarnation    { return f.Incarnation }
 func (f Found) Of() vm.Incarnation         { return f.Incarnation }
 func (f KillConfirmed) Of() vm.Incarnation { return f.Incarnation }
 func (f Released) Of() vm.Incarnation      { return f.Incarnation }
@@ -131,6 +138,13 @@ type Missed struct{ Incarnation vm.Incarnation }
 
 // Of is the incarnation that the fact speaks of.
 func (f Missed) Of() vm.Incarnation { return f.Incarnation }
+
+// SpaceBack: tracker → vm/<name>. There is room for what stands still by
+// OutOfSpace; may come late and twice.
+type SpaceBack struct{ Incarnation vm.Incarnation }
+
+// Of is the incarnation that the fact speaks of.
+func (f SpaceBack) Of() vm.Incarnation { return f.Incarnation }
 
 // Leftover: reconciler → vm/<name>. A run folder was found that a VM at rest
 // must not have; may come late and twice.

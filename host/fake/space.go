@@ -1,6 +1,9 @@
 package fake
 
-import "github.com/blixard/blixard/host"
+import (
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
 
 // Fill takes the room of the disk under all VMs, or gives it back. A guest that
 // writes is halted by its VMM, and goes on when it is resumed and has room.
@@ -27,4 +30,14 @@ func (p *process) roomAgain() {
 		p.state, p.silent = host.GuestRuns, false
 		p.write()
 	}
+}
+
+// Room is none while the disk is full.
+func (m machine) Room(string) (vm.Bytes, error) {
+	m.d.world.mu.Lock()
+	defer m.d.world.mu.Unlock()
+	if m.d.world.full {
+		return 0, nil
+	}
+	return vm.GiB, nil
 }

@@ -1,0 +1,17 @@
+package capacity
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// Room is what may still be written on the filesystem of a file or folder.
+func (Reader) Room(path string) (vm.Bytes, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil {
+		return 0, host.Fail(host.Transient, "read the room under "+path, err)
+	}
+	return vm.Bytes(fs.Bavail) * vm.Bytes(fs.Bsize), nil
+}
