@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blixard/blixard/host/launchertest"
 	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/vm"
 )
@@ -46,7 +47,7 @@ func TestAThousandVMMsCostNoThreads(t *testing.T) {
 	}
 	const n = 1000
 	w := newWorld(t)
-	w.launch(w.sh(n, 1, sleeps))
+	w.Launch(w.Sh(n, 1, sleeps))
 	files, before, had := openFiles(t), held(), threads(t)
 
 	var mu sync.Mutex
@@ -56,9 +57,9 @@ func TestAThousandVMMsCostNoThreads(t *testing.T) {
 	began := time.Now()
 	list := make([]vm.Process, n)
 	for i := range list {
-		c := w.sh(i, 1, sleeps)
+		c := w.Sh(i, 1, sleeps)
 		c.Argv, c.Stderr = []string{"/bin/sleep", "600"}, ""
-		list[i] = w.launch(c)
+		list[i] = w.Launch(c)
 		w.l.Watch(list[i], func(e vm.Exit) {
 			mu.Lock()
 			told[list[i].PID] = time.Now()
@@ -80,7 +81,7 @@ func TestAThousandVMMsCostNoThreads(t *testing.T) {
 	sent := map[int]time.Time{}
 	for _, p := range list {
 		sent[p.PID] = time.Now()
-		kill9(t, p)
+		launchertest.Kill9(t, p.PID)
 	}
 	all.Wait()
 	var late []time.Duration
@@ -102,24 +103,24 @@ func TestAThousandFindsAreOneScan(t *testing.T) {
 	w := newWorld(t)
 	var list []vm.Process
 	for i := range n {
-		c := w.sh(i, 1, sleeps)
+		c := w.Sh(i, 1, sleeps)
 		c.Stderr = ""
-		list = append(list, w.launch(c))
+		list = append(list, w.Launch(c))
 	}
 	for story, hint := range map[string]func(int) *vm.Process{
 		"without hints": func(int) *vm.Process { return nil },
 		"with hints":    func(i int) *vm.Process { return &list[i] },
 	} {
-		w.restart()
+		w.Restart()
 		began := time.Now()
 		for i := range list {
-			if p, err := w.l.Find(t.Context(), w.ref(i, 1), hint(i)); err != nil || p != list[i] {
+			if p, err := w.l.Find(t.Context(), w.Ref(i, 1), hint(i)); err != nil || p != list[i] {
 				t.Fatalf("%s: %+v, %v, want %+v", story, p, err, list[i])
 			}
 		}
 		for i := range n { // none of these lives
-			_, err := w.l.Find(t.Context(), w.ref(n+i, 1), nil)
-			wantKind(t, story, err, 3)
+			_, err := w.l.Find(t.Context(), w.Ref(n+i, 1), nil)
+			launchertest.WantKind(t, story, err, 3)
 		}
 		t.Logf("%s: %d found and as many not found in %v", story, n, time.Since(began))
 	}
@@ -129,11 +130,11 @@ func TestNoticeOfOneEndIsQuick(t *testing.T) {
 	w := newWorld(t)
 	var late []time.Duration
 	for i := range 30 {
-		p := w.launch(w.sh(i, 1, sleeps))
+		p := w.Launch(w.Sh(i, 1, sleeps))
 		told := make(chan time.Time, 1)
 		w.l.Watch(p, func(vm.Exit) { told <- time.Now() })
 		sent := time.Now()
-		kill9(t, p)
+		launchertest.Kill9(t, p.PID)
 		select {
 		case at := <-told:
 			late = append(late, at.Sub(sent))
@@ -148,17 +149,17 @@ func TestNoticeOfOneEndIsQuick(t *testing.T) {
 func TestNothingLeaks(t *testing.T) {
 	w := newWorld(t)
 	round := func(n vm.Incarnation) {
-		p := w.launch(w.sh(1, n, sleeps))
+		p := w.Launch(w.Sh(1, n, sleeps))
 		for range 20 {
 			w.l.Watch(p, func(vm.Exit) { t.Error("a cancelled watch was told") })()
 		}
-		if err := w.l.Kill(t.Context(), w.ref(1, n), nil); err != nil {
+		if err := w.l.Kill(t.Context(), w.Ref(1, n), nil); err != nil {
 			t.Fatal(err)
 		}
 		old := vm.Process{PID: os.Getpid(), StartTime: 1, BootID: w.config.BootID}
 		w.l.Watch(old, func(vm.Exit) {})()
-		w.restart()
-		if _, err := w.l.Find(t.Context(), w.ref(1, n), &old); err == nil {
+		w.Restart()
+		if _, err := w.l.Find(t.Context(), w.Ref(1, n), &old); err == nil {
 			t.Error("found ourselves")
 		}
 	}
@@ -178,10 +179,10 @@ func TestNothingLeaks(t *testing.T) {
 
 func TestClosingLetsGoOfAll(t *testing.T) {
 	w := newWorld(t)
-	p := w.launch(w.sh(1, 1, sleeps))
+	p := w.Launch(w.Sh(1, 1, sleeps))
 	w.l.Watch(p, func(vm.Exit) { t.Error("P6: the end of the daemon looked like the end of a VMM") })
-	w.restart()
-	if !alive(p) {
+	w.Restart()
+	if !launchertest.Alive(p) {
 		t.Error("P6: the end of the daemon ended a VMM")
 	}
 	if s, err := procfs.Default.Stat(p.PID); err != nil || s.Ended() {

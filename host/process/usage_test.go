@@ -16,11 +16,11 @@ func TestTheEndTellsWhatAVMMUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	much := 2 * max(floor, 64*vm.MiB)
-	e := w.exit(w.launch(w.sh(1, 1, fmt.Sprintf("exec dd if=/dev/zero of=/dev/null bs=%d count=1", much))))
+	e := w.Exit(w.Launch(w.Sh(1, 1, fmt.Sprintf("exec dd if=/dev/zero of=/dev/null bs=%d count=1", much))))
 	if !e.Known || e.Code != 0 || e.CPU <= 0 || e.MemoryPeak < much || e.MemoryPeak > 2*much {
 		t.Errorf("one that used %v: %+v", much, e)
 	}
-	e = w.exit(w.launch(w.sh(2, 1, "exit 0")))
+	e = w.Exit(w.Launch(w.Sh(2, 1, "exit 0")))
 	if !e.Known || e.CPU <= 0 || e.MemoryPeak != 0 {
 		t.Errorf("a shell's peak is below ours, %v, and was told as its own: %+v", floor, e)
 	}

@@ -1,242 +1,60 @@
 package process
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
-	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/blixard/blixard/host"
-	"github.com/blixard/blixard/host/procfs"
+	"github.com/blixard/blixard/host/launchertest"
 	"github.com/blixard/blixard/vm"
 )
 
-const patience = 10 * time.Second
+const (
+	patience = launchertest.Patience
+	sleeps   = launchertest.Sleeps
+)
 
-// TestMain is also another daemon: it launches what it is told to and ends at
-// once, so that its VMMs are orphans that a test has to adopt.
 func TestMain(m *testing.M) {
-	if told := os.Getenv("BX_OTHER_DAEMON"); told != "" {
-		otherDaemon(told)
-	}
-	os.Exit(m.Run())
+	os.Exit(launchertest.Main(m, func(config json.RawMessage) (launchertest.Launcher, error) {
+		var c Config
+		if err := json.Unmarshal(config, &c); err != nil {
+			return nil, err
+		}
+		return New(c)
+	}))
 }
 
-type orders struct {
-	Config   Config
-	Commands []host.Command
-}
-
-func otherDaemon(told string) {
-	var o orders
-	if err := json.Unmarshal([]byte(told), &o); err != nil {
-		panic(err)
-	}
-	l, err := New(o.Config)
-	if err != nil {
-		panic(err)
-	}
-	for _, c := range o.Commands {
-		p, err := l.Launch(context.Background(), c)
-		if err != nil {
-			panic(err)
-		}
-		if err := json.NewEncoder(os.Stdout).Encode(p); err != nil {
-			panic(err)
-		}
-	}
-	os.Exit(0)
+func TestContract(t *testing.T) {
+	launchertest.Contract(t, func(t *testing.T) *launchertest.World { return newWorld(t).World })
 }
 
 // world is a node with a launcher, whose VMMs end with the test.
 type world struct {
-	t      *testing.T
+	*launchertest.World
 	config Config
-	l      *Launcher
-	dir    string
+	l      *Launcher // the one that is open
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "bx")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	boot, err := procfs.Default.BootID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, dir: dir, config: Config{
-		Node: "test-" + string(vm.NewID()), BootID: boot, Lock: filepath.Join(dir, "lock"),
-	}}
-	w.l = w.launcher()
-	t.Cleanup(func() {
-		_ = w.l.Close()
-		c := w.config
-		c.Lock = ""
-		last, err := New(c)
-		if err != nil {
+	w := &world{World: launchertest.New(t, "")}
+	w.config = Config{Node: "test-" + string(vm.NewID()), BootID: w.BootID, Lock: filepath.Join(w.Dir, "lock")}
+	w.Orders = w.config
+	w.Open = func() launchertest.Launcher {
+		var err error
+		if w.l, err = New(w.config); err != nil {
 			t.Fatal(err)
 		}
-		found, err := last.List(context.Background())
-		if err != nil {
-			t.Error(err)
-		}
-		for _, f := range found {
-			if err := last.Kill(context.Background(), f.Ref, &f.Process); err != nil {
-				t.Error(err)
-			}
-		}
-		_ = last.Close()
-		_ = os.RemoveAll(dir)
+		return w.l
+	}
+	w.L = w.Open()
+	t.Cleanup(func() {
+		_ = w.L.Close()
+		w.config.Lock = "" // another daemon's child may hold it for a moment
+		w.L = w.Open()
+		w.KillAll()
+		_ = w.L.Close()
 	})
 	return w
-}
-
-func (w *world) launcher() *Launcher {
-	w.t.Helper()
-	l, err := New(w.config)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return l
-}
-
-// restart is what a daemon that starts again has: empty tables.
-func (w *world) restart() {
-	w.t.Helper()
-	if err := w.l.Close(); err != nil {
-		w.t.Fatal(err)
-	}
-	w.l = w.launcher()
-}
-
-func (w *world) ref(i int, n vm.Incarnation) vm.Ref {
-	return vm.Ref{
-		VM: vm.ID(fmt.Sprintf("%016x", i+1)), Name: vm.Name(fmt.Sprintf("vm-%d", i)), Slot: uint32(i),
-		Incarnation: n, BootID: w.config.BootID,
-	}
-}
-
-// sh is a VMM that is a shell script.
-func (w *world) sh(i int, n vm.Incarnation, script string, args ...string) host.Command {
-	c := host.Command{
-		Ref: w.ref(i, n), Argv: append([]string{"/bin/sh", "-c", script, "sh"}, args...),
-		Env: []string{"PATH=/usr/bin:/bin"}, Dir: w.dir, Stderr: filepath.Join(w.dir, fmt.Sprintf("vmm-%d-%d.log", i, n)),
-	}
-	c.UID, c.GID = host.Owners{}.Of(c.Ref.Slot)
-	return c
-}
-
-const sleeps = "exec sleep 600"
-
-func (w *world) launch(c host.Command) vm.Process {
-	w.t.Helper()
-	p, err := w.l.Launch(w.t.Context(), c)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return p
-}
-
-// exit watches until the end.
-func (w *world) exit(p vm.Process) vm.Exit {
-	w.t.Helper()
-	ended := make(chan vm.Exit, 2)
-	cancel := w.l.Watch(p, func(e vm.Exit) { ended <- e })
-	defer cancel()
-	return w.wait(p, ended)
-}
-
-func (w *world) wait(p vm.Process, ended <-chan vm.Exit) vm.Exit {
-	w.t.Helper()
-	select {
-	case e := <-ended:
-		return e
-	case <-time.After(patience):
-		w.t.Fatalf("process %d: no notice of its end within %v", p.PID, patience)
-		return vm.Exit{}
-	}
-}
-
-func (w *world) stderr(c host.Command) string {
-	w.t.Helper()
-	b, err := os.ReadFile(c.Stderr)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return string(b)
-}
-
-// says waits until the VMM wrote the mark.
-func (w *world) says(c host.Command, mark string) string {
-	w.t.Helper()
-	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
-		if text := w.stderr(c); strings.Contains(text, mark) {
-			return text
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("the VMM wrote %q and never %q", w.stderr(c), mark)
-		}
-	}
-}
-
-// orphans are VMMs of a daemon that is gone.
-func (w *world) orphans(commands ...host.Command) []vm.Process {
-	w.t.Helper()
-	if err := w.l.Close(); err != nil {
-		w.t.Fatal(err)
-	}
-	told, err := json.Marshal(orders{Config: w.config, Commands: commands})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	other := exec.Command("/proc/self/exe")
-	other.Env = append(os.Environ(), "BX_OTHER_DAEMON="+string(told))
-	var says strings.Builder
-	other.Stderr = &says
-	out, err := other.Output()
-	if err != nil {
-		w.t.Fatalf("the other daemon: %v\n%s", err, says.String())
-	}
-	var found []vm.Process
-	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
-		var p vm.Process
-		if err := d.Decode(&p); err != nil {
-			w.t.Fatal(err)
-		}
-		found = append(found, p)
-	}
-	w.l = w.launcher()
-	return found
-}
-
-func alive(p vm.Process) bool {
-	s, err := procfs.Default.Stat(p.PID)
-	return err == nil && !s.Ended() && s.StartTime == p.StartTime
-}
-
-func wantKind(t *testing.T, story string, err error, want host.Kind) {
-	t.Helper()
-	if err == nil || host.KindOf(err) != want {
-		t.Errorf("%s: got %v, want kind %d", story, err, want)
-	}
-}
-
-func kill9(t *testing.T, p vm.Process) {
-	t.Helper()
-	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
 }

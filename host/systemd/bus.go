@@ -69,7 +69,7 @@ func (b *bus) connect() error {
 	b.conn = conn
 	updates, lost := make(chan *sd.PropertiesUpdate, 256), make(chan error, 1)
 	conn.SetPropertiesSubscriber(updates, lost)
-	go b.spread(raw[1].Context(), updates, lost)
+	go b.spread(raw[1].Context().Done(), updates, lost)
 	go b.mind(conn, raw[0], raw[1])
 	return nil
 }
@@ -120,14 +120,17 @@ func (b *bus) mind(conn *sd.Conn, calls, signals *dbus.Conn) {
 
 // spread tells of changed units until the connection ends. PID 1 sends every
 // change of a unit to all who are connected to its own socket, asked or not.
-func (b *bus) spread(ctx context.Context, updates <-chan *sd.PropertiesUpdate, lost <-chan error) {
+func (b *bus) spread(ended <-chan struct{}, updates <-chan *sd.PropertiesUpdate, lost <-chan error) {
 	for {
 		unit := "" // all
 		select {
 		case u := <-updates:
 			unit = u.UnitName
-		case <-lost: // more came at once than we could take
-		case <-ctx.Done():
+		case _, open := <-lost: // more came at once than we could take
+			if !open {
+				return
+			}
+		case <-ended:
 			return
 		}
 		b.mu.Lock()

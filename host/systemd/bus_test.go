@@ -5,13 +5,15 @@ import (
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/dbus"
+
+	"github.com/blixard/blixard/host/launchertest"
 )
 
 // unitChangesAreTold: nobody polls for what systemd tells by itself, and nobody
 // is remembered who has stopped to wait.
 func unitChangesAreTold(t *testing.T) {
 	w := newWorld(t)
-	p := w.launch(w.sh(1, 1, sleeps))
+	p := w.Launch(w.Sh(1, 1, sleeps))
 	changed, done := w.l.bus.heed(p.Unit)
 	other, otherDone := w.l.bus.heed("blixard-other.service")
 	defer otherDone()
@@ -19,13 +21,13 @@ func unitChangesAreTold(t *testing.T) {
 	case <-changed:
 	case <-time.After(jobLook):
 	}
-	kill9(t, p.PID)
+	launchertest.Kill9(t, p.PID)
 	select {
 	case <-changed:
 	case <-time.After(patience):
 		t.Fatal("systemd told nothing of the end of a unit")
 	}
-	w.exit(p)
+	w.Exit(p)
 	if len(other) != 0 {
 		t.Error("another unit was told of")
 	}
@@ -43,7 +45,7 @@ func TestALostNoticeWakesAll(t *testing.T) {
 	one, oneDone := b.heed("a.service")
 	two, twoDone := b.heed("b.service")
 	updates, lost := make(chan *sd.PropertiesUpdate), make(chan error)
-	go b.spread(t.Context(), updates, lost)
+	go b.spread(t.Context().Done(), updates, lost)
 	updates <- &sd.PropertiesUpdate{UnitName: "a.service"}
 	<-one
 	lost <- errAway

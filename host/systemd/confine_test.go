@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/launchertest"
 	"github.com/blixard/blixard/host/proof"
 	"github.com/blixard/blixard/host/qemu"
 	"github.com/blixard/blixard/vm"
@@ -30,13 +31,13 @@ func unitIsConfined(t *testing.T) {
 	i := 0
 	for name, shape := range shapes() {
 		i++
-		c := w.sh(i, 1, sleeps)
+		c := w.Sh(i, 1, sleeps)
 		c.Needs = shape.Needs
 		if c.Needs.Devices != nil {
 			c.Needs.Devices = []string{device} // it stands for /dev/kvm, which isn't there
 		}
 		c.Argv = append(c.Argv, shape.Argv[3:]...)
-		w.launch(c)
+		w.Launch(c)
 		said := w.run("systemd-analyze", "security", "--no-pager", proof.UnitName(c.Ref.Name))
 		found := level.FindStringSubmatch(said)
 		if found == nil {
@@ -51,8 +52,8 @@ func unitIsConfined(t *testing.T) {
 
 func unitSeesNothingButItsOwn(t *testing.T) {
 	w := newWorld(t)
-	own, other := filepath.Join(w.dir, "own"), filepath.Join(w.dir, "other")
-	c := w.sh(1, 1, `
+	own, other := filepath.Join(w.Dir, "own"), filepath.Join(w.Dir, "other")
+	c := w.Sh(1, 1, `
 		echo x > `+own+` && echo wrote own
 		echo x > `+other+` || echo kept from other
 		[ -z "$(ls -A /root)$(ls -A /home)" ] && echo no homes
@@ -74,8 +75,8 @@ func unitSeesNothingButItsOwn(t *testing.T) {
 		}
 	}
 	c.Stdout = c.Stderr
-	w.launch(c)
-	saw := w.says(c, "all seen")
+	w.Launch(c)
+	saw := w.Says(c, "all seen")
 	for _, want := range []string{"wrote own", "kept from other", "no homes", "no other processes", "no namespaces", "no network", "no device", "tmp"} {
 		if !strings.Contains(saw, want) {
 			t.Errorf("it wasn't %q", want)
@@ -95,10 +96,10 @@ func unitSeesNothingButItsOwn(t *testing.T) {
 	defer os.Remove(needed)
 	defer os.Remove(refused)
 	w.run("mknod", "-m", "666", refused, "c", "10", "229")
-	d := w.sh(2, 1, `(true <> `+needed+`) && echo opened >&2; [ -e `+refused+` ] || echo all seen >&2; exec sleep 600`)
+	d := w.Sh(2, 1, `(true <> `+needed+`) && echo opened >&2; [ -e `+refused+` ] || echo all seen >&2; exec sleep 600`)
 	d.Needs = host.Needs{Devices: []string{needed}}
-	w.launch(d)
-	if saw := w.says(d, "all seen"); !strings.Contains(saw, "opened") {
+	w.Launch(d)
+	if saw := w.Says(d, "all seen"); !strings.Contains(saw, "opened") {
 		t.Errorf("it needs a device: %s", saw)
 	}
 }
@@ -110,7 +111,7 @@ func unitSeesOfAHomeWhatItNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(home)
-	link := filepath.Join(w.dir, "link")
+	link := filepath.Join(w.Dir, "link")
 	for _, name := range []string{"disk", "kernel", "secret"} {
 		path := filepath.Join(home, name)
 		if err := errors.Join(os.WriteFile(path, []byte(name), 0o600), os.Chmod(path, 0o666)); err != nil {
@@ -120,12 +121,12 @@ func unitSeesOfAHomeWhatItNames(t *testing.T) {
 	if err := os.Symlink(filepath.Join(home, "kernel"), link); err != nil {
 		t.Fatal(err)
 	}
-	c := w.sh(1, 1, `cat $1 >&2; echo more >> $1 || echo kept >&2; echo more >> $2 && echo wrote >&2; ls /home/$3 >&2; echo all seen >&2; exec sleep 600`,
+	c := w.Sh(1, 1, `cat $1 >&2; echo more >> $1 || echo kept >&2; echo more >> $2 && echo wrote >&2; ls /home/$3 >&2; echo all seen >&2; exec sleep 600`,
 		link, filepath.Join(home, "disk"))
 	c.Argv = append(c.Argv, filepath.Base(home))
 	c.Needs.Writable = []string{filepath.Join(home, "disk")}
-	w.launch(c)
-	saw := w.says(c, "all seen")
+	w.Launch(c)
+	saw := w.Says(c, "all seen")
 	for _, want := range []string{"kernel", "kept", "wrote", "disk\nkernel\nall seen"} {
 		if !strings.Contains(saw, want) {
 			t.Errorf("it doesn't see %q: %s", want, saw)
@@ -151,7 +152,7 @@ func unitSeesOddNames(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		c := w.sh(i, 1, `cat "$1" >&2; echo more >> "$1" || echo kept >&2; echo more >> "$2" && echo wrote >&2; echo all seen >&2; exec sleep 600`, kernel, disk)
+		c := w.Sh(i, 1, `cat "$1" >&2; echo more >> "$1" || echo kept >&2; echo more >> "$2" && echo wrote >&2; echo all seen >&2; exec sleep 600`, kernel, disk)
 		c.Needs.Writable = []string{disk}
 		p, err := w.l.Launch(t.Context(), c)
 		if err != nil {
@@ -160,14 +161,14 @@ func unitSeesOddNames(t *testing.T) {
 			}
 			continue
 		}
-		saw := w.says(c, "all seen")
+		saw := w.Says(c, "all seen")
 		for _, want := range []string{"its text", "kept", "wrote"} {
 			if !strings.Contains(saw, want) {
 				t.Errorf("%s: it doesn't see %q: %s", name, want, saw)
 			}
 		}
 		w.run("systemctl", "daemon-reload")
-		if !alive(p) || w.state(i) != "running" {
+		if !launchertest.Alive(p) || w.state(i) != "running" {
 			t.Errorf("%s: after a reload it is %s", name, w.state(i))
 		}
 	}
@@ -179,7 +180,7 @@ func unitRunsARealVMM(t *testing.T) {
 	if _, err := os.Stat(binary); err != nil {
 		t.Skipf("no QEMU: %v", err)
 	}
-	kernel := filepath.Join(w.dir, "pvh.elf")
+	kernel := filepath.Join(w.Dir, "pvh.elf")
 	if err := os.WriteFile(kernel, qemu.PVHGuest(), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -188,8 +189,8 @@ func unitRunsARealVMM(t *testing.T) {
 	more := spec
 	more.Memory, more.Disks, more.Networks = 64*vm.MiB, []vm.Disk{{Name: "data", Size: vm.MiB}}, []vm.Network{{Mode: vm.NetworkUser}}
 	for i, s := range []vm.Spec{spec, more} {
-		ref := w.ref(i, 1)
-		f := host.NewPaths(w.dir, w.dir, ref)
+		ref := w.Ref(i, 1)
+		f := host.NewPaths(w.Dir, w.Dir, ref)
 		uid, gid := host.Owners{}.Of(ref.Slot)
 		for _, folder := range []string{f.Folder, f.Run, f.Disks} {
 			if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -209,21 +210,21 @@ func unitRunsARealVMM(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		p := w.launch(c)
+		p := w.Launch(c)
 		launched := time.Since(began)
 		mark := c
 		mark.Stderr = f.Log
-		w.says(mark, "BLIXARD-PVH-UP")
+		w.Says(mark, "BLIXARD-PVH-UP")
 		t.Logf("launched in %v, its guest's mark after %v", launched, time.Since(began))
 		session, err := driver.Attach(t.Context(), s, f, func(host.Notice) {})
 		if err != nil {
-			t.Fatalf("%v; it says %s", err, w.says(c, ""))
+			t.Fatalf("%v; it says %s", err, w.Says(c, ""))
 		}
 		if err := session.Quit(t.Context()); err != nil {
 			t.Error(err)
 		}
 		session.Close()
-		if e := w.exit(p); !e.Known || e.Code != 0 || e.Result != "success" {
+		if e := w.Exit(p); !e.Known || e.Code != 0 || e.Result != "success" {
 			t.Errorf("exit %+v", e)
 		}
 	}
@@ -238,15 +239,15 @@ func unitWithoutJIT(t *testing.T) {
 	if _, err := os.Stat(binary); err != nil {
 		t.Skipf("no QEMU: %v", err)
 	}
-	c := w.sh(1, 1, "")
+	c := w.Sh(1, 1, "")
 	c.Argv = []string{
 		binary, "-M", "q35", "-accel", "tcg,split-wx=on", "-nodefaults", "-display", "none", "-m", "64", "-S",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-chardev", "socket,id=qmp,fd={fd:qmp},server=on,wait=off", "-mon", "chardev=qmp,mode=control",
 		"-device", "virtio-net-pci", "-object", "rng-random,id=r,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=r",
 	}
-	c.Sockets = []host.Socket{{Name: "qmp", Path: filepath.Join(w.dir, "qmp.sock")}}
-	p := w.launch(c)
+	c.Sockets = []host.Socket{{Name: "qmp", Path: filepath.Join(w.Dir, "qmp.sock")}}
+	p := w.Launch(c)
 	conn, err := net.Dial("unix", c.Sockets[0].Path)
 	if err != nil {
 		t.Fatal(err)
@@ -254,8 +255,8 @@ func unitWithoutJIT(t *testing.T) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	b := make([]byte, 512)
-	if n, err := conn.Read(b); err != nil || !strings.Contains(string(b[:n]), "QMP") || !alive(p) {
-		t.Errorf("it answers %q, %v; it says %s", b[:n], err, w.says(c, ""))
+	if n, err := conn.Read(b); err != nil || !strings.Contains(string(b[:n]), "QMP") || !launchertest.Alive(p) {
+		t.Errorf("it answers %q, %v; it says %s", b[:n], err, w.Says(c, ""))
 	}
 }
 
@@ -264,33 +265,33 @@ func unitInheritsATap(t *testing.T) {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("no ip (package iproute2)")
 	}
-	c := w.sh(1, 1, `grep iff /proc/self/fdinfo/$1 >&2; readlink /proc/self/fd/$1 >&2; echo all seen >&2; exec sleep 600`, "{fd:net0}")
+	c := w.Sh(1, 1, `grep iff /proc/self/fdinfo/$1 >&2; readlink /proc/self/fd/$1 >&2; echo all seen >&2; exec sleep 600`, "{fd:net0}")
 	c.Taps = []host.Tap{{Name: "net0", Link: host.LinkName(1, 0)}}
 	_, err := w.l.Launch(t.Context(), c)
-	wantKind(t, "a link that isn't there", err, host.Transient)
+	launchertest.WantKind(t, "a link that isn't there", err, host.Transient)
 	if out := w.run("ip", "link", "show", c.Taps[0].Link); !strings.Contains(out, "does not exist") {
 		t.Errorf("P8: a link was made: %s", out)
 	}
 	none := c
 	none.Taps = []host.Tap{{Name: "net0", Link: "lo"}}
 	_, err = w.l.Launch(t.Context(), none)
-	wantKind(t, "a link that is no tap", err, host.Broken)
+	launchertest.WantKind(t, "a link that is no tap", err, host.Broken)
 	for _, bad := range []string{"", "../lo", "a-name-that-is-cut"} {
 		none.Taps = []host.Tap{{Name: "net0", Link: bad}}
 		_, err = w.l.Launch(t.Context(), none)
-		wantKind(t, "a link called "+bad, err, host.Broken)
+		launchertest.WantKind(t, "a link called "+bad, err, host.Broken)
 	}
 	id := strconv.Itoa(c.UID)
 	w.run("ip", "tuntap", "add", c.Taps[0].Link, "mode", "tap", "user", id, "group", id, "vnet_hdr")
 	defer w.run("ip", "link", "del", c.Taps[0].Link)
-	w.launch(c)
-	if saw := w.says(c, "all seen"); !strings.Contains(saw, "/dev/net/tun") || !strings.Contains(saw, c.Taps[0].Link) {
+	w.Launch(c)
+	if saw := w.Says(c, "all seen"); !strings.Contains(saw, "/dev/net/tun") || !strings.Contains(saw, c.Taps[0].Link) {
 		t.Errorf("it inherited %s", saw)
 	}
-	second := w.sh(2, 1, sleeps, "{fd:net0}")
+	second := w.Sh(2, 1, sleeps, "{fd:net0}")
 	second.Taps = c.Taps
 	_, err = w.l.Launch(t.Context(), second)
-	wantKind(t, "a tap that another VMM has", err, host.Transient)
+	launchertest.WantKind(t, "a tap that another VMM has", err, host.Transient)
 }
 
 // unitIsOrderedBehindNothing starts VMs while the daemon's own unit is
@@ -310,14 +311,14 @@ func unitIsOrderedBehindNothing(t *testing.T) {
 		return strings.TrimSpace(w.run("systemctl", "show", "--value", "-p", "ActiveState", "blixard.service")) == "activating"
 	})
 	began := time.Now()
-	p := w.launch(w.sh(1, 1, sleeps))
+	p := w.Launch(w.Sh(1, 1, sleeps))
 	if took := time.Since(began); took > startWithin/2 {
 		t.Errorf("a launch waited %v for the daemon's unit", took)
 	}
 	w.run("systemctl", "restart", "--no-block", "blixard.service")
-	w.launch(w.sh(2, 1, sleeps))
+	w.Launch(w.Sh(2, 1, sleeps))
 	w.run("systemctl", "stop", "blixard.service")
-	if !alive(p) {
+	if !launchertest.Alive(p) {
 		t.Error("P6: the end of the daemon's unit was the end of a VMM")
 	}
 	order := w.run("systemctl", "show", "-p", "After", "blixard.service")

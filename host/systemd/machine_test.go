@@ -39,7 +39,7 @@ var units = map[string]func(t *testing.T){
 	"LaunchesAVMMAsItsOwnUser":          unitLaunchesAVMMAsItsOwnUser,
 	"ThatEndsAtOnceIsALaunchWithAnEnd":  unitThatEndsAtOnceIsALaunchWithAnEnd,
 	"NeverTwoForOneVM":                  unitNeverTwoForOneVM,
-	"KilledIsFinal":                     unitKilledIsFinal,
+	"sKeepTheContract":                  unitsKeepTheContract,
 	"FiftyVMs":                          unitFiftyVMs,
 }
 

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/blixard/blixard/host/launchertest"
 	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/vm"
 )
@@ -49,10 +50,10 @@ func TestPeakOfACgroup(t *testing.T) {
 // its files are forged.
 func unitTellsItsPeakOfMemory(t *testing.T) {
 	w := newWorld(t)
-	w.config.groups = cgroups(filepath.Join(w.dir, "cgroup"))
-	w.restart()
+	w.config.groups = cgroups(filepath.Join(w.Dir, "cgroup"))
+	w.Restart()
 	for i := 1; i <= 2; i++ {
-		p := w.launch(w.sh(i, 1, sleeps))
+		p := w.Launch(w.Sh(i, 1, sleeps))
 		path, err := procfs.Default.Cgroup(p.PID)
 		if err != nil {
 			t.Fatal(err)
@@ -65,13 +66,13 @@ func unitTellsItsPeakOfMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i == 2 {
-			w.restart()
-			if _, err := w.l.Find(t.Context(), w.ref(i, 1), &p); err != nil {
+			w.Restart()
+			if _, err := w.l.Find(t.Context(), w.Ref(i, 1), &p); err != nil {
 				t.Fatal(err)
 			}
 		}
-		kill9(t, p.PID)
-		if e := w.exit(p); !e.Known || e.Signal != 9 || e.MemoryPeak != 33*vm.MiB {
+		launchertest.Kill9(t, p.PID)
+		if e := w.Exit(p); !e.Known || e.Signal != 9 || e.MemoryPeak != 33*vm.MiB {
 			t.Errorf("vm-%d (%s) ended by %+v", i, path, e)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/launchertest"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -23,7 +24,7 @@ func unitNeverTwoForOneVM(t *testing.T) {
 			if i%2 == 1 {
 				l = second
 			}
-			p, err := l.Launch(t.Context(), w.sh(1, 1, sleeps))
+			p, err := l.Launch(t.Context(), w.Sh(1, 1, sleeps))
 			if err != nil && host.KindOf(err) != host.Transient {
 				t.Error(err)
 			}
@@ -38,35 +39,6 @@ func unitNeverTwoForOneVM(t *testing.T) {
 	found, err := w.l.List(t.Context())
 	if err != nil || len(found) != 1 || len(got) != 1 || !got[found[0].Process] {
 		t.Errorf("P1: listed %+v, %v, launched %+v", found, err, got)
-	}
-}
-
-func unitKilledIsFinal(t *testing.T) {
-	w := newWorld(t)
-	for i := range 15 {
-		var wg sync.WaitGroup
-		for range 3 {
-			wg.Go(func() {
-				if _, err := w.l.Launch(t.Context(), w.sh(i, 1, sleeps)); err != nil && host.KindOf(err) != host.Gone {
-					t.Error(err)
-				}
-			})
-			wg.Go(func() {
-				if err := w.l.Kill(t.Context(), w.ref(i, 1), nil); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		_, err := w.l.Launch(t.Context(), w.sh(i, 1, sleeps))
-		wantKind(t, "a launch after the kill", err, host.Gone)
-	}
-	if found, err := w.l.List(t.Context()); err != nil || len(found) != 0 {
-		t.Errorf("P7: a kill left %+v, %v", found, err)
-	}
-	w.launch(w.sh(1, 2, sleeps))
-	if left := w.units(); len(left) != 1 {
-		t.Errorf("P7: kills left %v", left)
 	}
 }
 
@@ -87,7 +59,7 @@ func unitFiftyVMs(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			p, err := w.l.Launch(t.Context(), w.sh(i, 1, sleeps))
+			p, err := w.l.Launch(t.Context(), w.Sh(i, 1, sleeps))
 			if err != nil {
 				t.Error(err)
 				return
@@ -102,7 +74,7 @@ func unitFiftyVMs(t *testing.T) {
 		return
 	}
 	began = time.Now()
-	w.restart()
+	w.Restart()
 	if found, err := w.l.List(t.Context()); err != nil || len(found) != n {
 		t.Fatalf("listed %d, %v", len(found), err)
 	}
@@ -112,10 +84,10 @@ func unitFiftyVMs(t *testing.T) {
 	}
 	began = time.Now()
 	for _, p := range list {
-		kill9(t, p.PID)
+		launchertest.Kill9(t, p.PID)
 	}
 	for i := range n {
-		if e := w.wait(list[i], told); !e.Known || e.Signal != 9 {
+		if e := w.Wait(list[i], told); !e.Known || e.Signal != 9 {
 			t.Errorf("exit %+v", e)
 		}
 	}
@@ -123,7 +95,7 @@ func unitFiftyVMs(t *testing.T) {
 	began = time.Now()
 	for i := range n {
 		wg.Go(func() {
-			if err := w.l.Kill(t.Context(), w.ref(i, 1), &list[i]); err != nil {
+			if err := w.l.Kill(t.Context(), w.Ref(i, 1), &list[i]); err != nil {
 				t.Error(err)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/launchertest"
 )
 
 // unitThatEndsLikeItsShimHasBegun: a VMM may end by any code, those of the shim
@@ -16,8 +17,8 @@ import (
 func unitThatEndsLikeItsShimHasBegun(t *testing.T) {
 	w := newWorld(t)
 	for i, code := range []int{64, 71, 200, 203, 226, 255} {
-		p := w.launch(w.sh(i, 1, fmt.Sprintf("exit %d", code)))
-		if e := w.exit(p); !e.Known || e.Code != code || p.PID == 0 {
+		p := w.Launch(w.Sh(i, 1, fmt.Sprintf("exit %d", code)))
+		if e := w.Exit(p); !e.Known || e.Code != code || p.PID == 0 {
 			t.Errorf("a VMM that exits by %d: process %+v, ended by %+v", code, p, e)
 		}
 	}
@@ -25,14 +26,14 @@ func unitThatEndsLikeItsShimHasBegun(t *testing.T) {
 
 // shim puts a script in the place of blixard-vmm.
 func (w *world) shim(name, script string) {
-	w.t.Helper()
-	path := filepath.Join(w.dir, name)
+	w.T.Helper()
+	path := filepath.Join(w.Dir, name)
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	_ = w.l.Close()
 	w.config.Shim = path
-	w.l = w.launcher()
+	w.L = w.Open()
 }
 
 // unitOfAnotherShimSaysSo: one that isn't of this version, whatever it does.
@@ -50,8 +51,8 @@ func unitOfAnotherShimSaysSo(t *testing.T) {
 	} {
 		w.shim(fmt.Sprintf("shim-%d", i), c.script)
 		began := time.Now()
-		_, err := w.l.Launch(t.Context(), w.sh(i, 1, sleeps))
-		wantKind(t, c.script, err, c.kind)
+		_, err := w.l.Launch(t.Context(), w.Sh(i, 1, sleeps))
+		launchertest.WantKind(t, c.script, err, c.kind)
 		for _, want := range []string{c.words, w.config.Shim, "make install"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v doesn't say %q", c.script, err, want)
@@ -66,6 +67,6 @@ func unitOfAnotherShimSaysSo(t *testing.T) {
 	}
 	_ = w.l.Close()
 	w.config.Shim = right
-	w.l = w.launcher()
-	w.launch(w.sh(2, 1, sleeps))
+	w.L = w.Open()
+	w.Launch(w.Sh(2, 1, sleeps))
 }

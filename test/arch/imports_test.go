@@ -21,6 +21,7 @@ var importMap = []arrow{
 	{"host/tun", nil},
 	{"host/inherit", []string{"vm", "=host", "host/tun"}},
 	{"host/netlink", []string{"vm", "=host", "host/tun"}},
+	{"host/launchertest", []string{"vm", "=host", "host/procfs"}},          // what every launcher keeps; tests import it
 	{"host/proof", []string{"vm", "=host", "host/procfs", "host/inherit"}}, // start times and tags are read from /proc
 	{"host/process", []string{"vm", "=host", "host/procfs", "host/proof", "host/inherit"}},
 	{"host/systemd", []string{"vm", "=host", "host/procfs", "host/proof", "host/inherit"}},
