@@ -56,6 +56,7 @@ func (r *runActor) watchLinks() {
 	if !bridged(r.rec.Spec) {
 		return
 	}
+	r.cutOff = map[string]string{}
 	self, env := r.self, r.env
 	cancel := env.ports.Links.Watch(r.ref, r.rec.Spec.Networks, func(n host.LinkNotice) { env.tell(self, linkNoticed{n}) })
 	context.AfterFunc(r.ctx, cancel)
@@ -63,6 +64,8 @@ func (r *runActor) watchLinks() {
 
 // linkNoticed: a tap that is gone leaves the VMM with a dead descriptor, which
 // no VMM of ours can exchange while it runs: only another incarnation heals it.
+// One that lost its bridge is unwell until it has one again; a new incarnation
+// would not be better off.
 func (r *runActor) linkNoticed(n host.LinkNotice) {
 	if n.Lost && r.off {
 		return // its guest is going anyway
@@ -71,8 +74,12 @@ func (r *runActor) linkNoticed(n host.LinkNotice) {
 		r.fail(vm.Failure{Cause: vm.CauseLinkLost, Evidence: n.Link + ": " + n.Why, Ready: r.ready}, true)
 	}
 	rec, env, kind := r.rec, r.env, "LinkRepaired"
+	delete(r.cutOff, n.Link)
 	if n.Broken {
-		kind = "LinkBroken"
+		kind, r.cutOff[n.Link] = "LinkBroken", n.Why
 	}
 	go env.note(kind, rec, n.Why)
+	if r.visit > 0 { // else its guest isn't looked at yet
+		r.judge()
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/blixard/blixard/host"
@@ -150,11 +152,13 @@ func reasonOf(err error) string {
 // judge folds the streaks into one health and acts on it: ready at the first
 // time that all have passed, and an end of the incarnation when it is unhealthy.
 func (r *runActor) judge() {
-	if len(r.probes) == 0 { // where no check is set, a VMM that answers is ready, and nothing is known of its health
+	if len(r.probes) == 0 { // a VMM that answers is ready then, and nothing is known of its health
 		if !r.ready {
 			r.nowReady()
 		}
-		return
+		if len(r.cutOff) == 0 && r.told == (messages.HealthJudged{}) {
+			return
+		}
 	}
 	all := make([]policies.Probe, len(r.probes))
 	for i := range r.probes {
@@ -164,14 +168,28 @@ func (r *runActor) judge() {
 	if !r.ready && health == vm.Healthy {
 		r.nowReady()
 	}
+	sick := health == vm.Unhealthy
+	if r.ready && len(r.cutOff) > 0 {
+		health, why = vm.Unhealthy, cutOffWhy(r.cutOff)
+	}
 	if now := (messages.HealthJudged{Incarnation: r.ref.Incarnation, Health: health, Why: why}); now != r.told {
 		r.told = now
 		r.env.tell(r.parent, now)
 	}
-	if health == vm.Unhealthy {
+	if sick {
 		r.evidence.Unhealthy = why
 		r.ended(nil)
 	}
+}
+
+// cutOffWhy names the cause: no probe of the guest decides this.
+func cutOffWhy(links map[string]string) string {
+	var all []string
+	for _, why := range links {
+		all = append(all, why)
+	}
+	slices.Sort(all)
+	return string(vm.CauseLinkLost) + ": " + strings.Join(all, "; ")
 }
 
 func (r *runActor) nowReady() {

@@ -86,6 +86,7 @@ type runActor struct {
 	visit                 int            // counts startProbes: rounds of an earlier one are stale
 	agent                 host.AgentConn // the agent's socket takes one client
 	told                  messages.HealthJudged
+	cutOff                map[string]string // taps by which the guest reaches nobody now, and why
 }
 
 // Receive is the run actor's mailbox.
