@@ -34,8 +34,8 @@ func (m mount) at(cgroup string) string {
 	return m.point + cgroup
 }
 
-// parseMounts reads /proc/self/mountinfo:
-// 36 35 98:0 /root /point rw,noatime shared:1 - cgroup2 source rw,memory
+// parseMounts reads /proc/self/mountinfo, of lines such as
+// "36 35 98:0 /root /point rw,noatime shared:1 - cgroup2 source rw,memory".
 func parseMounts(b []byte) mounts {
 	var out mounts
 	for one := []byte(nil); len(b) > 0; {

@@ -209,7 +209,7 @@ func parseBusy(b []byte) time.Duration {
 func parseMeminfo(b []byte) vm.Bytes {
 	var total, available uint64
 	var has [2]bool
-	for one := []byte(nil); len(b) > 0 && !(has[0] && has[1]); {
+	for one := []byte(nil); len(b) > 0 && has != [2]bool{true, true}; {
 		one, b = line(b)
 		if n, ok := labelled(one, "MemTotal:"); ok {
 			total, has[0] = n, true
@@ -217,7 +217,7 @@ func parseMeminfo(b []byte) vm.Bytes {
 			available, has[1] = n, true
 		}
 	}
-	if !has[0] || !has[1] || available > total {
+	if has != [2]bool{true, true} || available > total {
 		return 0
 	}
 	return amount(total-available, vm.KiB)

@@ -12,6 +12,7 @@ import (
 
 const (
 	maxVCPUs   = 1024 // no VMM has more
+	rarest     = 6    // 2^6 passes between two looks for vCPUs, where there were none
 	maxThreads = 4096 // entries that are looked at: a VMM may make as many as its limit lets it
 )
 
@@ -65,7 +66,7 @@ func (m *Meter) look(dir int, t *threads) {
 	found := m.named(dir, t.main)
 	switch {
 	case len(found) == 0:
-		t.tries = min(t.tries+1, 6)
+		t.tries = min(t.tries+1, rarest)
 		t.skip = 1<<t.tries - 1
 		t.alike = 0
 	case slices.Equal(found, t.paths):
