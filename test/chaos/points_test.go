@@ -45,6 +45,7 @@ func points() []point {
 		{"reaping", "running", crash, "running"},
 		{"backoff", "running", crash, "running"},
 		{"preparing", "running", crash, "running"},
+		{"starting", "running", crash, "running"},
 		{"removing", "stopped", remove, "removed"},
 		{"killing", "running", remove, "removed"},
 		{"reaping", "running", remove, "removed"},
@@ -75,7 +76,7 @@ func (w *world) dieAt(p point, fault, name, story string) {
 	w.t.Helper()
 	spec := w.pvh(name)
 	spec.Restart = node.Impatient(100)
-	if p.phase == "backoff" {
+	if p.phase == "backoff" || p.phase == "reaping" { // a restart at once begins without a release
 		spec.Restart = node.Patient(200e6)
 	}
 	spec.Stop = &v1.Stop{Timeout: durationpb.New(200e6)} // this guest hears nothing
