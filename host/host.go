@@ -44,6 +44,9 @@ type Launcher interface {
 	Verdict(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Exit, error)
 	// List returns every live VMM that carries our tags.
 	List(ctx context.Context) ([]vm.FoundVMM, error)
+	// Holding says which of Command.Limits can't be held here, and why. It is
+	// looked at anew at each call, and cheap: some system calls.
+	Holding() vm.Holding
 }
 
 // Command is one VMM to launch.
@@ -58,8 +61,9 @@ type Command struct {
 	Stderr  string   // file that takes the VMM's standard error
 	UID     int      // unprivileged user and group that the VMM runs as; 0 only where the daemon itself isn't root
 	GID     int
-	Groups  []int    // besides GID: the group of /dev/kvm, where the VMM needs it
-	MaxFile vm.Bytes // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
+	Groups  []int     // besides GID: the group of /dev/kvm, where the VMM needs it
+	MaxFile vm.Bytes  // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
+	Limits  vm.Limits // what the VMM and its children are held to, as far as Launcher.Holding has nothing against it
 	Needs   Needs
 }
 

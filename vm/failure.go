@@ -61,6 +61,7 @@ type Exit struct {
 	Result     string        `json:"result,omitempty"`     // systemd's word, empty under the process launcher: exit-code, signal, core-dump, oom-kill, …
 	MemoryPeak Bytes         `json:"memoryPeak,omitempty"` // 0: not known
 	CPU        time.Duration `json:"cpu,omitempty"`        // processor time used; 0: not known
+	OOM        *OutOfMemory  `json:"oom,omitempty"`        // the kernel killed it for want of memory; nil: it didn't, or nobody can tell
 }
 
 // Process is the proof of which process is ours: a pid alone proves nothing.

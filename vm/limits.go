@@ -15,9 +15,11 @@ type Holding struct {
 	Memory, CPU, IO, Tasks string
 }
 
-// OutOfMemory is the kernel's kill of a VMM that passed its own limit.
+// OutOfMemory is the kernel's kill of a VMM for want of memory: at its own limit,
+// or at one around it.
 type OutOfMemory struct {
 	Victim string `json:"victim"` // the process that was killed: name and pid
 	Limit  Bytes  `json:"limit"`
-	Usage  Bytes  `json:"usage"` // the highest that was seen
+	Usage  Bytes  `json:"usage"`          // the highest that was seen
+	Host   bool   `json:"host,omitempty"` // its own limit wasn't met: the node's memory was at its end, or that of a group around it
 }

@@ -43,7 +43,11 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 		w.watch.Launching(c.Ref)
 	}
 	delete(w.verdicts, c.Ref.VM)
-	p := w.start(c.Ref)
+	p := w.start(c.Ref, len(c.Files) > 0)
+	if err := w.loadInto(p, c); err != nil {
+		p.end(vm.Exit{}, false)
+		return vm.Process{}, host.Fail(host.Broken, "launch", err)
+	}
 	w.story("process %s/%d launched as %d", c.Ref.Name, c.Ref.Incarnation, p.process.PID)
 	if w.chance("late launch "+string(c.Ref.Name), w.faults.LateLaunch) {
 		return vm.Process{}, host.Fail(host.Transient, "launch", errors.New("failed after the process began"))
@@ -125,6 +129,9 @@ func (l launcher) List(context.Context) ([]vm.FoundVMM, error) {
 	}
 	return out, nil
 }
+
+// Holding: this machine holds everything; see Guest.OutOfMemory.
+func (l launcher) Holding() vm.Holding { return vm.Holding{} }
 
 // Verdict is what a service manager remembers; see World.Remember.
 func (l launcher) Verdict(_ context.Context, ref vm.Ref, _ *vm.Process) (vm.Exit, error) {

@@ -1,17 +1,17 @@
 // Package process launches VMMs without a service manager: each in a session
 // of its own, so that it outlives us (P6), known by proof and not by number.
 //
-//	Make ─ sockets, fork, limits ─▶ proof.VMM ─ its end ─▶ reap
+//	Make ─ sockets, cgroup, fork, limits ─▶ proof.VMM ─ its end ─▶ reap, remove the cgroup
 package process
 
 import (
-	"context"
 	"os"
 	"os/signal"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/cgroup"
 	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/host/proof"
 	"github.com/blixard/blixard/vm"
@@ -31,7 +31,8 @@ type Config struct {
 // Launcher is the host.Launcher of one node. Close it to let go of all VMMs.
 type Launcher struct {
 	*proof.Seats
-	lock *os.File
+	hands *maker
+	lock  *os.File
 }
 
 var _ host.Launcher = (*Launcher)(nil)
@@ -44,12 +45,13 @@ func New(c Config) (*Launcher, error) {
 		c.Proc = procfs.Default
 	}
 	who := proof.Identity{Node: c.Node, BootID: c.BootID, Proc: c.Proc}
-	seats, err := proof.NewSeats(who, maker{who})
+	hands := &maker{who: who, tree: cgroup.Open(who.Public()[:nodeWord]), groups: map[life]*cgroup.Group{}}
+	seats, err := proof.NewSeats(who, hands)
 	if err != nil {
 		return nil, err
 	}
 	signal.Ignore(unix.SIGXFSZ)
-	l := &Launcher{Seats: seats}
+	l := &Launcher{Seats: seats, hands: hands}
 	if c.Lock == "" {
 		return l, nil
 	}
@@ -59,35 +61,19 @@ func New(c Config) (*Launcher, error) {
 	return l, nil
 }
 
+// nodeWord is how much of the node's public name stands in the paths of cgroups:
+// enough that two nodes of a machine never meet.
+const nodeWord = 12
+
 // Name is "process".
 func (l *Launcher) Name() string { return Name }
 
 // Close lets go of every VMM; they live on. Watchers are not called any more.
 func (l *Launcher) Close() error {
 	l.Seats.Close()
+	l.hands.tree.Close()
 	if l.lock != nil {
 		return l.lock.Close()
 	}
 	return nil
-}
-
-// maker is what this launcher does with its own hands.
-type maker struct{ who proof.Identity }
-
-// End reaps.
-func (m maker) End(v *proof.VMM) vm.Exit { return v.Reap(m.who.Proc) }
-
-// Settle has nothing to wait for: the lock is ours, so nothing is between fork
-// and exec.
-func (m maker) Settle(context.Context) error { return nil }
-
-// Clear has nothing to take back: a process leaves nothing.
-func (m maker) Clear(context.Context, vm.Ref, string) error { return nil }
-
-// Adopted limits a VMM whose daemon died before it could.
-func (m maker) Adopted(v *proof.VMM) {
-	uid, gid, err := ownerOf(v.Process.PID)
-	if err == nil {
-		_ = limit(v.Process.PID, uid, gid, v.MaxFile) // as it was: nothing else can be done
-	}
 }

@@ -21,7 +21,11 @@ func TestTheEndTellsWhatAVMMUsed(t *testing.T) {
 		t.Errorf("one that used %v: %+v", much, e)
 	}
 	e = w.Exit(w.Launch(w.Sh(2, 1, "exit 0")))
-	if !e.Known || e.CPU <= 0 || e.MemoryPeak != 0 {
+	most := vm.Bytes(0)
+	if w.l.Holding().Memory == "" {
+		most = 8 * vm.MiB // its cgroup counts it alone
+	}
+	if !e.Known || e.CPU <= 0 || e.MemoryPeak > most {
 		t.Errorf("a shell's peak is below ours, %v, and was told as its own: %+v", floor, e)
 	}
 }

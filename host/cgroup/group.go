@@ -1,0 +1,164 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// Group is the group of one VMM, in each hierarchy that limits it. A nil one is
+// of a VMM that nothing limits.
+type Group struct {
+	tree  *Tree
+	name  string
+	v1    []string // its folders
+	v2    string   // empty: none
+	bytes string   // the folder that counts its memory; empty: none does
+}
+
+// Make makes the group of an incarnation and sets its limits. One that was left
+// by a try before is taken, unless a process is in it. It is nil where nothing
+// can be limited.
+func (t *Tree) Make(ref vm.Ref, l vm.Limits) (*Group, error) {
+	if t == nil || t.held == nil {
+		return nil, nil //nolint:nilnil // no group is an answer
+	}
+	called, err := name(ref)
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{tree: t, name: called}
+	t.hold(called, true)
+	for k := range kinds {
+		if t.limited(k) == "" {
+			err = errors.Join(err, t.set(g, k, l))
+		}
+	}
+	if err == nil {
+		err = g.vacant()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make its cgroup: %w", err), g.Remove())
+	}
+	if g.v2 == "" && g.v1 == nil {
+		return nil, g.Remove()
+	}
+	return g, nil
+}
+
+// set makes the folder of one kind, and sets the limit.
+func (t *Tree) set(g *Group, k kind, l vm.Limits) error {
+	h := t.homes[k]
+	dir := filepath.Join(t.folder(h), g.name)
+	for _, at := range []string{filepath.Join(h.own, top), t.folder(h), dir} {
+		if err := t.folders(at); err != nil {
+			return err
+		}
+	}
+	switch {
+	case h.v2:
+		g.v2 = dir
+	case !slices.Contains(g.v1, dir):
+		g.v1 = append(g.v1, dir)
+	}
+	if k == memory {
+		g.bytes = dir
+	}
+	for _, s := range settings(k, h.v2, l) {
+		err := write(dir, s.file, s.value)
+		if err != nil && (!s.optional || !errors.Is(err, os.ErrNotExist)) {
+			return fmt.Errorf("set %s to %s: %w", s.file, s.value, err)
+		}
+	}
+	return nil
+}
+
+// vacant refuses a group that somebody lives in.
+func (g *Group) vacant() error {
+	for _, dir := range g.dirs() {
+		if pids := words(filepath.Join(dir, "cgroup.procs")); len(pids) > 0 {
+			return fmt.Errorf("%d processes are in %s: %s", len(pids), dir, pids[0])
+		}
+	}
+	return nil
+}
+
+func (g *Group) dirs() []string {
+	if g.v2 == "" {
+		return g.v1
+	}
+	return append([]string{g.v2}, g.v1...)
+}
+
+// Remove removes the group of a VMM that is gone. Repeating it is safe. A
+// process that is left in it is an error, and keeps it.
+func (g *Group) Remove() error {
+	if g == nil {
+		return nil
+	}
+	var failed error
+	for _, dir := range g.dirs() {
+		failed = errors.Join(failed, g.tree.remove(dir))
+	}
+	g.tree.hold(g.name, false)
+	return failed
+}
+
+// Of is the group of a live VMM that this life of the daemon has not made; nil
+// where it is in none. The kernel's word and the name prove it (P8): both end
+// alike.
+func (t *Tree) Of(pid int, ref vm.Ref) *Group {
+	called, err := name(ref)
+	if err != nil || t == nil || t.held == nil {
+		return nil
+	}
+	in, err := t.kernel.groups(strconv.Itoa(pid))
+	if err != nil {
+		return nil
+	}
+	g := &Group{tree: t, name: called}
+	for k, c := range controllers {
+		h := t.homes[k]
+		path := in[c.v1]
+		if h.v2 {
+			path = in[""]
+		}
+		dir := filepath.Join(t.folder(h), called)
+		if h.own == "" || !strings.HasSuffix(path, filepath.Join("/", top, t.node, called)) {
+			continue
+		}
+		if _, err := os.Stat(dir); err != nil {
+			continue // it was made below another group of the daemon, which isn't seen from here
+		}
+		switch {
+		case h.v2:
+			g.v2 = dir
+		case !slices.Contains(g.v1, dir):
+			g.v1 = append(g.v1, dir)
+		}
+		if kind(k) == memory {
+			g.bytes = dir
+		}
+	}
+	if g.v2 == "" && g.v1 == nil {
+		return nil
+	}
+	t.hold(called, true)
+	return g
+}
+
+func (t *Tree) hold(name string, yes bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if yes {
+		t.held[name] = true
+	} else {
+		delete(t.held, name)
+	}
+}

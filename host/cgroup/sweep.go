@@ -1,0 +1,148 @@
+package cgroup
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// Sweep removes the groups of this node that no live VMM needs: those that a
+// daemon left which died before its VMM, or with it. They are ours by their
+// place and name; one that isn't empty is kept, the kernel sees to that (P8).
+func (t *Tree) Sweep() {
+	t.each(func(name string, dirs []string) {
+		t.mu.Lock() // nobody makes a group while its folders go
+		defer t.mu.Unlock()
+		for _, dir := range dirs {
+			if !t.held[name] {
+				_ = t.kernel.rmdir(dir) // the next one does what is left
+			}
+		}
+	})
+}
+
+// Close removes the folders of this node, unless a VMM lives in one.
+func (t *Tree) Close() {
+	if t == nil || t.held == nil {
+		return
+	}
+	for _, h := range t.homes {
+		if h.own != "" {
+			_ = t.remove(t.folder(h)) // not empty: VMMs live on
+			_ = t.remove(filepath.Dir(t.folder(h)))
+		}
+	}
+}
+
+// Clear ends what a dead VMM of the incarnation, or of one before it, has left
+// behind in its group, and removes that. Repeating it is safe.
+func (t *Tree) Clear(ref vm.Ref) error {
+	var failed error
+	t.each(func(name string, dirs []string) {
+		if of, _ := parse(name); of.VM != ref.VM || of.Incarnation > ref.Incarnation {
+			return
+		}
+		for _, dir := range dirs {
+			failed = errors.Join(failed, t.end(dir))
+		}
+		for _, dir := range dirs {
+			failed = errors.Join(failed, t.remove(dir))
+		}
+		t.hold(name, false)
+	})
+	return failed
+}
+
+// each calls do for every group of this node that its name proves ours.
+func (t *Tree) each(do func(name string, dirs []string)) {
+	if t == nil || t.held == nil {
+		return
+	}
+	found := map[string][]string{}
+	seen := map[string]bool{}
+	for _, h := range slices.Backward(t.homes[:]) { // tasks first: see end
+		at := t.folder(h)
+		if h.own == "" || seen[at] {
+			continue
+		}
+		seen[at] = true
+		entries, err := os.ReadDir(at)
+		if err != nil {
+			continue // nothing was made there
+		}
+		for _, e := range entries {
+			if _, ours := parse(e.Name()); ours && e.IsDir() {
+				found[e.Name()] = append(found[e.Name()], filepath.Join(at, e.Name()))
+			}
+		}
+	}
+	for name, dirs := range found {
+		do(name, dirs)
+	}
+}
+
+// endsWithin bounds the wait for one killed process: its memory may be large.
+const endsWithin = 2 * time.Second
+
+// end kills who is in a group. A pidfd is opened before the group is looked at
+// again: who is in it then is who gets the signal (P8). First, nobody there may
+// fork any more.
+func (t *Tree) end(dir string) error {
+	pids := words(filepath.Join(dir, "cgroup.procs"))
+	if len(pids) == 0 {
+		return nil
+	}
+	_ = write(dir, "pids.max", "0") // where it is that hierarchy's; the others come empty or are asked again
+	var failed error
+	for _, word := range pids {
+		if pid, err := strconv.Atoi(word); err == nil && pid > 1 {
+			failed = errors.Join(failed, t.kill(pid, dir))
+		}
+	}
+	return failed
+}
+
+func (t *Tree) kill(pid int, dir string) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil //nolint:nilerr // it is gone
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if !t.inside(pid, dir) {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		return err
+	}
+	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(endsWithin.Milliseconds()))
+	return err
+}
+
+func (t *Tree) inside(pid int, dir string) bool {
+	in, err := t.kernel.groups(strconv.Itoa(pid))
+	if err != nil {
+		return false
+	}
+	for _, path := range in {
+		if strings.HasSuffix(path, filepath.Join("/", top, t.node, filepath.Base(dir))) {
+			return true
+		}
+	}
+	return false
+}
+
+// remove removes one folder. Repeating it is safe.
+func (t *Tree) remove(dir string) error {
+	if err := t.kernel.rmdir(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
