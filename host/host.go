@@ -14,6 +14,7 @@ package host
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/blixard/blixard/vm"
@@ -57,12 +58,13 @@ type Command struct {
 	Dir     string   // working directory: the run folder
 	Sockets []Socket // made before the launch; the child inherits them listening
 	Taps    []Tap    // opened before the launch; the child inherits them
+	Files   []File   // the same, for reading
 	Stdout  string   // file that takes the VMM's standard output; empty: the same as Stderr
 	Stderr  string   // file that takes the VMM's standard error
 	UID     int      // unprivileged user and group that the VMM runs as; 0 only where the daemon itself isn't root
 	GID     int
-	Groups  []int     // besides GID: the group of /dev/kvm, where the VMM needs it
-	MaxFile vm.Bytes  // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
+	Groups  []int    // besides GID: the group of /dev/kvm, where the VMM needs it
+	MaxFile vm.Bytes // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
 	Limits  vm.Limits // what the VMM and its children are held to, as far as Launcher.Holding has nothing against it
 	Needs   Needs
 }
@@ -136,6 +138,9 @@ type Driver interface {
 	// Release takes back what Prepare made and a VM at rest must not hold (P7),
 	// before Folders.Release. Repeating it is safe: nothing there is success.
 	Release(ctx context.Context, ref vm.Ref, spec vm.Spec, f Paths) error
+	// Loads says why this VMM can't load a guest that was saved: Broken where
+	// another kind or version of it has saved it.
+	Loads(spec vm.Spec, s vm.SavedState) error
 }
 
 // Session is an open control session with one VMM (QMP).
@@ -144,9 +149,17 @@ type Session interface {
 	State(ctx context.Context) (GuestState, error)
 	// PowerDown presses the ACPI button. Repeating it is safe.
 	PowerDown(ctx context.Context) error
-	// Pause and Resume stop and continue the vCPUs. Repeating them is safe.
+	// Pause and Resume stop and continue the vCPUs. Repeating them is safe. Resume
+	// gives up a saving that is under way, whoever began it.
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
+	// Save stops the guest and writes all of it; by is the kind and version of
+	// the VMM that wrote. The guest stands still afterwards, also where it failed.
+	// Repeating it is safe: an earlier saving that is under way is given up.
+	Save(ctx context.Context, into io.Writer) (by string, err error)
+	// Loaded returns when the guest that the VMM was launched with is whole in it.
+	// It stands still until Resume. A VMM that can't load it ends: Gone.
+	Loaded(ctx context.Context) error
 	// Quit asks the VMM to flush and end. Repeating it is safe.
 	Quit(ctx context.Context) error
 	// Close lets go of the session; the VMM lives on (P6).
@@ -163,6 +176,8 @@ const (
 	GuestOff      GuestState = "shutdown"
 	GuestPanicked GuestState = "guest-panicked"
 	GuestIOError  GuestState = "io-error"
+	GuestLoading  GuestState = "inmigrate"   // a saved guest is being loaded
+	GuestSaved    GuestState = "postmigrate" // it was saved, and stands still
 	GuestNoSpace  GuestState = "no-space" // halted, as a disk of it can't grow
 	GuestOther    GuestState = "other"
 )
@@ -204,6 +219,8 @@ type AgentConn interface {
 	Shutdown(ctx context.Context) error
 	// Exec runs a command in the guest and returns what it wrote, bounded.
 	Exec(ctx context.Context, argv []string) (ExecResult, error)
+	// SetTime sets the guest's clock. Repeating it is safe.
+	SetTime(ctx context.Context, now time.Time) error
 	Close()
 }
 
@@ -238,10 +255,12 @@ type Paths struct {
 	Stderr   string // what the VMM itself wrote
 	Manifest string // identity and spec, so that the store can be rebuilt
 	Disks    string // folder of the disks that we made
+	Load     string // the saved guest that the VMM is launched with; empty: it boots
 }
 
 // Folders makes and removes what a VM owns on disk.
 type Folders interface {
+	States
 	Paths(ref vm.Ref) Paths
 	// Prepare makes folder, disks, image and manifest ready. Repeating it is
 	// safe: what exists is kept. It removes logs of incarnations that are too old.

@@ -14,6 +14,8 @@ type SavedState struct {
 	Incarnation Incarnation `json:"incarnation"` // whose guest it is; names the file
 	At          time.Time   `json:"at"`
 	Bytes       Bytes       `json:"bytes"`    // on the host's disk
+	Sum         uint32      `json:"sum"`      // CRC-32C of the file
+	By          string      `json:"by"`       // the kind and version of the VMM that wrote it
 	Hardware    string      `json:"hardware"` // Spec.Hardware when it was saved: it loads into the same machine alone
 }
 

@@ -150,6 +150,15 @@ func (v *vmms) Release(ctx context.Context, ref vm.Ref, spec vm.Spec, f host.Pat
 	return v.runner.Release(ctx, ref, spec, f) // QEMU holds nothing beside, and a new spec may hide that a runner was started
 }
 
+// Loads says why a saved guest can't be loaded.
+func (v *vmms) Loads(spec vm.Spec, s vm.SavedState) error {
+	d, err := v.of(spec)
+	if err != nil {
+		return err
+	}
+	return d.Loads(spec, s)
+}
+
 func (v *vmms) agent() host.Agent { return qemu.Agent{} }
 
 // status is what node status shows beside the actors.

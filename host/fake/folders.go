@@ -23,6 +23,9 @@ func (f folders) Prepare(ctx context.Context, r vm.Record) error {
 		return host.Fail(k, "prepare", errors.New("the guest of this seed can't be prepared"))
 	}
 	w.folders[r.Spec.Name], w.runs[r.Spec.Name] = r.ID, r.ID
+	if !f.d.dead() {
+		w.dropStates(r)
+	}
 	return nil
 }
 
@@ -54,6 +57,7 @@ func (f folders) Discard(ctx context.Context, ref vm.Ref) error {
 	}
 	delete(w.folders, ref.Name)
 	delete(w.runs, ref.Name)
+	delete(w.images, ref.VM)
 	return nil
 }
 

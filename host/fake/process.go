@@ -25,6 +25,11 @@ type process struct {
 	ended    bool
 	exit     vm.Exit
 	console  []byte
+
+	loads  bool          // it was launched with a saved guest, which has not run on yet
+	loaded chan struct{} // closed when that is whole
+	saving int           // counts savings, and what ends one
+	images []*image      // that hold this guest's memory
 }
 
 // verdict is how an incarnation ended, as somebody remembers who is not the daemon.
@@ -38,17 +43,21 @@ type watcher struct {
 	ended  func(vm.Exit)
 }
 
-// start makes a process live; the world's lock is held.
-func (w *World) start(ref vm.Ref) *process {
+// start makes a process live; the world's lock is held. A guest that is loaded
+// has booted already, and stands still.
+func (w *World) start(ref vm.Ref, loads bool) *process {
 	w.pid++
 	p := &process{
 		world: w, ref: ref, guest: w.guests(ref), launched: time.Now(), state: host.GuestRuns,
 		process:  vm.Process{PID: w.pid, StartTime: uint64(w.pid) * 7, BootID: w.boot, Unit: "blixard-" + string(ref.Name), Launcher: "fake"},
 		watchers: map[*watcher]bool{}, sessions: map[*session]bool{}, answered: make(chan struct{}), gone: make(chan struct{}),
+		loads: loads, loaded: make(chan struct{}),
 	}
 	w.live[p.process.PID] = p
 	w.named[ref.Name] = append(w.named[ref.Name], p)
-	p.boot()
+	if !loads {
+		p.boot()
+	}
 	p.later(p.guest.Crash, func() { p.end(vm.Exit{Known: true, Signal: 11}, true) })
 	p.later(p.guest.PowerOff, func() { p.stand(host.GuestOff, host.NoticePowerOff) })
 	p.later(p.guest.Panic, func() { p.console = []byte("Kernel panic - not syncing: asked for\n"); p.reset() })

@@ -12,8 +12,11 @@ import (
 
 type driver struct{ d *Daemon }
 
-func (driver) Command(ref vm.Ref, spec vm.Spec, _ host.Paths) (host.Command, error) {
+func (driver) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, error) {
 	c := host.Command{Ref: ref, Argv: []string{"/fake/vmm"}}
+	if f.Load != "" {
+		c.Files = []host.File{{Name: "saved", Path: f.Load}}
+	}
 	for _, name := range tapNames(ref, spec.Networks) {
 		c.Taps = append(c.Taps, host.Tap{Name: name, Link: name})
 	}
@@ -89,7 +92,12 @@ func (s *session) Pause(ctx context.Context) error {
 }
 
 func (s *session) Resume(ctx context.Context) error {
-	return s.with(ctx, func(p *process) { p.turn(host.GuestPaused, host.GuestRuns); p.roomAgain() })
+	return s.with(ctx, func(p *process) {
+		p.turn(host.GuestPaused, host.GuestRuns)
+		p.turn(host.GuestSaved, host.GuestRuns)
+		p.runsOn()
+		p.roomAgain()
+	})
 }
 
 // turn changes the guest's state; one that is off or panicked can't be paused nor go on.

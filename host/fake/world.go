@@ -40,6 +40,7 @@ type World struct {
 	taps          map[string]*tap          // by name
 	made          int                      // taps so far: each has an index of its own
 	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
+	images        map[vm.ID]map[vm.Incarnation]*image
 	verdicts      map[vm.ID]verdict        // of the last process of each VM
 	remembers     float64                  // how likely an end is remembered
 	guests        func(ref vm.Ref) Guest
@@ -66,6 +67,7 @@ type Guest struct {
 // Faults are probabilities for each call, in [0,1].
 type Faults struct {
 	Prepare, Launch, LateLaunch, Attach, Find, Kill, Release, Discard float64 // the call fails as Transient; LateLaunch after the process exists
+	Save, Keep, LateKeep, Drop                                        float64 // saving a guest; LateKeep after the file has its name
 	Ensure, LateEnsure, Unlink                                        float64 // making and removing taps; LateEnsure after they exist
 	Bug                                                               float64 // a port panics in its caller's goroutine: a bug of ours
 	Slow                                                              float64 // a call takes up to MaxSlow
@@ -85,7 +87,7 @@ type Watch struct {
 func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...any)) *World {
 	f := &World{
 		seed: seed, dice: map[string]*rand.Rand{}, live: map[int]*process{}, named: map[vm.Name][]*process{}, folders: map[vm.Name]vm.ID{},
-		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, verdicts: map[vm.ID]verdict{}, guests: guests, watch: w, story: story, pid: 1000,
+		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, verdicts: map[vm.ID]verdict{}, images: map[vm.ID]map[vm.Incarnation]*image{}, guests: guests, watch: w, story: story, pid: 1000,
 	}
 	f.capacity = vm.Capacity{CPUs: 1 << 20, Memory: 1 << 50, Disk: 1 << 50}
 	f.on()

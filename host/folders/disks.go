@@ -125,10 +125,14 @@ const keptLogs = 5
 var logName = regexp.MustCompile(`^(?:console|vmm)-([0-9]{1,19})\.log(?:\.1)?$`)
 
 // prune removes the logs of incarnations that are too old (P15).
-func prune(place *os.Root, at host.Paths, newest vm.Incarnation) error {
+func prune(place *os.Root, at host.Paths, r vm.Record) error {
 	names, err := namesIn(place)
 	if err != nil {
 		return fail("list "+at.Folder, at.Folder, err)
+	}
+	newest := r.State.Incarnation
+	if err := dropAmong(names, place, at, r); err != nil {
+		return err
 	}
 	for _, name := range names {
 		match := logName.FindStringSubmatch(name)

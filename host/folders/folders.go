@@ -2,6 +2,7 @@
 //
 //	STATE/             0711 at least: VMMs pass through, nobody lists it
 //	  vms/NAME/        0750 root:VMM   durable
+//	    saved-N.state  0600 root       the guest of incarnation N, suspended
 //	    manifest.json  0600 root       identity and spec: the store can be rebuilt from it
 //	    disks/D.raw    0600 VMM        sparse; only Discard removes one (P14)
 //	    console-N.log  0640 VMM        what the guest of incarnation N wrote
@@ -102,7 +103,7 @@ func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
 	for _, step := range []func() error{
 		func() error { return makeDisks(ctx, place, at, now, last) },
 		func() error { return makeLogs(place, at, uid, gid) },
-		func() error { return prune(place, at, r.State.Incarnation) },
+		func() error { return prune(place, at, r) },
 		func() error { return f.makeRun(at.Run, gid, r.State.Incarnation) },
 		func() error {
 			if last.stood(now, r.State) {

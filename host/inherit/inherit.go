@@ -1,7 +1,7 @@
 // Package inherit makes what a VMM inherits: its standard files, listening
 // sockets and opened taps, as descriptors whose numbers its command line names.
 //
-//	0 /dev/null   1 Stdout   2 Stderr   3… {fd:qmp}, {fd:agent}, {fd:console}, {fd:net0}, …
+//	0 /dev/null   1 Stdout   2 Stderr   3… {fd:qmp}, {fd:agent}, {fd:console}, {fd:net0}, …, {fd:saved}
 package inherit
 
 import (
@@ -47,6 +47,9 @@ func names(c host.Command) []string {
 	}
 	for _, t := range c.Taps {
 		out = append(out, t.Name)
+	}
+	for _, f := range c.Files {
+		out = append(out, f.Name)
 	}
 	return out
 }
@@ -94,6 +97,13 @@ func (s *Set) open(c host.Command) error {
 		fd, err := openTap(one.Link)
 		if err != nil {
 			return fmt.Errorf("open tap %s: %w", one.Link, err)
+		}
+		s.files = append(s.files, fd)
+	}
+	for _, one := range c.Files {
+		fd, err := unix.Open(one.Path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open %s: %w", one.Path, err)
 		}
 		s.files = append(s.files, fd)
 	}

@@ -78,6 +78,9 @@ func Args(l Launch) ([]string, error) {
 		a = append(a, l.disks()...)
 		a = append(a, l.networks()...)
 	}
+	if l.Paths.Load != "" { // the guest stands still until it is known to be loaded
+		a = append(a, "-S", "-incoming", "fd:{fd:"+savedName+"}")
+	}
 	return a, nil
 }
 

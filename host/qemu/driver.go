@@ -85,6 +85,9 @@ func (d *Driver) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, 
 	if l.shape() != bare {
 		c.Sockets = append(c.Sockets, host.Socket{Name: "agent", Path: f.Agent})
 	}
+	if f.Load != "" {
+		c.Files = []host.File{{Name: savedName, Path: f.Load}}
+	}
 	c.Taps = l.taps()
 	c.Needs = l.needs()
 	c.UID, c.GID = d.config.Owners.Of(ref.Slot)

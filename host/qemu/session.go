@@ -43,6 +43,7 @@ type session struct {
 	queue    []host.Notice
 	telling  bool // a goroutine empties the queue
 	attached bool // Attach has returned the session: from now on its loss is told
+	moved    chan struct{} // closed at the next step of a migration; nil: nobody waits for it
 }
 
 // Attach opens the control session; see host.Driver. The socket has been
@@ -115,8 +116,7 @@ func (s *session) negotiate(ctx context.Context) error {
 	case <-ctx.Done():
 		return host.Fail(host.Transient, "wait for QEMU's greeting", ctx.Err())
 	}
-	_, err := s.call(ctx, "qmp_capabilities")
-	return err
+	return s.do(ctx, "qmp_capabilities")
 }
 
 // read is the session's own goroutine, until the wire ends.
@@ -138,6 +138,8 @@ func (s *session) read() {
 		case m.Greeting != nil && !greeted:
 			greeted = true
 			close(s.ready)
+		case m.Event == "MIGRATION":
+			s.migrates()
 		case m.Event != "":
 			if n, ok := m.notice(); ok {
 				s.tell(n)
@@ -221,10 +223,18 @@ func (s *session) reason() error {
 func (s *session) Close() { s.end(errClosed) }
 
 // call sends a command and waits for its answer, the session's end, or ctx.
-func (s *session) call(ctx context.Context, command string) (json.RawMessage, error) {
+func (s *session) call(ctx context.Context, command string, arguments any) (json.RawMessage, error) {
+	return s.callWith(ctx, command, arguments, noFile)
+}
+
+// noFile stands where no descriptor goes beside a command.
+const noFile = -1
+
+// callWith is call with a descriptor beside the command.
+func (s *session) callWith(ctx context.Context, command string, arguments any, fd int) (json.RawMessage, error) {
 	id, answer := s.expect()
 	defer s.forget(id)
-	if err := s.send(ctx, request{Execute: command, ID: id}); err != nil {
+	if err := s.send(ctx, request{Execute: command, Arguments: arguments, ID: id}, fd); err != nil {
 		if ctx.Err() != nil {
 			return nil, host.Fail(host.Transient, command, err)
 		}
@@ -266,7 +276,7 @@ func (s *session) forget(id uint64) {
 
 // send writes one line. Half a line would spoil the wire, so that a write that
 // doesn't come through ends the session.
-func (s *session) send(ctx context.Context, r request) error {
+func (s *session) send(ctx context.Context, r request, fd int) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode: %v", err)
@@ -277,16 +287,21 @@ func (s *session) send(ctx context.Context, r request) error {
 		return err
 	}
 	_ = s.conn.SetWriteDeadline(time.Now().Add(writeBound)) // fails only on a closed wire, and then so does the write
-	if _, err := s.conn.Write(append(b, '\n')); err != nil {
-		s.end(err)
-		return err
+	b = append(b, '\n')
+	if fd == noFile {
+		_, err = s.conn.Write(b)
+	} else {
+		err = handOver(s.conn, b, fd)
 	}
-	return nil
+	if err != nil {
+		s.end(err)
+	}
+	return err
 }
 
 // State asks QEMU for its run state.
 func (s *session) State(ctx context.Context) (host.GuestState, error) {
-	b, err := s.call(ctx, "query-status")
+	b, err := s.call(ctx, "query-status", nil)
 	if err != nil {
 		return "", err
 	}
@@ -305,7 +320,7 @@ func (s *session) State(ctx context.Context) (host.GuestState, error) {
 
 // full says whether what halted the guest is that a disk can't grow.
 func (s *session) full(ctx context.Context) bool {
-	b, err := s.call(ctx, "query-block")
+	b, err := s.call(ctx, "query-block", nil)
 	if err != nil {
 		return false
 	}
@@ -331,8 +346,15 @@ func (s *session) PowerDown(ctx context.Context) error { return s.do(ctx, "syste
 // Pause stops the vCPUs.
 func (s *session) Pause(ctx context.Context) error { return s.do(ctx, "stop") }
 
-// Resume continues the vCPUs. A guest that is off or has panicked is refused as Broken.
-func (s *session) Resume(ctx context.Context) error { return s.do(ctx, "cont") }
+// Resume continues the vCPUs. A guest that is off or has panicked is refused as
+// Broken. A saving that is under way is ended before, for its end would halt the
+// guest again.
+func (s *session) Resume(ctx context.Context) error {
+	if err := s.giveUp(ctx); err != nil {
+		return err
+	}
+	return s.do(ctx, "cont")
+}
 
 // Quit ends QEMU. That the session ends before its answer came is success.
 func (s *session) Quit(ctx context.Context) error {
@@ -344,6 +366,6 @@ func (s *session) Quit(ctx context.Context) error {
 }
 
 func (s *session) do(ctx context.Context, command string) error {
-	_, err := s.call(ctx, command)
+	_, err := s.call(ctx, command, nil)
 	return err
 }

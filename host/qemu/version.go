@@ -79,18 +79,25 @@ func run(binary string, args ...string) (string, error) {
 type versionCheck struct {
 	mu   sync.Mutex
 	good fs.FileInfo
+	told string
 }
 
 func (v *versionCheck) ok(binary string) error {
+	_, err := v.of(binary)
+	return err
+}
+
+func (v *versionCheck) of(binary string) (string, error) {
 	info, err := os.Stat(binary)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err == nil && v.good != nil && os.SameFile(info, v.good) && info.ModTime().Equal(v.good.ModTime()) {
-		return nil
+		return v.told, nil
 	}
-	if _, err := Version(binary); err != nil {
-		return err
+	version, err := Version(binary)
+	if err != nil {
+		return "", err
 	}
-	v.good = info
-	return nil
+	v.good, v.told = info, version
+	return version, nil
 }

@@ -92,7 +92,7 @@ func clip(s string) string {
 // guestState translates QEMU's run states.
 func guestState(status string) host.GuestState {
 	switch s := host.GuestState(status); s {
-	case host.GuestRuns, host.GuestPaused, host.GuestOff, host.GuestPanicked, host.GuestIOError:
+	case host.GuestRuns, host.GuestPaused, host.GuestOff, host.GuestPanicked, host.GuestIOError, host.GuestLoading, host.GuestSaved:
 		return s
 	case host.GuestOther, host.GuestNoSpace: // the second is no word of QEMU's
 	}

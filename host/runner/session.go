@@ -112,6 +112,19 @@ func refused(doing string) error {
 	return host.Fail(host.Broken, doing, errors.New("only a runner of QEMU's with a control socket can be paused and resumed"))
 }
 
+// Save is refused: nobody could launch the runner with what it wrote.
+func (s *session) Save(context.Context, io.Writer) (string, error) { return "", notSaved("save the guest") }
+
+// Loaded is refused.
+func (s *session) Loaded(context.Context) error { return notSaved("load a saved guest") }
+
+// Loads refuses every saved guest.
+func (d *Driver) Loads(vm.Spec, vm.SavedState) error { return notSaved("load a saved guest") }
+
+func notSaved(doing string) error {
+	return host.Fail(host.Broken, doing, errors.New("the command line of a runner is its own: only a VMM that Blixard launches itself can be saved and loaded"))
+}
+
 // Quit asks the VMM to end by SIGTERM, where it can be proved which one that is (P8).
 func (s *session) Quit(context.Context) error {
 	fd, _, err := s.find()

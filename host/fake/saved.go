@@ -1,0 +1,231 @@
+package fake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"time"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// image is a guest on the disk. It may be loaded until that guest has run on:
+// from then on the disks are ahead of its memory.
+type image struct {
+	saved   vm.SavedState
+	ran     bool // the guest that it holds has run on, in whichever VMM
+	damaged bool
+}
+
+// by is what the fake VMM calls itself.
+const by = "fake 1.0"
+
+var (
+	errNoImage = errors.New("no such saved guest")
+	errCut     = errors.New("the saving was cut off")
+)
+
+// Images are the saved guests of a VM that are whole.
+func (w *World) Images(id vm.ID) []vm.Incarnation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []vm.Incarnation
+	for n := range w.images[id] {
+		out = append(out, n)
+	}
+	return out
+}
+
+// Damage spoils the saved guests of a VM, so that no VMM loads them.
+func (w *World) Damage(id vm.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, i := range w.images[id] {
+		i.damaged = true
+	}
+}
+
+func (driver) Loads(_ vm.Spec, s vm.SavedState) error {
+	if s.By != by {
+		return host.Fail(host.Broken, "load", fmt.Errorf("it was saved by %q", s.By))
+	}
+	return nil
+}
+
+type stateFile struct {
+	d      *Daemon
+	ref    vm.Ref
+	holds  *process // whose guest was written
+	saving int
+}
+
+func (f folders) NewState(ctx context.Context, ref vm.Ref, _ vm.Bytes) (host.StateFile, error) {
+	if err := f.d.call(ctx, "save into "+string(ref.Name), 0); err != nil {
+		return nil, err
+	}
+	f.d.world.mu.Lock()
+	defer f.d.world.mu.Unlock()
+	if f.d.world.full {
+		return nil, host.Fail(host.Transient, "save into the disk", errors.New("no room"))
+	}
+	return &stateFile{d: f.d, ref: ref}, nil
+}
+
+func (s *stateFile) Write(b []byte) (int, error) { return len(b), nil }
+
+// Keep may fail after the file has its name, as a sync that tells of an error does.
+func (s *stateFile) Keep(ctx context.Context) (vm.SavedState, error) {
+	if err := s.d.call(ctx, "keep "+string(s.ref.Name), s.d.faults().Keep); err != nil {
+		return vm.SavedState{}, err
+	}
+	w := s.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.d.dead() || s.holds == nil {
+		return vm.SavedState{}, host.Fail(host.Transient, "keep", errCut)
+	}
+	one := &image{
+		saved: vm.SavedState{At: time.Now(), Bytes: vm.MiB, Sum: uint32(s.saving)},
+		ran:   s.holds.saving != s.saving || s.holds.state == host.GuestRuns,
+	}
+	if w.images[s.ref.VM] == nil {
+		w.images[s.ref.VM] = map[vm.Incarnation]*image{}
+	}
+	w.images[s.ref.VM][s.ref.Incarnation] = one
+	s.holds.images = append(s.holds.images, one)
+	if w.chance("late keep "+string(s.ref.Name), w.faults.LateKeep) {
+		return vm.SavedState{}, host.Fail(host.Transient, "keep", errors.New("failed after the file had its name"))
+	}
+	return one.saved, nil
+}
+
+func (s *stateFile) Drop() {}
+
+func (f folders) CheckState(ctx context.Context, ref vm.Ref, s vm.SavedState) error {
+	if err := f.d.call(ctx, "check "+string(ref.Name), 0); err != nil {
+		return err
+	}
+	w := f.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := w.images[ref.VM][s.Incarnation]
+	if one == nil || one.saved.Sum != s.Sum {
+		return host.Fail(host.Broken, "check", errNoImage)
+	}
+	return nil
+}
+
+func (f folders) DropStates(ctx context.Context, r vm.Record) error {
+	if err := f.d.call(ctx, "drop states "+string(r.Spec.Name), f.d.faults().Drop); err != nil {
+		return err
+	}
+	w := f.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !f.d.dead() {
+		w.dropStates(r)
+	}
+	return nil
+}
+
+// dropStates keeps to the words of host.States.
+func (w *World) dropStates(r vm.Record) {
+	const atRest = vm.Stopped | vm.Suspended | vm.Backoff | vm.Failed
+	for n := range w.images[r.ID] {
+		named := r.State.Saved != nil && r.State.Saved.Incarnation == n
+		if !named && (n < r.State.Incarnation || n == r.State.Incarnation && r.State.Phase&atRest != 0) {
+			delete(w.images[r.ID], n)
+		}
+	}
+}
+
+// Save halts the guest at once and takes as long as a slow call.
+func (s *session) Save(ctx context.Context, into io.Writer) (string, error) {
+	mine := 0
+	err := s.with(ctx, func(p *process) {
+		p.saving++
+		mine = p.saving
+		if p.state == host.GuestSaved {
+			p.state = host.GuestPaused
+		}
+		p.turn(host.GuestRuns, host.GuestPaused)
+	})
+	if err != nil {
+		return "", err
+	}
+	if err := s.d.call(ctx, "save "+string(s.p.ref.Name), s.d.faults().Save); err != nil {
+		return "", err
+	}
+	cut := false
+	err = s.with(ctx, func(p *process) {
+		if cut = p.saving != mine || p.state != host.GuestPaused; cut {
+			return
+		}
+		p.state = host.GuestSaved
+		if f, ok := into.(*stateFile); ok {
+			f.holds, f.saving = p, mine
+		}
+	})
+	if err == nil && cut {
+		err = host.Fail(host.Transient, "save", errCut)
+	}
+	return by, err
+}
+
+// runsOn: whatever holds this guest's memory is behind its disks from now on.
+func (p *process) runsOn() {
+	p.saving++
+	for _, i := range p.images {
+		i.ran = true
+	}
+	if p.loads && p.state == host.GuestRuns {
+		p.loads = false
+		p.boot()
+	}
+}
+
+// Loaded waits until the saved guest is whole in its VMM.
+func (s *session) Loaded(ctx context.Context) error {
+	if err := s.d.call(ctx, "loaded "+string(s.p.ref.Name), 0); err != nil {
+		return err
+	}
+	select {
+	case <-s.p.loaded:
+		return nil
+	case <-s.p.gone:
+		return host.Fail(host.Gone, "load", errNone)
+	case <-ctx.Done():
+		return host.Fail(host.Transient, "load", ctx.Err())
+	}
+}
+
+// loadInto begins with the image that the command names instead of a boot.
+func (w *World) loadInto(p *process, c host.Command) error {
+	if len(c.Files) == 0 {
+		return nil
+	}
+	n, whole, ok := host.StateOf(path.Base(c.Files[0].Path))
+	one := w.images[c.Ref.VM][n]
+	if !ok || !whole || one == nil {
+		return errNoImage
+	}
+	if one.ran {
+		w.promise("P17", "%s/%d loads what incarnation %d saved, and that guest has run on", c.Ref.Name, c.Ref.Incarnation, n)
+	}
+	p.loads, p.state, p.images = true, host.GuestLoading, []*image{one}
+	p.later(time.Millisecond, func() {
+		if one.damaged {
+			p.end(vm.Exit{Known: true, Signal: 11}, true)
+			return
+		}
+		p.turn(host.GuestLoading, host.GuestPaused)
+		close(p.loaded)
+	})
+	return nil
+}
+
+// SetTime is what the fake guest takes for granted.
+func (c *agentConn) SetTime(ctx context.Context, _ time.Time) error { return c.Ping(ctx) }

@@ -1,0 +1,215 @@
+package folders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// stateReserve stays free on the disk when a guest is saved: a disk that is full
+// to the last byte would take the node's own store, and other guests, down.
+const stateReserve = 256 * vm.MiB
+
+// stateMode is root's alone: a guest's memory holds its secrets.
+const stateMode = 0o600
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli) // the processor's own instruction
+
+var (
+	errNoRoom  = errors.New("the disk has no room for it")
+	errTooLong = errors.New("its VMM wrote more than a guest of this size has")
+	errNotIt   = errors.New("it isn't what was written")
+	errNoState = errors.New("it does not exist")
+)
+
+// NewState begins a saved guest; see host.States.
+func (f *Folders) NewState(_ context.Context, ref vm.Ref, limit vm.Bytes) (host.StateFile, error) {
+	at := f.Paths(ref)
+	doing := "save into " + at.Folder
+	if err := roomFor(at.Folder, limit); err != nil {
+		return nil, host.Fail(host.Transient, doing, err)
+	}
+	place, err := os.OpenRoot(at.Folder)
+	if err != nil {
+		return nil, fail(doing, at.Folder, err)
+	}
+	// An earlier try may still be written to: it has lost its name, and so can't be kept.
+	name := filepath.Base(at.StateTry(ref.Incarnation))
+	if err := place.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(fail(doing, at.Folder, err), place.Close())
+	}
+	file, err := place.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, stateMode)
+	if err != nil {
+		return nil, errors.Join(fail(doing, at.Folder, err), place.Close())
+	}
+	return &stateFile{
+		place: place, file: file, name: name, final: filepath.Base(at.State(ref.Incarnation)),
+		doing: doing, limit: limit, sum: crc32.New(castagnoli),
+	}, nil
+}
+
+// roomFor says what is missing on the disk.
+func roomFor(folder string, need vm.Bytes) error {
+	var s unix.Statfs_t
+	if err := unix.Statfs(folder, &s); err != nil {
+		return err
+	}
+	free := vm.Bytes(s.Bavail) * vm.Bytes(s.Bsize)
+	if free < need+stateReserve {
+		return fmt.Errorf("%w: up to %d MiB, and %d MiB stay free; %d MiB are left",
+			errNoRoom, need/vm.MiB, stateReserve/vm.MiB, free/vm.MiB)
+	}
+	return nil
+}
+
+type stateFile struct {
+	place          *os.Root
+	file           *os.File
+	name, final    string
+	doing          string
+	written, limit vm.Bytes
+	sum            hash.Hash32
+	over           bool // kept or dropped
+}
+
+// Write takes the next bytes of the guest, up to the limit.
+func (s *stateFile) Write(b []byte) (int, error) {
+	if s.written+vm.Bytes(len(b)) > s.limit {
+		return 0, host.Fail(host.Broken, s.doing, errTooLong)
+	}
+	n, err := s.file.Write(b)
+	s.written += vm.Bytes(n)
+	_, _ = s.sum.Write(b[:n]) // never fails
+	if err != nil {
+		return n, fail(s.doing, s.place.Name(), err)
+	}
+	return n, nil
+}
+
+// Keep syncs the bytes before the name, and the name before it is told of: a
+// power cut at any point leaves no name, or a whole file under it.
+func (s *stateFile) Keep(ctx context.Context) (vm.SavedState, error) {
+	defer s.Drop()
+	if err := ctx.Err(); err != nil {
+		return vm.SavedState{}, fail(s.doing, s.name, err)
+	}
+	for _, step := range []func() error{
+		s.file.Sync,
+		s.named,
+		func() error { return s.place.Rename(s.name, s.final) },
+		func() error { return syncRoot(s.place) },
+	} {
+		if err := step(); err != nil {
+			return vm.SavedState{}, fail(s.doing, s.place.Name(), err)
+		}
+	}
+	s.name = "" // nothing is to be dropped
+	return vm.SavedState{At: time.Now(), Bytes: s.written, Sum: s.sum.Sum32()}, nil
+}
+
+// named proves that the name is still this file's, and no later try's.
+func (s *stateFile) named() error {
+	mine, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	at, err := s.place.Lstat(s.name)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(mine, at) {
+		return host.Fail(host.Transient, s.doing, errors.New("a later try has taken its place"))
+	}
+	return nil
+}
+
+// Drop gives it up.
+func (s *stateFile) Drop() {
+	if s.over {
+		return
+	}
+	s.over = true
+	if s.name != "" && s.named() == nil {
+		_ = s.place.Remove(s.name) // what stays is removed by the next try, or with what no record names
+	}
+	_, _ = s.file.Close(), s.place.Close()
+}
+
+// CheckState reads the file; see host.States. It is in the host's memory then,
+// where its VMM finds it.
+func (f *Folders) CheckState(ctx context.Context, ref vm.Ref, saved vm.SavedState) error {
+	at := f.Paths(ref)
+	path := at.State(saved.Incarnation)
+	doing := "check " + path
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return host.Fail(host.Broken, doing, errNoState)
+	}
+	if err != nil {
+		return fail(doing, at.Folder, err)
+	}
+	defer file.Close()
+	sum := crc32.New(castagnoli)
+	stop := context.AfterFunc(ctx, func() { _ = file.Close() })
+	defer stop()
+	n, err := io.CopyBuffer(sum, io.LimitReader(file, int64(saved.Bytes)+1), make([]byte, vm.MiB))
+	if ctx.Err() != nil {
+		return fail(doing, at.Folder, ctx.Err())
+	}
+	if err != nil {
+		return fail(doing, at.Folder, err)
+	}
+	if vm.Bytes(n) != saved.Bytes || sum.Sum32() != saved.Sum {
+		return host.Fail(host.Broken, doing, fmt.Errorf("%w: %d bytes with the sum %08x, written were %d with %08x",
+			errNotIt, n, sum.Sum32(), saved.Bytes, saved.Sum))
+	}
+	return nil
+}
+
+// DropStates removes what no record names; see host.States.
+func (f *Folders) DropStates(_ context.Context, r vm.Record) error {
+	at := f.Paths(r.Ref())
+	place, err := os.OpenRoot(at.Folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fail("drop saved states in "+at.Folder, at.Folder, err)
+	}
+	defer place.Close()
+	names, err := namesIn(place)
+	if err != nil {
+		return fail("list "+at.Folder, at.Folder, err)
+	}
+	return dropAmong(names, place, at, r)
+}
+
+const atRest = vm.Stopped | vm.Suspended | vm.Backoff | vm.Failed
+
+func dropAmong(names []string, place *os.Root, at host.Paths, r vm.Record) error {
+	for _, name := range names {
+		n, whole, ok := host.StateOf(name)
+		if !ok || n > r.State.Incarnation || n == r.State.Incarnation && r.State.Phase&atRest == 0 {
+			continue // it may be just being written
+		}
+		if whole && r.State.Saved != nil && r.State.Saved.Incarnation == n {
+			continue
+		}
+		if err := place.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fail("remove saved state "+name, at.Folder, err)
+		}
+	}
+	return nil
+}
