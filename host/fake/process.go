@@ -25,6 +25,7 @@ type process struct {
 	ended    bool
 	exit     vm.Exit
 	console  []byte
+	busy     busy
 
 	loads  bool          // it was launched with a saved guest, which has not run on yet
 	loaded chan struct{} // closed when that is whole

@@ -41,11 +41,12 @@ type World struct {
 	made          int                      // taps so far: each has an index of its own
 	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
 	images        map[vm.ID]map[vm.Incarnation]*image
-	verdicts      map[vm.ID]verdict        // of the last process of each VM
-	remembers     float64                  // how likely an end is remembered
+	verdicts      map[vm.ID]verdict // of the last process of each VM
+	remembers     float64           // how likely an end is remembered
 	guests        func(ref vm.Ref) Guest
 	faults        Faults
 	pressure      host.Pressure
+	spent         vm.NodeUsage
 	capacity      vm.Capacity
 	story         func(format string, args ...any)
 	watch         Watch
@@ -70,6 +71,7 @@ type Faults struct {
 	Save, Keep, LateKeep, Drop                                        float64 // saving a guest; LateKeep after the file has its name
 	Ensure, LateEnsure, Unlink                                        float64 // making and removing taps; LateEnsure after they exist
 	Bug                                                               float64 // a port panics in its caller's goroutine: a bug of ours
+	Measure                                                           float64 // a look of the meter
 	Slow                                                              float64 // a call takes up to MaxSlow
 	Twice                                                             float64 // a notice comes twice
 	MaxSlow                                                           time.Duration

@@ -1,0 +1,93 @@
+package fake
+
+import (
+	"context"
+	"time"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// Load is what a guest makes its VMM use from now on.
+type Load struct {
+	CPU     float64  // processors that its vCPUs keep busy
+	Memory  vm.Bytes // resident
+	Disk    vm.Bytes // allocated
+	IO      float64  // bytes written in a second
+	Packets float64  // in a second, of a hundred bytes, received
+}
+
+// busy is what a VMM has used up to its last change of load.
+type busy struct {
+	load  Load
+	since time.Time
+	used  vm.Counters
+}
+
+// Load sets what the live VMM of that name uses from now on; false: none lives.
+// At first a VMM uses nothing.
+func (w *World) Load(name vm.Name, l Load) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.named[name] {
+		p.busy = busy{load: l, since: time.Now(), used: p.counters()}
+		return true
+	}
+	return false
+}
+
+// Spend sets what the whole machine uses, as far as the meter tells it.
+func (w *World) Spend(u vm.NodeUsage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spent = u
+}
+
+// counters is what the process has used by now; the world's lock is held.
+func (p *process) counters() vm.Counters {
+	c, l := p.busy.used, p.busy.load
+	if !p.busy.since.IsZero() {
+		over := time.Since(p.busy.since)
+		c.VCPU += time.Duration(l.CPU * float64(over))
+		c.CPU += time.Duration(l.CPU * float64(over))
+		c.Written += vm.Bytes(l.IO * over.Seconds())
+		c.Packets += uint64(l.Packets * over.Seconds())
+		c.Received += vm.Bytes(100 * l.Packets * over.Seconds())
+	}
+	c.At, c.Memory, c.Disk, c.DiskVirtual = time.Now(), l.Memory, l.Disk, l.Disk
+	c.MemoryPeak = max(c.MemoryPeak, l.Memory)
+	return c
+}
+
+type meter struct{ d *Daemon }
+
+// Read tells of those that live, as the real one does.
+func (m meter) Read(ctx context.Context, of []vm.Metered) (map[vm.ID]vm.Counters, error) {
+	if err := m.d.call(ctx, "measure", m.d.faults().Measure); err != nil {
+		return nil, err
+	}
+	m.d.world.mu.Lock()
+	defer m.d.world.mu.Unlock()
+	out := map[vm.ID]vm.Counters{}
+	for _, one := range of {
+		if p := m.d.world.live[one.Process.PID]; p != nil && p.process == one.Process {
+			out[one.Ref.VM] = p.counters()
+		}
+	}
+	return out, nil
+}
+
+// Node is what Spend said.
+func (m meter) Node(ctx context.Context) (vm.NodeUsage, error) {
+	if err := m.d.call(ctx, "measure node", m.d.faults().Measure); err != nil {
+		return vm.NodeUsage{}, err
+	}
+	m.d.world.mu.Lock()
+	defer m.d.world.mu.Unlock()
+	u := m.d.world.spent
+	p := m.d.world.pressure
+	u.At, u.CPU, u.MemoryWait, u.IO = time.Now(), p.CPU, p.Memory, p.IO
+	return u, nil
+}
+
+var _ host.Meter = meter{}
