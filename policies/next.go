@@ -83,21 +83,16 @@ func refused(rec vm.Record, t Turn, a action) *vm.Refusal {
 
 // carry keeps what the event brought, whatever the phase.
 func carry(out *Outcome, t Turn) {
+	if t.Event.Asked() {
+		carryAsk(out, t)
+		return
+	}
 	s := &out.Record.State
 	switch t.Event {
-	case vm.StartAsked, vm.RestartAsked:
-		s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
-	case vm.ResumeAsked:
-		s.Stalled = ""
-		if s.Phase&(vm.Suspending|vm.Suspended) != 0 {
-			s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
-		}
-	case vm.PauseAsked:
-		s.Stalled = ""
-	case vm.SuspendAsked:
-		s.Intent, s.After = vm.WantSuspended, vm.ThenSuspend
 	case vm.GuestSaved:
-		s.Saved = t.Saved
+		saved := *t.Saved
+		saved.Incarnation, saved.Hardware = s.Incarnation, out.Record.Spec.Hardware()
+		s.Saved = &saved
 	case vm.SaveFailed:
 		goOn(s)
 	case vm.GuestLoaded:
@@ -106,20 +101,6 @@ func carry(out *Outcome, t Turn) {
 		s.Stalled = t.Why
 	case vm.SpaceBack:
 		s.Stalled = ""
-	case vm.StopAsked, vm.KillAsked:
-		if s.Saved != nil && t.Event == vm.StopAsked {
-			s.Intent, s.After, s.AskedDown = vm.WantSuspended, vm.ThenSuspend, true // what was not loaded yet is kept
-			return
-		}
-		s.Intent, s.After, s.AskedDown = vm.WantStopped, vm.ThenStop, true
-	case vm.DeleteAsked, vm.ForceDeleteAsked:
-		s.Intent, s.After = vm.WantRemoved, vm.ThenRemove
-	case vm.SpecAsked:
-		out.Record.Spec, out.Record.Reservation, out.Whole = *t.Spec, t.Reservation, true // P12
-		s.Pending = s.Phase&(idle|vm.Removing) == 0
-		forgive(s)
-	case vm.ResetAsked:
-		forgive(s)
 	case vm.Launched, vm.FoundReady, vm.FoundStarting, vm.FoundUnwanted:
 		s.Process = t.Process
 		if s.LaunchedAt.IsZero() {
@@ -158,6 +139,40 @@ func carry(out *Outcome, t Turn) {
 	}
 }
 
+// carryAsk keeps what a person asked for.
+func carryAsk(out *Outcome, t Turn) {
+	s := &out.Record.State
+	switch t.Event {
+	case vm.StartAsked, vm.RestartAsked:
+		s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
+	case vm.ResumeAsked:
+		s.Stalled = ""
+		if s.Phase&(vm.Suspending|vm.Suspended) != 0 {
+			s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
+		}
+	case vm.PauseAsked:
+		s.Stalled = ""
+	case vm.SuspendAsked:
+		s.Intent, s.After = vm.WantSuspended, vm.ThenSuspend
+	case vm.StopAsked, vm.KillAsked:
+		if s.Phase == vm.Stopped {
+			s.Saved = nil // a boot of the node had left it there
+		} else if s.Saved != nil && t.Event == vm.StopAsked {
+			s.Intent, s.After, s.AskedDown = vm.WantSuspended, vm.ThenSuspend, true // what was not loaded yet is kept
+			return
+		}
+		s.Intent, s.After, s.AskedDown = vm.WantStopped, vm.ThenStop, true
+	case vm.DeleteAsked, vm.ForceDeleteAsked:
+		s.Intent, s.After = vm.WantRemoved, vm.ThenRemove
+	case vm.SpecAsked:
+		out.Record.Spec, out.Record.Reservation, out.Whole = *t.Spec, t.Reservation, true // P12
+		s.Pending = s.Phase&(idle|vm.Removing) == 0
+		forgive(s)
+	case vm.ResetAsked:
+		forgive(s)
+	}
+}
+
 // believe shortens a wait that a clock which was set back has made longer than
 // what was decided, or than the phase allows (P4, P9).
 func believe(r *vm.Record, now time.Time) {
@@ -190,8 +205,8 @@ func judged(out *Outcome, t Turn) {
 		d.Why = "it was to be suspended, and ended before it was saved: its memory is lost"
 		s.Intent, s.After, s.AskedDown = vm.WantStopped, vm.ThenStop, true
 	case s.Intent != vm.WantRunning:
-	case s.Saved != nil && s.Phase == vm.Starting && f.Cause != vm.CauseStartTransient && f.Cause != vm.CauseHostReboot:
-		s.Saved, d = nil, vm.Decision{Do: vm.RestartNow, Rule: ruleUnloadable, Why: "its saved state does not load, so it boots afresh"}
+	case s.Saved != nil && f.Cause == vm.CauseSavedState:
+		s.Saved, d = nil, vm.Decision{Do: vm.RestartNow, Rule: ruleUnloadable, Why: "it boots afresh, and its saved memory is lost"}
 		follow(s, d)
 	case t.Decision != nil:
 		d = *t.Decision
@@ -277,8 +292,8 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	if to != vm.Paused {
 		s.Stalled = ""
 	}
-	if to&(vm.Stopped|vm.Removing) != 0 || to == vm.Preparing && s.Saved != nil && s.Saved.Hardware != r.Spec.Hardware() {
-		s.Saved = nil // it loads into the machine alone that it was saved from
+	if to == vm.Stopped && t.Event != vm.Dismissed || to == vm.Removing || to == vm.Preparing && outgrown(*r) != "" {
+		s.Saved = nil
 	}
 	if to == vm.Preparing {
 		s.Incarnation++
@@ -323,7 +338,7 @@ func deadline(r vm.Record, now time.Time) time.Time {
 	case vm.Stopping:
 		return now.Add(r.Spec.Stop.Timeout)
 	case vm.Suspending:
-		return now.Add(saveTimeout + time.Duration(r.Spec.Memory/saveRate)*time.Second)
+		return now.Add(SaveTime(r.Spec))
 	case vm.Killing:
 		return now.Add(killTimeout)
 	case vm.Reaping:
@@ -345,8 +360,17 @@ func deadline(r vm.Record, now time.Time) time.Time {
 // finish decides whether there is something to write, and makes its journal entry.
 func finish(out *Outcome, before vm.Record, t Turn) {
 	s := &out.Record.State
+	lost := ""
+	if s.Phase == vm.Preparing && s.Saved == nil {
+		asked := before
+		asked.Spec = out.Record.Spec
+		lost = outgrown(asked)
+	}
 	if out.Crash == nil {
 		s.Reason = reason(before.State, *s, t)
+	}
+	if lost != "" && out.Crash == nil {
+		s.Reason = lost
 	}
 	out.Write = out.Removed || out.Whole || !reflect.DeepEqual(before.State, *s)
 	if !out.Write {
@@ -366,6 +390,9 @@ func finish(out *Outcome, before vm.Record, t Turn) {
 		out.Entry.Incarnation = c.Failure.Incarnation // the next one may begin in this very turn
 		out.Entry.Cause, out.Entry.Decision, out.Entry.Delay = c.Failure.Cause, c.Decision.Do, c.Decision.After
 		out.Entry.Why = s.Reason
+	}
+	if lost != "" {
+		out.Entry.Why = lost
 	}
 }
 

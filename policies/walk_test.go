@@ -112,7 +112,9 @@ func (w *walker) checkShape(before vm.Record, e vm.Event, out Outcome) {
 }
 
 // redo events repeat effects of a write that is durable already.
-func redo(e vm.Event) bool { return e == vm.Woke || e == vm.DeadlinePassed || e == vm.Rebooted }
+func redo(e vm.Event) bool {
+	return e == vm.Woke || e == vm.DeadlinePassed || e == vm.Rebooted || e == vm.GuestLoaded
+}
 
 // checkIntent: only people change what people asked for, but for a guest that
 // turned itself off for good.
