@@ -38,11 +38,11 @@ type bus struct {
 	closed chan struct{}
 	once   sync.Once
 
-	heeding map[string]map[chan struct{}]bool // who waits for a change of a unit
+	heeding map[dbus.ObjectPath]map[chan struct{}]bool // who waits for a change of a unit
 }
 
 func openBus(address string, again func()) (*bus, error) {
-	b := &bus{address: address, again: again, closed: make(chan struct{}), heeding: map[string]map[chan struct{}]bool{}}
+	b := &bus{address: address, again: again, closed: make(chan struct{}), heeding: map[dbus.ObjectPath]map[chan struct{}]bool{}}
 	return b, b.connect()
 }
 
@@ -67,9 +67,9 @@ func (b *bus) connect() error {
 	default:
 	}
 	b.conn = conn
-	updates, lost := make(chan *sd.PropertiesUpdate, 256), make(chan error, 1)
-	conn.SetPropertiesSubscriber(updates, lost)
-	go b.spread(raw[1].Context().Done(), updates, lost)
+	told := make(chan *dbus.Signal, 256)
+	raw[1].Signal(told) // the library's own subscriber races with the setting of it
+	go b.spread(told)
 	go b.mind(conn, raw[0], raw[1])
 	return nil
 }
@@ -120,52 +120,45 @@ func (b *bus) mind(conn *sd.Conn, calls, signals *dbus.Conn) {
 
 // spread tells of changed units until the connection ends. PID 1 sends every
 // change of a unit to all who are connected to its own socket, asked or not.
-func (b *bus) spread(ended <-chan struct{}, updates <-chan *sd.PropertiesUpdate, lost <-chan error) {
-	for {
-		unit := "" // all
-		select {
-		case u := <-updates:
-			unit = u.UnitName
-		case _, open := <-lost: // more came at once than we could take
-			if !open {
-				return
-			}
-		case <-ended:
-			return
+func (b *bus) spread(told <-chan *dbus.Signal) {
+	for s := range told {
+		if s.Name != "org.freedesktop.DBus.Properties.PropertiesChanged" {
+			continue
 		}
 		b.mu.Lock()
-		for name, waiting := range b.heeding {
-			if unit != "" && unit != name {
-				continue
-			}
-			for one := range waiting {
-				select {
-				case one <- struct{}{}:
-				default: // it knows already
-				}
+		for one := range b.heeding[s.Path] {
+			select {
+			case one <- struct{}{}:
+			default: // it knows already
 			}
 		}
 		b.mu.Unlock()
 	}
 }
 
+// pathOf is the unit's place on the bus.
+func pathOf(unit string) dbus.ObjectPath {
+	return dbus.ObjectPath("/org/freedesktop/systemd1/unit/" + sd.PathBusEscape(unit))
+}
+
 // heed has a channel filled when the unit changes. Look at the unit after the
 // call, and again after each value; a notice may be lost with the connection, so
 // look every jobLook besides. done ends it.
 func (b *bus) heed(unit string) (changed <-chan struct{}, done func()) {
+	path := pathOf(unit)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	one := make(chan struct{}, 1)
-	if b.heeding[unit] == nil {
-		b.heeding[unit] = map[chan struct{}]bool{}
+	if b.heeding[path] == nil {
+		b.heeding[path] = map[chan struct{}]bool{}
 	}
-	b.heeding[unit][one] = true
+	b.heeding[path][one] = true
 	return one, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		delete(b.heeding[unit], one)
-		if len(b.heeding[unit]) == 0 {
-			delete(b.heeding, unit)
+		delete(b.heeding[path], one)
+		if len(b.heeding[path]) == 0 {
+			delete(b.heeding, path)
 		}
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	sd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
 
 	"github.com/blixard/blixard/host/launchertest"
 )
@@ -34,31 +34,34 @@ func unitChangesAreTold(t *testing.T) {
 	done()
 	w.l.bus.mu.Lock()
 	defer w.l.bus.mu.Unlock()
-	if _, left := w.l.bus.heeding[p.Unit]; left {
+	if _, left := w.l.bus.heeding[pathOf(p.Unit)]; left {
 		t.Error("it is waited for still")
 	}
 }
 
-// TestALostNoticeWakesAll, since it may have been anybody's.
-func TestALostNoticeWakesAll(t *testing.T) {
-	b := &bus{heeding: map[string]map[chan struct{}]bool{}}
-	one, oneDone := b.heed("a.service")
-	two, twoDone := b.heed("b.service")
-	updates, lost := make(chan *sd.PropertiesUpdate), make(chan error)
-	go b.spread(t.Context().Done(), updates, lost)
-	updates <- &sd.PropertiesUpdate{UnitName: "a.service"}
-	<-one
-	lost <- errAway
-	<-one
-	<-two
+// TestAChangeWakesWhoeverWaitsForThatUnit, and nobody else; more changes than
+// are looked at are one.
+func TestAChangeWakesWhoeverWaitsForThatUnit(t *testing.T) {
+	b := &bus{heeding: map[dbus.ObjectPath]map[chan struct{}]bool{}}
+	one, oneDone := b.heed("blixard-a.service")
+	two, twoDone := b.heed("blixard-b.service")
+	told, ended := make(chan *dbus.Signal), make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.spread(told)
+	}()
+	const changed = "org.freedesktop.DBus.Properties.PropertiesChanged"
 	for range 3 {
-		updates <- &sd.PropertiesUpdate{UnitName: "b.service"} // nobody takes them meanwhile
+		told <- &dbus.Signal{Path: "/org/freedesktop/systemd1/unit/blixard_2da_2eservice", Name: changed}
 	}
-	<-two
+	told <- &dbus.Signal{Path: "/org/freedesktop/systemd1/unit/blixard_2db_2eservice", Name: "org.freedesktop.systemd1.Manager.UnitNew"}
+	close(told)
+	<-ended
+	if len(one) != 1 || len(two) != 0 {
+		t.Errorf("told %d and %d times", len(one), len(two))
+	}
 	oneDone()
 	twoDone()
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if len(b.heeding) != 0 {
 		t.Errorf("left %v", b.heeding)
 	}
