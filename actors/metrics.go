@@ -80,6 +80,7 @@ var (
 	bootRuns   = prometheus.NewDesc("blixard_bootstrap_running", "Whether VMs wait for their turn after a boot.", nil, nil)
 	safeMode   = prometheus.NewDesc("blixard_safe_mode", "Whether the node starts and deletes nothing.", nil, nil)
 	differ     = prometheus.NewDesc("blixard_discrepancies", "Differences between the machine and the records at the last look, by what is done about them.", []string{"action", "state"}, nil)
+	alerts     = prometheus.NewDesc("blixard_alert", "Alerts that hold, by kind and VM (none: the node's own).", []string{"kind", "vm"}, nil)
 	parkedVMs  = prometheus.NewDesc("blixard_vms_parked", "VMs whose actor failed too often by a bug.", nil, nil)
 )
 
@@ -87,7 +88,7 @@ var (
 func (s standing) Describe(to chan<- *prometheus.Desc) {
 	to <- vmsByPhase
 	to <- vmsByState
-	for _, d := range []*prometheus.Desc{parkedVMs, bootVMs, bootLimit, bootTime, bootRuns, safeMode, differ} {
+	for _, d := range []*prometheus.Desc{parkedVMs, bootVMs, bootLimit, bootTime, bootRuns, safeMode, differ, alerts} {
 		to <- d
 	}
 }
@@ -111,6 +112,9 @@ func (s standing) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(parkedVMs, prometheus.GaugeValue, float64(parked))
 	s.boot(to)
 	s.machine(to)
+	for _, a := range s.node.alerts() {
+		to <- prometheus.MustNewConstMetric(alerts, prometheus.GaugeValue, 1, string(a.Kind), string(a.VM))
+	}
 }
 
 // boot tells of the bootstrap.

@@ -254,7 +254,7 @@ func (n *Node) Status() gateway.Status {
 	s := n.status()
 	s.StartedAt, s.Bootstrap = n.env.started, n.env.booted.get()
 	s.SafeMode, s.LowSpace = n.env.safe, n.env.lowSpace()
-	s.Alerts = n.env.resources.Load().Alerts
+	s.Alerts = n.alerts()
 	if p := n.env.plan.Load(); p != nil {
 		for _, a := range p.Actions {
 			if a.State == "person" {

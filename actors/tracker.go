@@ -40,11 +40,19 @@ type tracker struct {
 
 // Resources is how the node's room is reckoned and looked at; zero values take the defaults.
 type Resources struct {
-	Terms  policies.Terms
-	Sample time.Duration // between two looks at what is used; 0: ten seconds
+	Terms   policies.Terms
+	Alerts  policies.AlertMarks
+	Reclaim policies.ReclaimRules
+	Sample  time.Duration // between two looks at what is used; 0: ten seconds
 }
 
 func (r *Resources) fill() {
+	if r.Alerts == (policies.AlertMarks{}) {
+		r.Alerts = policies.DefaultAlertMarks
+	}
+	if r.Reclaim == (policies.ReclaimRules{}) {
+		r.Reclaim = policies.DefaultReclaimRules
+	}
 	if r.Terms == (policies.Terms{}) {
 		r.Terms = policies.DefaultTerms
 	}

@@ -1,6 +1,11 @@
 package policies
 
-import "github.com/blixard/blixard/vm"
+import (
+	"maps"
+	"slices"
+
+	"github.com/blixard/blixard/vm"
+)
 
 // Book is what is promised to each VM, and the sum of it, kept at each change
 // so that no decision looks at every VM. The zero value is empty.
@@ -36,6 +41,9 @@ func (b *Book) Of(id vm.ID) vm.Reservation {
 	}
 	return vm.Reservation{}
 }
+
+// Promised are the VMs that have a promise, in no order.
+func (b *Book) Promised() []vm.ID { return slices.Collect(maps.Keys(b.promises)) }
 
 // Stands is what a VM's durable record holds.
 func (b *Book) Stands(id vm.ID) (vm.Reservation, bool) {

@@ -92,8 +92,9 @@ func shortOfMemory(n vm.NodeResources, r ReclaimRules) string {
 // next is the rung above the one it stands on. A guest that starts, is unwell,
 // is on its way down, or was paused by a person has none.
 func (v *Reclaimable) next(now time.Time, r ReclaimRules) (vm.ReclaimStep, bool) {
-	runs := v.Phase == vm.Running && (v.Health == vm.Healthy || v.Health == vm.HealthUnknown)
-	if !v.Wanted || !runs && !(v.Phase == vm.Paused && v.Taken == vm.ReclaimPause) {
+	ripe := v.Phase == vm.Paused && v.Taken == vm.ReclaimPause ||
+		v.Phase == vm.Running && (v.Health == vm.Healthy || v.Health == vm.HealthUnknown)
+	if !v.Wanted || !ripe {
 		return vm.ReclaimStep{}, false
 	}
 	for _, step := range v.Rules.Steps {
