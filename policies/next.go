@@ -90,9 +90,7 @@ func carry(out *Outcome, t Turn) {
 	s := &out.Record.State
 	switch t.Event {
 	case vm.GuestSaved:
-		saved := *t.Saved
-		saved.Incarnation, saved.Hardware = s.Incarnation, out.Record.Spec.Hardware()
-		s.Saved = &saved
+		s.Saved = t.Saved
 	case vm.SaveFailed:
 		goOn(s)
 	case vm.GuestLoaded:
@@ -155,9 +153,7 @@ func carryAsk(out *Outcome, t Turn) {
 	case vm.SuspendAsked:
 		s.Intent, s.After = vm.WantSuspended, vm.ThenSuspend
 	case vm.StopAsked, vm.KillAsked:
-		if s.Phase == vm.Stopped {
-			s.Saved = nil // a boot of the node had left it there
-		} else if s.Saved != nil && t.Event == vm.StopAsked {
+		if s.Saved != nil && t.Event == vm.StopAsked {
 			s.Intent, s.After, s.AskedDown = vm.WantSuspended, vm.ThenSuspend, true // what was not loaded yet is kept
 			return
 		}
@@ -205,8 +201,8 @@ func judged(out *Outcome, t Turn) {
 		d.Why = "it was to be suspended, and ended before it was saved: its memory is lost"
 		s.Intent, s.After, s.AskedDown = vm.WantStopped, vm.ThenStop, true
 	case s.Intent != vm.WantRunning:
-	case s.Saved != nil && f.Cause == vm.CauseSavedState:
-		s.Saved, d = nil, vm.Decision{Do: vm.RestartNow, Rule: ruleUnloadable, Why: "it boots afresh, and its saved memory is lost"}
+	case s.Saved != nil && s.Phase == vm.Starting && f.Cause != vm.CauseStartTransient && f.Cause != vm.CauseHostReboot:
+		s.Saved, d = nil, vm.Decision{Do: vm.RestartNow, Rule: ruleUnloadable, Why: "its saved state does not load, so it boots afresh"}
 		follow(s, d)
 	case t.Decision != nil:
 		d = *t.Decision
@@ -292,8 +288,8 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	if to != vm.Paused {
 		s.Stalled = ""
 	}
-	if to == vm.Stopped && t.Event != vm.Dismissed || to == vm.Removing || to == vm.Preparing && outgrown(*r) != "" {
-		s.Saved = nil
+	if to&(vm.Stopped|vm.Removing) != 0 || to == vm.Preparing && s.Saved != nil && s.Saved.Hardware != r.Spec.Hardware() {
+		s.Saved = nil // it loads into the machine alone that it was saved from
 	}
 	if to == vm.Preparing {
 		s.Incarnation++
@@ -338,7 +334,7 @@ func deadline(r vm.Record, now time.Time) time.Time {
 	case vm.Stopping:
 		return now.Add(r.Spec.Stop.Timeout)
 	case vm.Suspending:
-		return now.Add(SaveTime(r.Spec))
+		return now.Add(saveTimeout + time.Duration(r.Spec.Memory/saveRate)*time.Second)
 	case vm.Killing:
 		return now.Add(killTimeout)
 	case vm.Reaping:
@@ -360,17 +356,8 @@ func deadline(r vm.Record, now time.Time) time.Time {
 // finish decides whether there is something to write, and makes its journal entry.
 func finish(out *Outcome, before vm.Record, t Turn) {
 	s := &out.Record.State
-	lost := ""
-	if s.Phase == vm.Preparing && s.Saved == nil {
-		asked := before
-		asked.Spec = out.Record.Spec
-		lost = outgrown(asked)
-	}
 	if out.Crash == nil {
 		s.Reason = reason(before.State, *s, t)
-	}
-	if lost != "" && out.Crash == nil {
-		s.Reason = lost
 	}
 	out.Write = out.Removed || out.Whole || !reflect.DeepEqual(before.State, *s)
 	if !out.Write {
@@ -390,9 +377,6 @@ func finish(out *Outcome, before vm.Record, t Turn) {
 		out.Entry.Incarnation = c.Failure.Incarnation // the next one may begin in this very turn
 		out.Entry.Cause, out.Entry.Decision, out.Entry.Delay = c.Failure.Cause, c.Decision.Do, c.Decision.After
 		out.Entry.Why = s.Reason
-	}
-	if lost != "" {
-		out.Entry.Why = lost
 	}
 }
 
