@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -26,4 +27,6 @@ func (n *Node) Resources(ctx context.Context, fresh bool) (vm.NodeResources, err
 func (n *Node) Usage(vm.Name) vm.Usage { return vm.Usage{} }
 
 // Limits are what a VM of that record is held to here.
-func (n *Node) Limits(vm.Record) (vm.Limits, vm.Holding) { return vm.Limits{}, vm.Holding{} }
+func (n *Node) Limits(r vm.Record) (vm.Limits, vm.Holding) {
+	return policies.LimitsFor(r.Spec, r.Reservation), n.env.ports.Launcher.Holding()
+}

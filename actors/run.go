@@ -189,6 +189,7 @@ func (r *runActor) prepared(err error) {
 	// What to launch is computed while vm/<name> writes that it will be.
 	r.background(effectTimeout, func(context.Context) any {
 		c, err := r.env.ports.Driver.Command(r.ref, r.rec.Spec, r.paths)
+		c.Limits = policies.LimitsFor(r.rec.Spec, r.rec.Reservation)
 		return commanded{c, err}
 	})
 }

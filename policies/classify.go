@@ -2,6 +2,7 @@ package policies
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +24,6 @@ type Evidence struct {
 
 	KilledBy   string // who asked for the kill, or empty
 	KilledByUs bool   // we killed it, for none of the reasons below
-	OOMCgroup  bool   // memory.events of its own limit counted a kill
-	OOMHost    bool   // the kernel killed it for the host's sake
 
 	// The VMM's own words. Reset and PoweredOff are those that ended the
 	// incarnation, not earlier reboots in place.
@@ -69,10 +68,8 @@ func rootCause(e Evidence) (vm.Cause, string) {
 		return vm.CauseIOError, with("a disk of the host failed and the guest was halted", e.Detail)
 	case e.Panicked:
 		return vm.CauseGuestPanic, with("the guest panicked", firstOf(console, e.Detail))
-	case e.OOMCgroup, e.Exit != nil && e.Exit.Result == "oom-kill":
-		return vm.CauseOOMCgroup, with("killed at its own memory limit", e.Detail)
-	case e.OOMHost:
-		return vm.CauseOOMHost, with("killed because the host ran out of memory", e.Detail)
+	case starved(e.Exit):
+		return outOfMemory(*e.Exit)
 	case console != "":
 		return vm.CauseGuestPanic, with("the guest's console shows a panic", console)
 	case e.Reset:
@@ -100,6 +97,23 @@ func rootCause(e Evidence) (vm.Cause, string) {
 		return vm.CauseUnknown, "its VMM ended while no daemon looked"
 	}
 	return vm.CauseUnknown, with("the VMM is gone and nobody saw how"+unready(e), lastLine(e.Stderr))
+}
+
+// starved says whether the kernel ended it for want of memory.
+func starved(x *vm.Exit) bool { return x != nil && (x.OOM != nil || x.Result == "oom-kill") }
+
+// outOfMemory tells whose memory was at its end, with the numbers and what to do.
+func outOfMemory(x vm.Exit) (vm.Cause, string) {
+	switch o := x.OOM; {
+	case o == nil: // systemd alone has seen it
+		return vm.CauseOOMCgroup, "killed at its own memory limit: raise memory, or look for a leak of the VMM"
+	case o.Host:
+		return vm.CauseOOMHost, fmt.Sprintf("the kernel killed %s, which used %v of the %v that it may: the memory of the node, or of a cgroup around, was at its end; stop a VM, or give the node more",
+			o.Victim, o.Usage, o.Limit)
+	default:
+		return vm.CauseOOMCgroup, fmt.Sprintf("the kernel killed %s at its own memory limit: %v used of %v; raise memory, or look for a leak of the VMM",
+			o.Victim, o.Usage, o.Limit)
+	}
 }
 
 // fromExit is asked when nothing but the wait status speaks.

@@ -14,6 +14,12 @@ import (
 
 func exit(code, signal int) *vm.Exit { return &vm.Exit{Known: true, Code: code, Signal: signal} }
 
+func starved(host bool, result string) *vm.Exit {
+	return &vm.Exit{Known: true, Signal: 9, Result: result, OOM: &vm.OutOfMemory{
+		Victim: "qemu, process 7", Limit: 256 * vm.MiB, Usage: 255 * vm.MiB, Host: host,
+	}}
+}
+
 const panicText = "[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n[    1.3] CPU: 0\n" +
 	"Kernel panic - not syncing: the second\n"
 
@@ -34,9 +40,12 @@ func TestClassifyFindsTheRootCause(t *testing.T) {
 		{"panic reboots the guest", policies.Evidence{Console: []byte(panicText), Reset: true, Ready: true}, vm.CauseGuestPanic, "the guest's console shows a panic: " + mounted},
 		{"panic starves the probes, we kill", policies.Evidence{Console: []byte(panicText), Unhealthy: "guest-agent: 3 of 3 failures in a row", KilledByUs: true, Exit: exit(0, 9), Ready: true}, vm.CauseGuestPanic, "the guest's console shows a panic: " + mounted},
 		{"panic until the start's deadline", policies.Evidence{Console: []byte(panicText), Overdue: 2 * time.Minute, Launched: true}, vm.CauseGuestPanic, "the guest's console shows a panic: " + mounted},
-		{"own memory limit", policies.Evidence{OOMCgroup: true, Exit: exit(0, 9), Ready: true, Detail: "limit 300MiB"}, vm.CauseOOMCgroup, "killed at its own memory limit: limit 300MiB"},
-		{"both kinds of memory", policies.Evidence{OOMCgroup: true, OOMHost: true}, vm.CauseOOMCgroup, "killed at its own memory limit"},
-		{"host's memory", policies.Evidence{OOMHost: true, Exit: exit(0, 9), Ready: true}, vm.CauseOOMHost, "killed because the host ran out of memory"},
+		{"own memory limit", policies.Evidence{Exit: starved(false, ""), Ready: true}, vm.CauseOOMCgroup, "the kernel killed qemu, process 7 at its own memory limit: 255MiB used of 256MiB; raise memory, or look for a leak of the VMM"},
+		{"own memory limit, systemd says it alone", policies.Evidence{Exit: &vm.Exit{Known: true, Signal: 9, Result: "oom-kill"}}, vm.CauseOOMCgroup, "killed at its own memory limit: raise memory, or look for a leak of the VMM"},
+		{"own memory limit, systemd says it too", policies.Evidence{Exit: starved(false, "oom-kill")}, vm.CauseOOMCgroup, "the kernel killed qemu, process 7 at its own memory limit: 255MiB used of 256MiB; raise memory, or look for a leak of the VMM"},
+		{"host's memory", policies.Evidence{Exit: starved(true, ""), Ready: true}, vm.CauseOOMHost, "the kernel killed qemu, process 7, which used 255MiB of the 256MiB that it may: the memory of the node, or of a cgroup around, was at its end; stop a VM, or give the node more"},
+		{"host's memory, which systemd counts as its own", policies.Evidence{Exit: starved(true, "oom-kill")}, vm.CauseOOMHost, "the kernel killed qemu, process 7, which used 255MiB of the 256MiB that it may: the memory of the node, or of a cgroup around, was at its end; stop a VM, or give the node more"},
+		{"memory, and the probes had noticed", policies.Evidence{Exit: starved(false, ""), Unhealthy: "x", Ready: true}, vm.CauseOOMCgroup, "the kernel killed qemu, process 7 at its own memory limit: 255MiB used of 256MiB; raise memory, or look for a leak of the VMM"},
 		{"poweroff", policies.Evidence{PoweredOff: true, Exit: exit(0, 0), Ready: true}, vm.CauseGuestPoweroff, "the guest powered itself off"},
 		{"poweroff while starting", policies.Evidence{PoweredOff: true}, vm.CauseGuestPoweroff, "the guest powered itself off before it answered"},
 		{"poweroff, then the VMM crashes at the exit", policies.Evidence{PoweredOff: true, Exit: exit(0, 11), Ready: true}, vm.CauseGuestPoweroff, "the guest powered itself off"},
