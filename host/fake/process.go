@@ -27,6 +27,8 @@ type process struct {
 	console  []byte
 	busy     busy
 
+	left vm.Bytes // by its balloon; 0: all
+
 	loads  bool          // it was launched with a saved guest, which has not run on yet
 	loaded chan struct{} // closed when that is whole
 	saving int           // counts savings, and what ends one

@@ -185,7 +185,7 @@ func (l *Launch) devices() []string {
 	return []string{
 		"-device", "pvpanic",
 		"-device", l.virtio("rng"),
-		"-device", l.virtio("balloon") + ",deflate-on-oom=on",
+		"-device", l.virtio("balloon") + ",id=" + balloonID + ",deflate-on-oom=on",
 		"-device", l.virtio("serial"),
 		"-chardev", "socket,id=agent,fd={fd:agent},server=on,wait=off",
 		"-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",

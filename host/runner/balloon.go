@@ -1,0 +1,21 @@
+package runner
+
+import (
+	"context"
+	"errors"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
+)
+
+// Balloon is refused.
+func (s *session) Balloon(context.Context, vm.Bytes) error { return noBalloon("balloon") }
+
+// Memory is refused.
+func (s *session) Memory(context.Context) (host.GuestMemory, error) {
+	return host.GuestMemory{}, noBalloon("read the guest's memory")
+}
+
+func noBalloon(doing string) error {
+	return host.Fail(host.Broken, doing, errors.New("only a runner of QEMU's with a control socket has a balloon that we know"))
+}
