@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,11 +78,30 @@ func (m *Machine) write(path, text string, mode fs.FileMode) error {
 	return os.Chmod(name, mode)
 }
 
+// cgroupsOf are the places of the cgroups of a machine of that name: see switchOn.
+func cgroupsOf(name string) []string {
+	out := []string{filepath.Join("/sys/fs/cgroup/systemd", name), filepath.Join("/sys/fs/cgroup/unified", name), filepath.Join("/sys/fs/cgroup", name)}
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return out
+	}
+	for line := range strings.Lines(string(b)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) == 3 && slices.Contains(limitedBy, parts[1]) {
+			out = append(out, filepath.Join("/sys/fs/cgroup", parts[1], parts[2], name))
+		}
+	}
+	return out
+}
+
+// limitedBy are the controllers of version 1 by which the systemd inside can hold
+// limits of its own, within ours.
+var limitedBy = []string{"memory", "cpu", "cpuacct", "pids", "blkio"}
+
 // sweepCgroups removes the empty cgroups that a machine of that name left.
 func sweepCgroups(name string) error {
 	var failed error
-	for _, tree := range []string{"/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
-		top := filepath.Join(tree, name)
+	for _, top := range cgroupsOf(name) {
 		var folders []string
 		_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && entry.IsDir() {

@@ -83,14 +83,18 @@ func NewMachine() (*Machine, error) {
 // bind shows a folder of this machine inside, at another place.
 func (m *Machine) bind(outside, inside string) { m.binds = append(m.binds, outside+":"+inside) }
 
-// switchOn is what starts nspawn: in a cgroup of its own, because nspawn names
-// those below it alike for all machines; in a mount namespace of its own, so
+// switchOn is what starts nspawn: in cgroups of its own, because nspawn names
+// those below it alike for all machines, and below ours where a controller
+// limits, so that our limits stay around them; in a mount namespace of its own, so
 // that the root is unmounted with the last process, and what nspawn puts into
 // /run is gone then; in a pid namespace of its own, because systemd in a
 // container outlives a killed nspawn, but not the end of a namespace around it.
 const switchOn = `set -e
 name=$1 disk=$2; shift 2
-for tree in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
+for tree in systemd unified memory cpu cpuacct pids blkio .; do
+	own=
+	case $tree in memory | cpu | cpuacct | pids | blkio) own=$(sed -n "s/^[0-9]*:$tree://p" /proc/self/cgroup) ;; esac
+	tree=/sys/fs/cgroup/$tree$own
 	[ -e "$tree/cgroup.procs" ] || continue
 	mkdir -p "$tree/$name"
 	echo $$ > "$tree/$name/cgroup.procs"
@@ -98,6 +102,14 @@ done
 mount -t tmpfs "$name" /run
 mount -t overlay "$name" -o "lowerdir=/,upperdir=$disk/upper,workdir=$disk/work" "$disk/root"
 exec systemd-nspawn "$@"
+`
+
+// beginInside is the first process inside: nspawn mounts the controllers of
+// cgroups for reading alone, and a systemd that finds them so holds no limit.
+const beginInside = `for c in memory cpu cpuacct pids blkio; do
+	[ ! -e "/sys/fs/cgroup/$c/cgroup.procs" ] || mount -o remount,bind,rw "/sys/fs/cgroup/$c"
+done
+exec /lib/systemd/systemd
 `
 
 // Boot switches the machine on and returns when its systemd has started all
@@ -116,12 +128,13 @@ func (m *Machine) Boot(ctx context.Context) error {
 	}
 	args := []string{
 		"--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "sh", "-c", switchOn, "sh", m.name, m.Disk,
-		"-q", "-D", filepath.Join(m.Disk, "root"), "-b", "--register=no", "--keep-unit", "--private-network", "--capability=all",
+		"-q", "-D", filepath.Join(m.Disk, "root"), "--kill-signal=SIGRTMIN+3", "--register=no", "--keep-unit", "--private-network", "--capability=all",
 		"--machine=" + m.name, "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--notify-ready=yes", "--bind=/dev/net/tun",
 	}
 	for _, bind := range m.binds {
 		args = append(args, "--bind="+bind)
 	}
+	args = append(args, "sh", "-c", beginInside)
 	p := &power{nspawn: exec.Command("unshare", args...), done: make(chan struct{}), told: told} //nolint:noctx // ended by cut
 	p.nspawn.Env = []string{"PATH=" + machinePath, "NOTIFY_SOCKET=" + notify}
 	p.nspawn.Stdout, p.nspawn.Stderr = &p.said, &p.said

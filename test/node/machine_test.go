@@ -45,10 +45,10 @@ func newMachine(t *testing.T) *Machine {
 // leftOf looks for what a machine of that name left on this one.
 func leftOf(name string) []string {
 	var out []string
-	for _, pattern := range []string{
-		"/tmp/" + name, filepath.Join(os.TempDir(), name), "/dev/shm/" + name + "*",
-		"/sys/fs/cgroup/" + name, "/sys/fs/cgroup/*/" + name, "/run/systemd/nspawn/*/*" + name + "*",
-	} {
+	for _, pattern := range append(cgroupsOf(name),
+		"/tmp/"+name, filepath.Join(os.TempDir(), name), "/dev/shm/"+name+"*",
+		"/run/systemd/nspawn/*/*"+name+"*",
+	) {
 		found, _ := filepath.Glob(pattern) // the patterns are well formed
 		out = append(out, found...)
 	}
