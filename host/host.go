@@ -63,8 +63,8 @@ type Command struct {
 	Stderr  string   // file that takes the VMM's standard error
 	UID     int      // unprivileged user and group that the VMM runs as; 0 only where the daemon itself isn't root
 	GID     int
-	Groups  []int    // besides GID: the group of /dev/kvm, where the VMM needs it
-	MaxFile vm.Bytes // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
+	Groups  []int     // besides GID: the group of /dev/kvm, where the VMM needs it
+	MaxFile vm.Bytes  // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
 	Limits  vm.Limits // what the VMM and its children are held to, as far as Launcher.Holding has nothing against it
 	Needs   Needs
 }
@@ -179,7 +179,7 @@ const (
 	GuestIOError  GuestState = "io-error"
 	GuestLoading  GuestState = "inmigrate"   // a saved guest is being loaded
 	GuestSaved    GuestState = "postmigrate" // it was saved, and stands still
-	GuestNoSpace  GuestState = "no-space" // halted, as a disk of it can't grow
+	GuestNoSpace  GuestState = "no-space"    // halted, as a disk of it can't grow
 	GuestOther    GuestState = "other"
 )
 
@@ -293,8 +293,8 @@ type Machine interface {
 	// Cores is how many processors the daemon may use.
 	Cores() int
 	// Capacity is what the daemon may use now, read anew at each call; it may wait
-	// for the disk.
-	Capacity() (vm.Capacity, error)
+	// for the disk. held is what the disks that we made for VMs hold of has.Disk.
+	Capacity() (has vm.Capacity, held vm.Bytes, err error)
 	// Room is what may still be written on the filesystem of a file or folder; it
 	// may wait for the disk.
 	Room(path string) (vm.Bytes, error)

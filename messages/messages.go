@@ -92,6 +92,22 @@ type OutOfSpace struct {
 	Why         string
 }
 
+// GuestSaved: the guest is whole on the disk, durable. May come twice and late.
+type GuestSaved struct {
+	Incarnation vm.Incarnation
+	Saved       vm.SavedState
+}
+
+// SaveFailed: the guest stands still or never did, and nothing is to be loaded. May come late.
+type SaveFailed struct {
+	Incarnation vm.Incarnation
+	Why         string
+}
+
+// GuestLoaded: the saved guest is whole in its VMM, and stands still until the
+// record has forgotten the file. May come twice and late.
+type GuestLoaded struct{ Incarnation vm.Incarnation }
+
 // Found: adoption looked for the VMM; nil Process: none lives, and Exit, if not
 // nil, is how it ended. May come late.
 type Found struct {
@@ -126,6 +142,9 @@ func (f GuestAnswered) Of() vm.Incarnation { return f.Incarnation }
 func (f GuestReset) Of() vm.Incarnation    { return f.Incarnation }
 func (f HealthJudged) Of() vm.Incarnation  { return f.Incarnation }
 func (f OutOfSpace) Of() vm.Incarnation    { return f.Incarnation }
+func (f GuestSaved) Of() vm.Incarnation    { return f.Incarnation }
+func (f SaveFailed) Of() vm.Incarnation    { return f.Incarnation }
+func (f GuestLoaded) Of() vm.Incarnation   { return f.Incarnation }
 func (f Found) Of() vm.Incarnation         { return f.Incarnation }
 func (f KillConfirmed) Of() vm.Incarnation { return f.Incarnation }
 func (f Released) Of() vm.Incarnation      { return f.Incarnation }

@@ -30,6 +30,9 @@ func Adopted(rec vm.Record, p *vm.Process, exit *vm.Exit, boot vm.BootID, now ti
 		f := Classify(Evidence{
 			Incarnation: s.Incarnation, At: now, Ready: !s.ReadyAt.IsZero(), Launched: true, Exit: exit, Unseen: true, Runner: rec.Spec.Boot.Built(),
 		})
+		if Loading(s) {
+			f = WhileLoading(f, "")
+		}
 		t.Failure = &f
 	}
 	return t

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"time"
@@ -31,7 +32,7 @@ func Next(rec vm.Record, t Turn) Outcome {
 	if r := refused(rec, t, a); r != nil {
 		return Outcome{Record: rec, Refusal: r}
 	}
-	if a.verb == verbIgnore {
+	if a.verb == verbIgnore || t.Event == vm.GuestLoaded && rec.State.Saved == nil {
 		return Outcome{Record: rec}
 	}
 	out := Outcome{Record: rec, Effects: a.effects}
@@ -83,22 +84,13 @@ func refused(rec vm.Record, t Turn, a action) *vm.Refusal {
 
 // carry keeps what the event brought, whatever the phase.
 func carry(out *Outcome, t Turn) {
+	carrySaved(&out.Record, t)
 	if t.Event.Asked() {
 		carryAsk(out, t)
 		return
 	}
 	s := &out.Record.State
 	switch t.Event {
-	case vm.GuestSaved:
-		s.Saved = t.Saved
-	case vm.SaveFailed:
-		goOn(s)
-	case vm.GuestLoaded:
-		s.Saved = nil // before it runs on: a second load would destroy its disks
-	case vm.OutOfSpace:
-		s.Stalled = t.Why
-	case vm.SpaceBack:
-		s.Stalled = ""
 	case vm.Launched, vm.FoundReady, vm.FoundStarting, vm.FoundUnwanted:
 		s.Process = t.Process
 		if s.LaunchedAt.IsZero() {
@@ -115,10 +107,6 @@ func carry(out *Outcome, t Turn) {
 		s.Health, s.HealthWhy = t.Health, t.Why
 	case vm.Discarded:
 		out.Removed = true
-	case vm.DeadlinePassed:
-		if s.Phase == vm.Suspending {
-			goOn(s)
-		}
 	case vm.Woke:
 		believe(&out.Record, t.At)
 	case vm.Enlisted:
@@ -143,17 +131,11 @@ func carryAsk(out *Outcome, t Turn) {
 	switch t.Event {
 	case vm.StartAsked, vm.RestartAsked:
 		s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
-	case vm.ResumeAsked:
-		s.Stalled = ""
-		if s.Phase&(vm.Suspending|vm.Suspended) != 0 {
-			s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
-		}
-	case vm.PauseAsked:
-		s.Stalled = ""
-	case vm.SuspendAsked:
-		s.Intent, s.After = vm.WantSuspended, vm.ThenSuspend
 	case vm.StopAsked, vm.KillAsked:
-		if s.Saved != nil && t.Event == vm.StopAsked {
+		if s.Phase == vm.Stopped && t.Event == vm.KillAsked {
+			s.Saved = nil // a boot of the node had dismissed it before it was loaded
+		}
+		if s.Phase != vm.Stopped && s.Saved != nil && t.Event == vm.StopAsked {
 			s.Intent, s.After, s.AskedDown = vm.WantSuspended, vm.ThenSuspend, true // what was not loaded yet is kept
 			return
 		}
@@ -201,8 +183,8 @@ func judged(out *Outcome, t Turn) {
 		d.Why = "it was to be suspended, and ended before it was saved: its memory is lost"
 		s.Intent, s.After, s.AskedDown = vm.WantStopped, vm.ThenStop, true
 	case s.Intent != vm.WantRunning:
-	case s.Saved != nil && s.Phase == vm.Starting && f.Cause != vm.CauseStartTransient && f.Cause != vm.CauseHostReboot:
-		s.Saved, d = nil, vm.Decision{Do: vm.RestartNow, Rule: ruleUnloadable, Why: "its saved state does not load, so it boots afresh"}
+	case s.Saved != nil && f.Cause == vm.CauseSavedState:
+		s.Saved, d = nil, vm.Decision{Do: vm.RestartNow, Rule: ruleUnloadable, Why: "it boots afresh, and its saved memory is lost"}
 		follow(s, d)
 	case t.Decision != nil:
 		d = *t.Decision
@@ -288,11 +270,12 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	if to != vm.Paused {
 		s.Stalled = ""
 	}
-	if to&(vm.Stopped|vm.Removing) != 0 || to == vm.Preparing && s.Saved != nil && s.Saved.Hardware != r.Spec.Hardware() {
-		s.Saved = nil // it loads into the machine alone that it was saved from
+	if to == vm.Stopped && t.Event != vm.Dismissed || to == vm.Removing || to == vm.Preparing && outgrown(*r) != "" {
+		s.Saved = nil
 	}
 	if to == vm.Preparing {
 		s.Incarnation++
+		s.Hardware = r.Spec.Hardware()
 		s.BootID, s.Process, s.After, s.Killer = t.BootID, nil, vm.ThenStop, ""
 		s.LaunchedAt, s.ReadyAt = time.Time{}, time.Time{}
 		s.Health, s.HealthSince, s.HealthWhy = vm.HealthUnknown, t.At, ""
@@ -334,7 +317,7 @@ func deadline(r vm.Record, now time.Time) time.Time {
 	case vm.Stopping:
 		return now.Add(r.Spec.Stop.Timeout)
 	case vm.Suspending:
-		return now.Add(saveTimeout + time.Duration(r.Spec.Memory/saveRate)*time.Second)
+		return now.Add(SaveTime(r.Spec))
 	case vm.Killing:
 		return now.Add(killTimeout)
 	case vm.Reaping:
@@ -356,8 +339,9 @@ func deadline(r vm.Record, now time.Time) time.Time {
 // finish decides whether there is something to write, and makes its journal entry.
 func finish(out *Outcome, before vm.Record, t Turn) {
 	s := &out.Record.State
+	lost := lostBy(before, out.Record)
 	if out.Crash == nil {
-		s.Reason = reason(before.State, *s, t)
+		s.Reason = cmp.Or(lost, reason(before.State, *s, t))
 	}
 	out.Write = out.Removed || out.Whole || !reflect.DeepEqual(before.State, *s)
 	if !out.Write {
@@ -378,6 +362,7 @@ func finish(out *Outcome, before vm.Record, t Turn) {
 		out.Entry.Cause, out.Entry.Decision, out.Entry.Delay = c.Failure.Cause, c.Decision.Do, c.Decision.After
 		out.Entry.Why = s.Reason
 	}
+	out.Entry.Why = cmp.Or(lost, out.Entry.Why)
 }
 
 func uptime(s vm.State, now time.Time) time.Duration {

@@ -68,7 +68,7 @@ func charged(s vm.State, f vm.Failure) bool {
 		return !f.Ready // a guest that ends before it answers can't boot; afterwards it is its own will
 	case vm.CauseStartTransient:
 		return !s.LaunchedAt.IsZero() // launched: the guest had its time. Before: the host could not
-	case vm.CauseStartPermanent, vm.CauseHostReboot, vm.CauseLinkLost, vm.CauseOperator, vm.CauseUs, vm.CauseOOMHost, vm.CauseIOError:
+	case vm.CauseStartPermanent, vm.CauseHostReboot, vm.CauseLinkLost, vm.CauseSavedState, vm.CauseOperator, vm.CauseUs, vm.CauseOOMHost, vm.CauseIOError:
 		return false
 	case vm.CauseUnknown:
 	}

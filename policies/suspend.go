@@ -1,12 +1,97 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/blixard/blixard/vm"
 )
 
 const ruleUnloadable = "saved-state" // a saved state that doesn't load is nobody's crash
+
+// unloadable is what QEMU writes before it ends because of what it loads.
+// Any other end of a VMM that loads says nothing of the saved guest, which is kept.
+const unloadable = "load of migration failed"
+
+// WhileLoading is the failure of a VMM that ended before its saved guest was
+// whole in it; stderr is what it wrote.
+func WhileLoading(f vm.Failure, stderr string) vm.Failure {
+	if f.Cause == vm.CauseVMMCrash && (crashed(f.Exit) || strings.Contains(stderr, unloadable)) {
+		f.Cause = vm.CauseSavedState
+		f.Evidence = oneLine("its VMM can't load it: "+f.Evidence, maxEvidence)
+	}
+	return f
+}
+
+// Loading says whether the incarnation begins with a saved guest that is not
+// known to be whole in its VMM yet.
+func Loading(s vm.State) bool {
+	return s.Saved != nil && s.Saved.Incarnation < s.Incarnation && s.Phase&(vm.Preparing|vm.Starting|vm.Adopting|vm.Stopping) != 0
+}
+
+// SaveTime is how long saving a guest may take.
+func SaveTime(s vm.Spec) time.Duration {
+	return saveTimeout + time.Duration(s.Memory/saveRate)*time.Second
+}
+
+// outgrown says why a saved guest is given up at the start of an incarnation;
+// empty: it is loaded.
+func outgrown(r vm.Record) string {
+	if s := r.State.Saved; s == nil || s.Hardware == r.Spec.Hardware() {
+		return ""
+	}
+	return "its hardware was changed since it was suspended, so it boots afresh and its saved memory is lost"
+}
+
+// carrySaved keeps what an event brings of a guest's way to the disk and back,
+// and of its halt while a disk is full.
+func carrySaved(r *vm.Record, t Turn) {
+	s := &r.State
+	switch t.Event { //nolint:exhaustive // the others carry nothing of it
+	case vm.ResumeAsked:
+		s.Stalled = ""
+		if s.Phase&(vm.Suspending|vm.Suspended) != 0 {
+			s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
+		}
+	case vm.PauseAsked:
+		s.Stalled = ""
+	case vm.SuspendAsked:
+		s.Intent, s.After = vm.WantSuspended, vm.ThenSuspend
+	case vm.GuestSaved:
+		s.Saved = savedAs(*r, *t.Saved)
+	case vm.SaveFailed:
+		goOn(s)
+	case vm.GuestLoaded:
+		s.Saved = nil // before it runs on: a second load would destroy its disks
+	case vm.OutOfSpace:
+		s.Stalled = t.Why
+	case vm.SpaceBack:
+		s.Stalled = ""
+	case vm.DeadlinePassed:
+		if s.Phase == vm.Suspending {
+			goOn(s)
+		}
+	}
+}
+
+// lostBy says why the turn from one record to the other gave a saved guest up, if
+// it did so because nothing can load it any more.
+func lostBy(before, after vm.Record) string {
+	if after.State.Phase != vm.Preparing || after.State.Saved != nil {
+		return ""
+	}
+	before.Spec = after.Spec
+	return outgrown(before)
+}
+
+// savedAs completes what the host knows of a saved guest. Its hardware is what
+// its incarnation was begun with: a spec that waits may want another.
+func savedAs(r vm.Record, saved vm.SavedState) *vm.SavedState {
+	saved.Incarnation, saved.Hardware = r.State.Incarnation, cmp.Or(r.State.Hardware, r.Spec.Hardware())
+	return &saved
+}
 
 // cantSuspend refuses what only the spec or the disk speak against.
 func cantSuspend(rec vm.Record, t Turn) *vm.Refusal {

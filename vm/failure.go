@@ -23,7 +23,8 @@ const (
 	CauseOperator       Cause = "killed-by-operator"
 	CauseUs             Cause = "killed-by-us"
 	CauseHostReboot     Cause = "host-reboot"
-	CauseLinkLost       Cause = "link-lost" // a tap was taken away under the running guest
+	CauseLinkLost       Cause = "link-lost"   // a tap was taken away under the running guest
+	CauseSavedState     Cause = "saved-state" // what a suspended guest left doesn't load: gone, damaged, or of another machine
 	CauseUnknown        Cause = "unknown"
 )
 
@@ -32,7 +33,7 @@ func Causes() []Cause {
 	return []Cause{
 		CauseGuestPoweroff, CauseGuestReset, CauseGuestPanic, CauseVMMCrash, CauseOOMCgroup, CauseOOMHost,
 		CauseIOError, CauseHealthFailed, CauseStartTransient, CauseStartPermanent, CauseOperator, CauseUs,
-		CauseHostReboot, CauseLinkLost, CauseUnknown,
+		CauseHostReboot, CauseLinkLost, CauseSavedState, CauseUnknown,
 	}
 }
 

@@ -42,6 +42,7 @@ type State struct {
 	Pending     bool        `json:"pending,omitempty"`   // a new spec came since this incarnation began: it waits for the next start
 	Stalled     string      `json:"stalled,omitempty"`   // in Paused: which disk can't grow; empty: a person paused it
 	Saved       *SavedState `json:"saved,omitempty"`     // the next start loads it; nil: it boots
+	Hardware    string      `json:"hardware,omitempty"`  // Spec.Hardware of what Incarnation was begun with; empty: an older daemon began it
 	Health      Health      `json:"health"`
 	HealthSince time.Time   `json:"healthSince"`
 	HealthWhy   string      `json:"healthWhy,omitempty"`

@@ -32,8 +32,8 @@ func (w *World) Grow(c vm.Capacity) {
 }
 
 // Capacity is what Grow said.
-func (m machine) Capacity() (vm.Capacity, error) {
+func (m machine) Capacity() (vm.Capacity, vm.Bytes, error) {
 	m.d.world.mu.Lock()
 	defer m.d.world.mu.Unlock()
-	return m.d.world.capacity, nil
+	return m.d.world.capacity, 0, nil
 }

@@ -41,8 +41,8 @@ type session struct {
 	answers  map[uint64]chan message
 	why      error
 	queue    []host.Notice
-	telling  bool // a goroutine empties the queue
-	attached bool // Attach has returned the session: from now on its loss is told
+	telling  bool          // a goroutine empties the queue
+	attached bool          // Attach has returned the session: from now on its loss is told
 	moved    chan struct{} // closed at the next step of a migration; nil: nobody waits for it
 }
 
