@@ -35,6 +35,7 @@ type env struct {
 	fleet     *actor.PID
 	tracker   *actor.PID
 	resources atomic.Pointer[vm.NodeResources]
+	terms     atomic.Pointer[terms]
 	accel     func() string // by which VMMs are accelerated, as far as that is decided; must not block
 	booted    *booted
 	safe      string // why the node starts and deletes nothing; empty: it doesn't hold back

@@ -34,6 +34,7 @@ type Config struct {
 	AliveEvery time.Duration
 	Conduct    Conduct
 	Resources  Resources
+	Accel      func() string // by which VMMs are accelerated, as far as that is decided; nil: nobody knows
 	// SafeMode says why nothing may be started or deleted; empty: it may. Repair
 	// then writes a new store from the records and has the daemon begin anew.
 	SafeMode string
@@ -85,26 +86,31 @@ func Start(cfg Config) (*Node, error) {
 	}
 	cfg.Conduct.fill()
 	cfg.Resources.fill()
+	if cfg.Accel == nil {
+		cfg.Accel = func() string { return "" }
+	}
 	e := &env{
 		sys: newSystem(cfg.Log), ports: cfg.Ports, store: cfg.Store, views: newViews(), watch: cfg.Observer,
 		log: cfg.Log, fatal: cfg.Fatal, started: cfg.Ports.Clock.Now(), turned: newRelay(), awake: newAwakening(records),
 		boot: cfg.Conduct.Policy, booted: &booted{}, safe: cfg.SafeMode,
-		housekeep: cfg.Housekeep, low: cfg.LowSpace, accel: func() string { return cfg.Status().Accel },
+		housekeep: cfg.Housekeep, low: cfg.LowSpace, accel: cfg.Accel,
 	}
 	if e.first, err = e.bootsAnew(); err != nil {
 		return nil, err
 	}
 	e.first = e.first && e.safe == ""
 	n := &Node{env: e, ended: make(chan struct{}), broken: broken, status: cfg.Status, doctor: cfg.Doctor}
+	tracked := make(chan struct{})
 	fleet, joined, looks := make(chan *actor.PID, 1), make(chan struct{}), make(chan *actor.PID, 1)
 	n.root = spawn(e.sys.Root, e.log, "root", func() actor.Actor {
 		return &root{
-			env: e, records: records, shares: cfg.Resources, broken: broken, fleet: fleet, joined: joined, looks: looks, conduct: cfg.Conduct,
+			env: e, records: records, shares: cfg.Resources, tracked: tracked, broken: broken, fleet: fleet, joined: joined, looks: looks, conduct: cfg.Conduct,
 			pulse: pulse{every: cfg.AliveEvery, beat: cfg.Alive},
 		}
 	})
 	n.fleet, n.repair = <-fleet, cfg.Repair
 	n.reconciler = <-looks
+	<-tracked
 	<-joined // a list that was answered before would miss VMs
 	n.settle()
 	spawn(e.sys.Root, e.log, "farewell", func() actor.Actor { return &farewell{root: n.root, ended: n.ended} })

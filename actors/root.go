@@ -18,6 +18,7 @@ type root struct {
 	env     *env
 	records []vm.Record
 	shares  Resources
+	tracked chan<- struct{}
 	broken  []persistence.Broken
 	fleet   chan<- *actor.PID
 	joined  chan<- struct{}
@@ -38,7 +39,7 @@ func (r *root) Receive(c actor.Context) {
 	case *actor.Started:
 		records := r.records
 		r.env.tracker = spawn(c, r.env.log, "tracker", func() actor.Actor {
-			return &tracker{env: r.env, conf: r.shares, records: records}
+			return &tracker{env: r.env, conf: r.shares, records: records, broken: r.broken, ready: r.tracked}
 		})
 		r.records, r.bugs, r.again = nil, map[string]int{}, map[string]func(c actor.Context){}
 		r.pulse.fleet = spawn(c, r.env.log, "fleet", func() actor.Actor {

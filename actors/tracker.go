@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
@@ -24,11 +25,15 @@ type tracker struct {
 	env     *env
 	conf    Resources
 	records []vm.Record // what the store held at the start
+	broken  []persistence.Broken
+	ready   chan<- struct{} // closed when all of it counts
 
 	book      policies.Book
 	overheads policies.Overheads
 	capacity  vm.Capacity // as the machine says
+	held      vm.Bytes    // of its disk, by the disks of our VMs
 	unknown   string      // why the capacity isn't known; empty: it is
+	over      bool        // it was told that more is promised than can be kept
 	making    map[vm.Name]*making
 
 	self     *actor.PID
@@ -63,10 +68,7 @@ func (r *Resources) fill() {
 
 // making is a name whose creation is under way: others of that name wait for
 // its end, as they would count twice.
-type making struct {
-	reply   chan<- messages.Answer
-	waiting []create
-}
+type making struct{ waiting []create }
 
 // respec is a SpecAsked on its way to its VM.
 type respec struct {
@@ -106,9 +108,23 @@ type sampleDue struct{}
 type sampled struct {
 	at       time.Time
 	capacity vm.Capacity
+	held     vm.Bytes
 	unknown  string // why the capacity could not be read; empty: it was
 	counters map[vm.ID]vm.Counters
 	node     vm.NodeUsage
+}
+
+// look reads the capacity; it may wait for the disk.
+func (m *sampled) look(e *env) {
+	var err error
+	if m.capacity, m.held, err = e.ports.Machine.Capacity(); err != nil {
+		m.unknown = err.Error()
+	}
+}
+
+// need is what a spec would hold.
+func (t *tracker) need(s vm.Spec) vm.Reservation {
+	return vm.ReservationFor(s, t.overheads.For(s, t.env.accel()))
 }
 
 // freshAsked: node → tracker. Wants a look that isn't older than a second;
@@ -153,20 +169,16 @@ func (t *tracker) start(c actor.Context) {
 	for _, r := range t.records {
 		t.book.Know(r.ID, r.Reservation)
 	}
+	for _, b := range t.broken {
+		t.book.Know(b.ID, b.Reservation) // its VM may run (P13)
+	}
 	t.records = nil
+	has := sampled{at: t.env.ports.Clock.Now()}
+	has.look(t.env)
+	t.reckon(has) // before anything is asked, as nothing is admitted until it is known
 	t.publish()
+	close(t.ready)
 	t.sample()
-}
-
-// need is what a spec would hold.
-func (t *tracker) need(s vm.Spec) vm.Reservation {
-	return vm.ReservationFor(s, t.overheads.For(s, t.env.accel()))
-}
-
-func (t *tracker) account() policies.Account {
-	a := t.conf.Terms.Account(t.capacity, t.book.Sum())
-	a.Unknown = t.unknown
-	return a
 }
 
 // create admits a new VM, or refuses it with the numbers.
@@ -181,7 +193,7 @@ func (t *tracker) create(m create) {
 		return
 	}
 	need := t.need(m.Spec)
-	if r := policies.Admit(t.account(), name, vm.Reservation{}, need); r != nil {
+	if r := policies.Admit(t.account(), policies.Request{Name: name, Need: need, Memory: m.Spec.Memory}); r != nil {
 		m.reply <- messages.Answer{Refusal: r}
 		return
 	}
@@ -200,7 +212,7 @@ func (t *tracker) respec(m respec) {
 		return
 	}
 	need := t.need(*m.Spec)
-	if r := policies.Admit(t.account(), m.name, t.book.Of(v.rec.ID), need); r != nil {
+	if r := policies.Admit(t.account(), policies.Request{Name: m.name, Had: t.book.Of(v.rec.ID), Need: need, Memory: m.Spec.Memory}); r != nil {
 		m.reply <- messages.Answer{Record: v.rec, Refusal: r}
 		return
 	}
@@ -221,15 +233,6 @@ func (t *tracker) settle(m settled) {
 	for _, next := range one.waiting {
 		t.create(next)
 	}
-}
-
-// publish shows what is known to whoever asks (P11).
-func (t *tracker) publish() {
-	a := t.account()
-	t.env.resources.Store(&vm.NodeResources{
-		Capacity: a.Capacity, Overcommit: a.Overcommit, Reserve: a.Reserve, Room: a.Room(), Reserved: a.Reserved, VMs: t.book.Len(),
-		Over: a.Over(), Usage: t.samples.node, Alerts: t.watched.alerts,
-	})
 }
 
 // nameTaken refuses a name that a VM has.

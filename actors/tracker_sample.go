@@ -23,10 +23,7 @@ func (t *tracker) sample() {
 	env, self := t.env, t.self
 	go func() {
 		m := sampled{at: env.ports.Clock.Now()}
-		var err error
-		if m.capacity, err = env.ports.Machine.Capacity(); err != nil {
-			m.unknown = err.Error()
-		}
+		m.look(env)
 		env.giveRoomBack()
 		env.tell(self, m)
 	}()
@@ -36,7 +33,7 @@ func (t *tracker) sample() {
 func (t *tracker) sampled(m sampled) {
 	t.sampling = false
 	t.samples.at, t.samples.node = m.at, m.node
-	t.reckon(m.capacity, m.unknown)
+	t.reckon(m)
 	t.watch(m.at)
 	t.reclaim(m.at)
 	t.publish()

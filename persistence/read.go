@@ -77,6 +77,10 @@ func decodeAll(parts map[vm.ID]*recordParts) ([]vm.Record, []Broken, error) {
 // brokenRecord keeps of a record that can't be read what may still be in use.
 func brokenRecord(id vm.ID, parts recordParts, why error) Broken {
 	b := Broken{ID: id, Why: why.Error()}
+	var held vm.Reservation
+	if decode(parts.resource, &held) == nil {
+		b.Reservation = held
+	}
 	var c config
 	if decode(parts.config, &c) != nil || c.ID != id {
 		return b

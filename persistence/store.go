@@ -61,13 +61,15 @@ type Store interface {
 	Close() error
 }
 
-// Broken is a record that can't be read. Its VM may still run: its name and its
-// slot stay taken, as far as they can be read.
+// Broken is a record that can't be read. Its VM may still run: its name, its
+// slot and its reservation stay taken, as far as they can be read.
 type Broken struct {
 	ID   vm.ID
 	Name vm.Name // empty: not known either
 	Slot uint32  // 0: not known either
-	Why  string
+	// Reservation stays promised; zero: not known either.
+	Reservation vm.Reservation
+	Why         string
 }
 
 // Unreadable is the kind of an entry whose value can't be decoded.

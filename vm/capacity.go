@@ -1,5 +1,7 @@
 package vm
 
+import "math"
+
 // Capacity is what the daemon may use of the machine, as the kernel tells it now.
 type Capacity struct {
 	CPUs   float64 `json:"cpus"`   // processors by affinity, or the cgroup's quota where that is less
@@ -25,9 +27,17 @@ type Reserve struct {
 func (c Capacity) Room(o Overcommit, r Reserve) Reserved {
 	return Reserved{
 		CPUs:   max(0, c.CPUs*o.CPU-r.CPUs),
-		Memory: max(0, Bytes(float64(c.Memory)*o.Memory)-r.Memory),
-		Disk:   max(0, Bytes(float64(c.Disk)*o.Disk)-r.Disk),
+		Memory: max(0, times(c.Memory, o.Memory)-r.Memory),
+		Disk:   max(0, times(c.Disk, o.Disk)-r.Disk),
 	}
+}
+
+// times stops short of what a size can't hold.
+func times(b Bytes, ratio float64) Bytes {
+	if scaled := float64(b) * ratio; scaled < math.MaxInt64/2 {
+		return Bytes(scaled)
+	}
+	return math.MaxInt64 / 2
 }
 
 // Reserved is a sum of reservations, or room for them.

@@ -184,7 +184,7 @@ func (d *daemon) open() error {
 	}
 	d.node, err = actors.Start(actors.Config{
 		Ports: d.ports, Store: store, Log: d.log, Observer: observer, Doctor: d.doctor, Status: d.status,
-		Alive: d.alive, AliveEvery: d.service.AliveEvery(), Conduct: d.conf.conduct(), SafeMode: safe, Repair: d.repair,
+		Alive: d.alive, AliveEvery: d.service.AliveEvery(), Conduct: d.conf.conduct(), Resources: d.conf.shares, Accel: d.vmms.accelerated, SafeMode: safe, Repair: d.repair,
 		Housekeep: d.housekeep, LowSpace: d.lowSpace,
 		Fatal: func(why string) {
 			d.log.Fatal("a promise was broken; VMs live on and are adopted at the next start", zap.String("why", why))
@@ -229,7 +229,7 @@ func (d *daemon) openHost() error {
 	d.vmms = newVMMs(d, owners, images)
 	d.ports = host.Ports{
 		Launcher: launcher, Driver: d.vmms, Agent: d.vmms.agent(), Console: d.console, Folders: d.folders, Salvage: d.folders,
-		Links: links, Machine: d.machine(), Clock: d.clock(), Owners: owners, BootID: boot, Spread: spread,
+		Links: links, Machine: d.machine(launcher.Name()), Meter: d.meter(launcher.Name()), Clock: d.clock(), Owners: owners, BootID: boot, Spread: spread,
 	}
 	return nil
 }

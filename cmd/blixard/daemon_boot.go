@@ -82,6 +82,10 @@ func (c *config) check() error {
 	if c.Boot.Parallel < 0 {
 		return &vm.Refusal{Code: vm.Invalid, Why: fmt.Sprintf("boot.parallel is %d", c.Boot.Parallel), Try: "a number from 1 on, or leave it out"}
 	}
+	var err error
+	if c.shares, err = c.Resources.terms(); err != nil {
+		return err
+	}
 	for _, b := range c.Bridges {
 		one := netlink.Bridge{Name: b.Name}
 		if b.Address != "" {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
 
+	"github.com/blixard/blixard/actors"
 	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/cmd/blixard/specfile"
 	"github.com/blixard/blixard/host/netlink"
@@ -38,8 +39,9 @@ type config struct {
 		UID  int    `yaml:"uid"`  // one unprivileged user for all VMMs; 0: one for each VM
 		GID  int    `yaml:"gid"`
 	} `yaml:"vmm"`
-	Boot     bootConfig `yaml:"boot"`
-	Shutdown struct {
+	Resources resourcesConfig `yaml:"resources"`
+	Boot      bootConfig      `yaml:"boot"`
+	Shutdown  struct {
 		// Within is how long all VMs together may take to stop when the machine goes down; 0: 4m.
 		Within duration `yaml:"within"`
 	} `yaml:"shutdown"`
@@ -47,6 +49,7 @@ type config struct {
 
 	groups  map[int]messages.Role
 	bridges []netlink.Bridge
+	shares  actors.Resources
 }
 
 var roleNames = map[string]messages.Role{"viewer": messages.Viewer, "operator": messages.Operator, "admin": messages.Admin}

@@ -19,6 +19,7 @@ import (
 	"github.com/blixard/blixard/host/image"
 	"github.com/blixard/blixard/host/pressure"
 	"github.com/blixard/blixard/host/procfs"
+	"github.com/blixard/blixard/host/proof"
 	"github.com/blixard/blixard/host/qemu"
 	"github.com/blixard/blixard/host/runner"
 	"github.com/blixard/blixard/vm"
@@ -61,6 +62,14 @@ func newVMMs(d *daemon, owners host.Owners, images string) *vmms {
 		}), nil
 	})
 	return v
+}
+
+// accelerated is how VMMs are accelerated, as far as that is decided.
+func (v *vmms) accelerated() string {
+	if known := v.known.Load(); known != nil {
+		return *known
+	}
+	return "probing"
 }
 
 // groupOf is the group of a device; 0, which adds nothing to root's, where it isn't there.
@@ -161,14 +170,15 @@ func (v *vmms) Loads(spec vm.Spec, s vm.SavedState) error {
 
 func (v *vmms) agent() host.Agent { return qemu.Agent{} }
 
+// meter measures VMMs, and the node by its machine.
+func (d *daemon) meter(launcher string) host.Meter {
+	return meter.New(meter.Config{Proc: procfs.Default.Root, State: d.state, BootID: d.boot, Machine: d.machine(launcher)})
+}
+
 // status is what node status shows beside the actors.
 func (d *daemon) status() gateway.Status {
-	accel := "probing"
-	if known := d.vmms.known.Load(); known != nil {
-		accel = *known
-	}
 	return gateway.Status{
-		Version: buildVersion(), BootID: d.boot, Launcher: d.ports.Launcher.Name(), Accel: accel, StateDir: d.state,
+		Version: buildVersion(), BootID: d.boot, Launcher: d.ports.Launcher.Name(), Accel: d.vmms.accelerated(), StateDir: d.state,
 		Goroutines: runtime.NumGoroutine(), FDs: openFiles(),
 	}
 }
@@ -179,8 +189,12 @@ type machine struct {
 	capacity.Reader
 }
 
-func (d *daemon) machine() host.Machine {
-	return machine{pressure.Machine{Proc: procfs.Default.Root}, capacity.Reader{State: d.state}}
+func (d *daemon) machine(launcher string) host.Machine {
+	of := capacity.Reader{State: d.state}
+	if launcher == launcherSystemd {
+		of.Slice = proof.Slice // there its VMMs are, and not where we are
+	}
+	return machine{pressure.Machine{Proc: procfs.Default.Root}, of}
 }
 
 // openFiles counts our descriptors; 0 where /proc doesn't tell.
