@@ -181,12 +181,12 @@ func (m *booted) boots(ctx context.Context) (fromExec, fromPower time.Duration, 
 	return last.at.Sub(exec), last.at.Sub(began), nil
 }
 
-// bootsWith is boots with that configuration of the daemon.
+// bootsWith is boots with that configuration of the daemon, which says nothing of resources.
 func (m *booted) bootsWith(ctx context.Context, config string) (fromExec, fromPower time.Duration, err error) {
 	if err := m.PowerCut(); err != nil {
 		return 0, 0, err
 	}
-	if err := os.WriteFile(filepath.Join(m.Disk, "upper/etc/blixard/blixard.yaml"), []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(m.Disk, "upper/etc/blixard/blixard.yaml"), []byte(node.Roomy+config), 0o644); err != nil {
 		return 0, 0, err
 	}
 	return m.boots(ctx)

@@ -23,7 +23,12 @@ type Options struct {
 	Args     []string // more arguments of the daemon
 	Env      []string // KEY=VALUE, over the environment of the test
 	Launcher string   // default: process, and systemd on a machine that has one
+	Config   string   // of the daemon; default: Roomy
 }
+
+// Roomy is a configuration that admits whatever a test makes: most guests of
+// tests use far less than they are promised.
+const Roomy = "resources: {overcommit: {cpu: 1000, memory: 100, disk: 100}, reserve: {memory: 0B, disk: 0%}}\n"
 
 // Node is one daemon with its scratch folder, over any number of its lives.
 type Node struct {
@@ -68,6 +73,9 @@ func New(o Options) (*Node, error) {
 		Log: filepath.Join(root, "daemon.log"), options: o,
 	}
 	if err := shareImages(filepath.Join(n.State, "images")); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(n.config(), []byte(orElse(o.Config, Roomy)), 0o644); err != nil {
 		return nil, err
 	}
 	n.Client = newClient(func() string { return n.Socket })
@@ -117,9 +125,14 @@ func orElse(s, otherwise string) string {
 	return s
 }
 
+func (n *Node) config() string { return filepath.Join(n.Root, "blixard.yaml") }
+
 // Args returns the command line of the daemon.
 func (n *Node) Args() []string {
-	return append([]string{n.options.Binary, "daemon", "--state-dir", n.State, "--socket", n.Socket, "--launcher", orElse(n.options.Launcher, "process"), "--accel", "tcg", "--log-format", "json"}, n.options.Args...)
+	return append([]string{
+		n.options.Binary, "daemon", "--config", n.config(), "--state-dir", n.State, "--socket", n.Socket,
+		"--launcher", orElse(n.options.Launcher, "process"), "--accel", "tcg", "--log-format", "json",
+	}, n.options.Args...)
 }
 
 // Arm has the next lives of the daemon end at a point, such as written:starting;

@@ -93,6 +93,13 @@ func (s *Service) unpack() error {
 	if out, err := exec.Command("systemctl", "--root="+upper, "enable", serviceUnit).CombinedOutput(); err != nil { //nolint:noctx // it only makes links
 		return fmt.Errorf("enabling the service: %w: %s", err, out)
 	}
+	config, err := os.ReadFile(filepath.Join(upper, "etc/blixard/blixard.yaml"))
+	if err != nil {
+		return err
+	}
+	if err := s.write("/etc/blixard/blixard.yaml", string(config)+orElse(s.options.Config, Roomy), 0o644); err != nil {
+		return err
+	}
 	return s.write("/etc/systemd/system/"+serviceUnit+".d/test.conf", s.overrides(), 0o644)
 }
 
