@@ -45,23 +45,6 @@ func Folders(root, path string) []string {
 	return []string{filepath.Join(root, path), filepath.Join(root, "memory", path), filepath.Join(root, "unified", path)}
 }
 
-// OutOfMemory is the kernel's kill of a process of the group, nil where there
-// was none. victim is who ended by it.
-func (m Memory) OutOfMemory(victim string) *vm.OutOfMemory {
-	if m.Kills == 0 {
-		return nil
-	}
-	return &vm.OutOfMemory{Victim: victim, Limit: m.Limit, Usage: max(m.Peak, m.Current), Host: m.Full == 0}
-}
-
-// Memory of the group; of a nil one nothing is known.
-func (g *Group) Memory() Memory {
-	if g == nil || g.bytes == "" {
-		return Memory{}
-	}
-	return Read(g.bytes)
-}
-
 // unlimited is what version 1 calls no limit: all pages that fit a signed number.
 const unlimited = vm.Bytes(1) << 62
 

@@ -53,7 +53,7 @@ func (m *maker) End(v *proof.VMM) vm.Exit {
 		e.MemoryPeak = counted.Peak
 	}
 	if !e.Known || e.Signal == int(unix.SIGKILL) { // any other end is its own, whatever became of a child of it
-		e.OOM = counted.OutOfMemory(victim)
+		e.OOM = g.OutOfMemory(counted, victim)
 	}
 	_ = g.Remove() // what is left is swept
 	return e

@@ -26,6 +26,7 @@ import (
 	sd "github.com/coreos/go-systemd/v22/dbus"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/cgroup"
 	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/host/proof"
 	"github.com/blixard/blixard/vm"
@@ -206,20 +207,29 @@ const verdictWait = 3 * time.Second
 // End asks the unit. Without an answer the kernel's word is all there is.
 func (m *maker) End(v *proof.VMM) vm.Exit {
 	at := time.Now()
-	peak := vm.Bytes(0)
+	var counted cgroup.Memory
 	if v.Process.Launcher == Name {
-		peak = m.groups.peak(v.Cgroup) // first: systemd removes the cgroup of what it has reaped
+		counted = m.groups.memory(v.Cgroup) // first: systemd removes the cgroup of what it has reaped
 		ctx, cancel := context.WithTimeout(context.Background(), verdictWait)
 		defer cancel()
 		if e, ok := m.verdict(ctx, v); ok {
 			if e.MemoryPeak == 0 {
-				e.MemoryPeak = peak
+				e.MemoryPeak = counted.Peak
 			}
-			return e
+			return starved(v, e, counted)
 		}
 	}
 	e := v.Reap(m.who.Proc)
-	e.At, e.MemoryPeak = at, peak
+	e.At, e.MemoryPeak = at, counted.Peak
+	return starved(v, e, counted)
+}
+
+// starved adds who the kernel killed for want of memory, if that was the end.
+// systemd says so itself in version 2 alone, and never whose memory it was.
+func starved(v *proof.VMM, e vm.Exit, counted cgroup.Memory) vm.Exit {
+	if v.Process.Launcher == Name && (!e.Known || e.Signal == int(sigkill)) {
+		e.OOM = cgroup.OutOfMemory(counted, v.Cgroup, fmt.Sprintf("%s, process %d", v.Process.Unit, v.Process.PID))
+	}
 	return e
 }
 

@@ -33,7 +33,6 @@ const oomScore = 200
 const (
 	startWithin = 20 * time.Second // systemd's own work up to the exec
 	stopWithin  = 10 * time.Second // from SIGTERM to SIGKILL, where a person or a shutdown stops the unit
-	maxTasks    = 1024             // QEMU's pools have 64 threads each; a guest's processors come on top
 )
 
 // properties are those of the VM's transient unit. They are pure: the same
@@ -57,14 +56,15 @@ func properties(o order, resolve func(string) string) []sd.Property {
 		value("TimeoutStartUSec", micros(startWithin)),
 		value("TimeoutStopUSec", micros(stopWithin)),
 		value("OOMScoreAdjust", int32(oomScore)),
-		value("TasksMax", uint64(maxTasks)),
 		value("CPUAccounting", true),
 		value("MemoryAccounting", true),
+		value("OOMPolicy", "kill"),    // a VMM without one of its processes is none
 		value("LimitCORE", uint64(0)), // a core would be an image of the guest's memory
 	}
 	if c.MaxFile > 0 {
 		out = append(out, value("LimitFSIZE", uint64(c.MaxFile)))
 	}
+	out = append(out, limits(c.Limits)...)
 	return append(out, confinement(c, append(pathsOf(c), o.shim), resolve)...)
 }
 

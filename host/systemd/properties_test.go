@@ -26,7 +26,8 @@ func plain() host.Command {
 		Argv: []string{"/usr/bin/qemu-system-x86_64", "-chardev", "socket,id=qmp,fd={fd:qmp}", "-kernel", "/usr/lib/blixard/vmlinux"},
 		Env:  []string{"PATH=/usr/bin:/bin"}, Dir: "/run/blixard/vm/web", UID: host.FirstOwner + 7, GID: host.FirstOwner + 7,
 		Sockets: []host.Socket{{Name: "qmp", Path: "/run/blixard/vm/web/qmp.sock"}}, MaxFile: 64 * vm.MiB,
-		Needs: host.Needs{JIT: true, Writable: []string{"/var/lib/blixard/vms/web/console-3.log"}},
+		Limits: vm.Limits{Memory: 384 * vm.MiB, CPUQuota: 150, CPUWeight: 200, IOWeight: 50, Tasks: 1024},
+		Needs:  host.Needs{JIT: true, Writable: []string{"/var/lib/blixard/vms/web/console-3.log"}},
 	}
 }
 

@@ -39,7 +39,7 @@ func TestPeakOfACgroup(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := cgroups(root).peak(c.path); got != c.want {
+		if got := cgroups(root).memory(c.path).Peak; got != c.want {
 			t.Errorf("%s: %v, want %v", story, got, c.want)
 		}
 	}
