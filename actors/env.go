@@ -35,6 +35,7 @@ type env struct {
 	fleet     *actor.PID
 	tracker   *actor.PID
 	resources atomic.Pointer[vm.NodeResources]
+	usages    atomic.Pointer[usages] // of the VMs; nil: nothing was measured yet
 	terms     atomic.Pointer[terms]
 	accel     func() string // by which VMMs are accelerated, as far as that is decided; must not block
 	booted    *booted

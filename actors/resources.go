@@ -23,8 +23,11 @@ func (n *Node) Resources(ctx context.Context, fresh bool) (vm.NodeResources, err
 	return *n.env.resources.Load(), nil
 }
 
-// Usage is the last sample of that VM.
-func (n *Node) Usage(vm.Name) vm.Usage { return vm.Usage{} }
+// Usage is the last sample of that VM; zero where none was taken of its VMM.
+func (n *Node) Usage(name vm.Name) vm.Usage {
+	v, _ := n.env.views.get(name)
+	return n.env.usage(v.rec.ID, v.rec.State.Process)
+}
 
 // Limits are what a VM of that record is held to here.
 func (n *Node) Limits(r vm.Record) (vm.Limits, vm.Holding) {

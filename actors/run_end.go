@@ -27,6 +27,9 @@ func (r *runActor) ended(exit *vm.Exit) {
 	e.Console, _ = r.env.ports.Console.Tail(r.paths, tailForCause) // best effort: a missing log is no evidence
 	stderr, _ := r.env.ports.Console.Tail(host.Paths{Log: r.paths.Stderr}, tailForCause)
 	e.Stderr = string(stderr)
+	if exit != nil && exit.MemoryPeak == 0 { // the last sample's, where the end itself tells none
+		exit.MemoryPeak = r.env.usage(r.ref.VM, r.process).MemoryPeak
+	}
 	e.Exit, e.Runner = exit, r.rec.Spec.Boot.Built()
 	panic(policies.Classify(e))
 }

@@ -48,7 +48,7 @@ type Resources struct {
 	Terms   policies.Terms
 	Alerts  policies.AlertMarks
 	Reclaim policies.ReclaimRules
-	Sample  time.Duration // between two looks at what is used; 0: ten seconds
+	Sample  time.Duration // between two looks at what the VMs use; 0: ten seconds; negative: never, unless somebody asks
 }
 
 func (r *Resources) fill() {
@@ -62,7 +62,7 @@ func (r *Resources) fill() {
 		r.Terms = policies.DefaultTerms
 	}
 	if r.Sample == 0 {
-		r.Sample = 10 * time.Second
+		r.Sample = usualSample
 	}
 }
 
@@ -110,8 +110,9 @@ type sampled struct {
 	capacity vm.Capacity
 	held     vm.Bytes
 	unknown  string // why the capacity could not be read; empty: it was
-	counters map[vm.ID]vm.Counters
 	node     vm.NodeUsage
+	whole    bool // the VMs were measured too
+	usages   usages
 }
 
 // look reads the capacity; it may wait for the disk.

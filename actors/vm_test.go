@@ -26,7 +26,8 @@ type stage struct {
 	node  *actors.Node
 	wrap  func(host.Ports) host.Ports // nil: the ports as they are
 
-	conduct actors.Conduct
+	conduct   actors.Conduct
+	resources actors.Resources
 }
 
 type deaf struct{}
@@ -49,7 +50,7 @@ func (s *stage) boot() {
 		ports = s.wrap(ports)
 	}
 	node, err := actors.Start(actors.Config{
-		Ports: ports, Store: s.store, Log: zaptest.NewLogger(s.t), Observer: deaf{}, Conduct: s.conduct,
+		Ports: ports, Store: s.store, Log: zaptest.NewLogger(s.t), Observer: deaf{}, Conduct: s.conduct, Resources: s.resources,
 		Fatal:  func(why string) { s.t.Errorf("fatal: %s", why) },
 		Status: func() gateway.Status { return gateway.Status{} },
 	})

@@ -1,0 +1,106 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+// usages is the last sample of each VM whose VMM lives. One that is published
+// is never changed.
+type usages map[vm.ID]measured
+
+// measured is the last sample of one VMM.
+type measured struct {
+	process vm.Process // whose it is: what is compared with it must be of the same one
+	vm.Usage
+}
+
+// slowest is how long a look may take before it goes on without the rest: the
+// files of /proc and of cgroups take microseconds each, those of a network
+// filesystem that hangs never come.
+const slowest = 10 * time.Second
+
+// usage is the last sample of that VMM; zero where none was taken.
+func (e *env) usage(id vm.ID, of *vm.Process) vm.Usage {
+	all := e.usages.Load()
+	if all == nil || of == nil {
+		return vm.Usage{}
+	}
+	if one, ok := (*all)[id]; ok && one.process == *of {
+		return one.Usage
+	}
+	return vm.Usage{}
+}
+
+// metered lists every VMM that should live.
+func (e *env) metered() (of []vm.Metered, idle map[vm.ID]vm.Idle) {
+	views := e.views.list()
+	of, idle = make([]vm.Metered, 0, len(views)), make(map[vm.ID]vm.Idle, len(views))
+	for _, v := range views {
+		rec := v.rec
+		if rec.State.Process == nil {
+			continue
+		}
+		one := vm.Metered{Ref: rec.Ref(), Process: *rec.State.Process}
+		one.Folder = e.ports.Folders.Paths(one.Ref).Folder
+		for i, n := range rec.Spec.Networks {
+			if n.Mode == vm.NetworkBridge {
+				one.Links = append(one.Links, host.LinkName(rec.Slot, i))
+			}
+		}
+		of, idle[rec.ID] = append(of, one), rec.Spec.Reclaim.Idle
+	}
+	return of, idle
+}
+
+// measure looks at every live VMM; it may wait for the disk. A VMM that could
+// not be looked at keeps its last sample, which tells its age.
+func (e *env) measure() usages {
+	of, idle := e.metered()
+	var counters map[vm.ID]vm.Counters
+	if e.ports.Meter != nil && len(of) > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), slowest)
+		defer cancel()
+		var err error
+		if counters, err = e.ports.Meter.Read(ctx, of); err != nil {
+			e.log.Warn("not every VM was measured", zap.Error(err))
+		}
+	}
+	out := make(usages, len(of))
+	for _, one := range of {
+		id := one.Ref.VM
+		before := e.usage(id, &one.Process)
+		now, ok := counters[id]
+		if !ok {
+			if !before.At.IsZero() {
+				out[id] = measured{one.Process, before}
+			}
+			continue
+		}
+		u := policies.Rates(before, now)
+		u.IdleSince = policies.Idle(before, u, idle[id])
+		out[id] = measured{one.Process, u}
+	}
+	return out
+}
+
+// measureNode looks at the machine; what it tells of is zero where that failed.
+func (e *env) measureNode(before vm.NodeUsage) vm.NodeUsage {
+	if e.ports.Meter == nil {
+		return vm.NodeUsage{}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), slowest)
+	defer cancel()
+	now, err := e.ports.Meter.Node(ctx)
+	if err != nil {
+		e.log.Warn("the node was not measured", zap.Error(err))
+		return vm.NodeUsage{}
+	}
+	return policies.NodeRates(before, now)
+}
