@@ -17,6 +17,7 @@ import (
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/capacity"
 	"github.com/blixard/blixard/host/image"
+	"github.com/blixard/blixard/host/meter"
 	"github.com/blixard/blixard/host/pressure"
 	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/host/proof"
