@@ -100,6 +100,9 @@ func (s *stage) checkP9late() {
 	defer s.judge.mu.Unlock()
 	for _, r := range records {
 		st := r.State
+		if st.Stalled != "" && !parked[r.Spec.Name] {
+			s.judge.broken("checkP4", r.Spec.Name, "stands still for want of room, and minutes ago there was room again")
+		}
 		if late := time.Since(st.Deadline); !st.Deadline.IsZero() && late > time.Second && !parked[r.Spec.Name] {
 			s.judge.broken("checkP9", r.Spec.Name, "%s, and its deadline passed %s ago", st.Phase, late)
 		}

@@ -26,8 +26,8 @@ type cast struct {
 
 // nature says how likely a guest of this VM does what.
 type nature struct {
-	mute, crash, poweroff, panics, reset, hang, deaf float64
-	prepareFails                                     host.Kind
+	mute, crash, poweroff, panics, reset, hang, deaf, writes float64
+	prepareFails                                             host.Kind
 }
 
 // plan is what a seed draws before anything happens.
@@ -109,7 +109,7 @@ func drawSpec(name vm.Name, dice *rand.Rand) vm.Spec {
 }
 
 func drawNature(dice *rand.Rand) nature {
-	n := nature{mute: 0.05, crash: 0.2, poweroff: 0.06, panics: 0.06, reset: 0.08, hang: 0.08, deaf: 0.2}
+	n := nature{mute: 0.05, crash: 0.2, poweroff: 0.06, panics: 0.06, reset: 0.08, hang: 0.08, deaf: 0.2, writes: 0.3}
 	switch dice.IntN(10) {
 	case 0:
 		n.prepareFails = pick(dice, host.Broken, host.Transient, host.Denied)
@@ -131,7 +131,7 @@ func (p *plan) guest(ref vm.Ref) fake.Guest {
 	n := p.casts[ref.Name].nature
 	g := fake.Guest{Boot: time.Duration(1+dice.IntN(8000)) * time.Millisecond, PrepareFails: n.prepareFails}
 	if ref.Name == canary {
-		return fake.Guest{Boot: time.Second}
+		return fake.Guest{Boot: time.Second, Writes: true}
 	}
 	soon := func(likely float64) time.Duration {
 		after := time.Duration(1+dice.IntN(20_000)) * pick(dice, time.Millisecond, 10*time.Millisecond, 100*time.Millisecond)
@@ -142,6 +142,7 @@ func (p *plan) guest(ref vm.Ref) fake.Guest {
 	}
 	g.Crash, g.PowerOff, g.Panic = soon(n.crash), soon(n.poweroff), soon(n.panics)
 	g.Reset, g.Hang, g.Deaf = soon(n.reset), soon(n.hang), dice.Float64() < n.deaf
+	g.Writes = dice.Float64() < n.writes
 	if dice.Float64() < n.mute {
 		g.Boot = -1
 	}

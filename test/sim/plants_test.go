@@ -80,6 +80,10 @@ var plants = []struct {
 		p.Launcher = hastyLauncher{p.Launcher}
 		return p
 	}}},
+	{"a guest that a full disk halted is forgotten", "checkP4", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Machine = fullMachine{p.Machine}
+		return p
+	}}},
 	{"a tap that is left behind at rest", "checkP7", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
 		p.Links = keptLinks{p.Links}
 		return p
@@ -315,3 +319,8 @@ func (s strictStore) Load() ([]vm.Record, []persistence.Broken, error) {
 	}
 	return records, broken, err
 }
+
+// fullMachine never tells that there is room again.
+type fullMachine struct{ host.Machine }
+
+func (fullMachine) Room(string) (vm.Bytes, error) { return 0, nil }

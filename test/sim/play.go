@@ -31,6 +31,7 @@ var steps = []step{
 	{8, (*stage).breakWorld},
 	{8, (*stage).breakDisk},
 	{6, (*stage).mend},
+	{4, (*stage).fill},
 	{2, (*stage).damage},
 	{6, (*stage).look},
 	{4, (*stage).lookWhileBlocked},
@@ -213,7 +214,12 @@ func (s *stage) mend() {
 	s.story.tell("NODE all is mended")
 	s.world.Break(fake.Faults{})
 	s.disk.breaks(diskFaults{})
+	s.world.Fill(false)
 }
+
+// fill takes the room from under the guests' disks, or gives it back. The
+// store's own disk is another one.
+func (s *stage) fill() { s.world.Fill(s.script.IntN(2) == 0) }
 
 // damage makes a record unreadable while no daemon runs, in some seeds.
 func (s *stage) damage() {
