@@ -171,9 +171,11 @@ func (v *vmms) Loads(spec vm.Spec, s vm.SavedState) error {
 
 func (v *vmms) agent() host.Agent { return qemu.Agent{} }
 
-// meter measures VMMs, and the node by its machine.
-func (d *daemon) meter(launcher string) host.Meter {
-	return meter.New(meter.Config{Proc: procfs.Default.Root, State: d.state, BootID: d.boot, Machine: d.machine(launcher)})
+// meter measures VMMs and the node.
+func (d *daemon) meter() host.Meter {
+	return meter.New(meter.Config{
+		Proc: procfs.Default.Root, State: d.state, BootID: d.boot, Pressure: pressure.Machine{Proc: procfs.Default.Root}.Pressure,
+	})
 }
 
 // status is what node status shows beside the actors.

@@ -27,10 +27,10 @@ import (
 
 // Config says where to read.
 type Config struct {
-	Proc    string       // a mounted /proc, or a folder that looks like one
-	State   string       // the state folder, whose filesystem counts as the node's disk
-	BootID  vm.BootID    // of this boot: a process of another one is gone
-	Machine host.Machine // tells the node's pressure; nil: nobody does
+	Proc     string                        // a mounted /proc, or a folder that looks like one
+	State    string                        // the state folder, whose filesystem counts as the node's disk
+	BootID   vm.BootID                     // of this boot: a process of another one is gone
+	Pressure func() (host.Pressure, error) // the node's; nil: nobody tells
 }
 
 // Meter is a host.Meter. It remembers, for each process, which of its threads

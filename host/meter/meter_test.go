@@ -203,7 +203,7 @@ func TestNodeIsMeasured(t *testing.T) {
 	w := newTree(t)
 	w.write("proc/stat", "cpu  100 20 30 999 888 5 6 777 50 0\ncpu0 1 2 3\nintr 7\n")
 	w.write("proc/meminfo", "MemTotal:        4040404 kB\nMemFree:          100 kB\nMemAvailable:    3040404 kB\n")
-	w.conf.Machine = strained{}
+	w.conf.Pressure = func() (host.Pressure, error) { return host.Pressure{CPU: 1, Memory: 2, IO: 3}, nil }
 	u, err := New(w.conf).Node(t.Context())
 	if err != nil || u.Busy != 1610*time.Millisecond || u.Memory != 1000000*vm.KiB || u.CPU != 1 || u.MemoryWait != 2 || u.IO != 3 {
 		t.Errorf("%+v, %v", u, err)
@@ -215,10 +215,4 @@ func TestNodeIsMeasured(t *testing.T) {
 	if u, err := New(w.conf).Node(t.Context()); err == nil || u.Memory == 0 {
 		t.Errorf("without its folder: %+v, %v", u, err)
 	}
-}
-
-type strained struct{ host.Machine }
-
-func (strained) Pressure() (host.Pressure, error) {
-	return host.Pressure{CPU: 1, Memory: 2, IO: 3}, nil
 }

@@ -20,8 +20,8 @@ func (m *Meter) Node(context.Context) (vm.NodeUsage, error) {
 	u := vm.NodeUsage{At: time.Now()}
 	u.Busy = parseBusy(m.text(filepath.Join(m.conf.Proc, "stat"))) // its first line is enough
 	u.Memory = parseMeminfo(m.text(filepath.Join(m.conf.Proc, "meminfo")))
-	if m.conf.Machine != nil {
-		if p, err := m.conf.Machine.Pressure(); err == nil {
+	if m.conf.Pressure != nil {
+		if p, err := m.conf.Pressure(); err == nil {
 			u.CPU, u.MemoryWait, u.IO = p.CPU, p.Memory, p.IO
 		}
 	}
