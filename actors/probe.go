@@ -195,6 +195,7 @@ func cutOffWhy(links map[string]string) string {
 func (r *runActor) nowReady() {
 	r.ready = true
 	r.env.tell(r.parent, messages.GuestAnswered{Incarnation: r.ref.Incarnation})
+	r.setClock()
 }
 
 // followConsole is one reader for each incarnation: it keeps the log bounded

@@ -80,6 +80,7 @@ type runActor struct {
 	attempts              int
 	off                   bool // powering down was asked for
 	paused                bool
+	suspend               suspension
 	ready                 bool
 	evidence              policies.Evidence // what was noticed of the guest before its VMM ended
 	probes                []probe
@@ -102,8 +103,9 @@ func (r *runActor) Receive(c actor.Context) {
 		r.paused = true
 		r.ask("pause", host.Session.Pause)
 	case resume:
-		r.paused = false
-		r.ask("resume", host.Session.Resume)
+		r.resume()
+	case save:
+		r.save()
 	case exec:
 		r.exec(m)
 	case *actor.Stopping, *actor.Restarting:
@@ -136,6 +138,14 @@ func (r *runActor) hear(m any) {
 		r.linkNoticed(m.LinkNotice)
 	case sessionFailed:
 		r.sessionFailed(m)
+	case saveEnded:
+		r.saveEnded(m)
+	case guestLoaded:
+		r.guestLoaded(m)
+	case resumed:
+		r.resumed(m)
+	case standsStill:
+		r.standsStill()
 	case probeDue:
 		r.probe(m)
 	case probeResult:
@@ -149,7 +159,10 @@ func (r *runActor) begin(c actor.Context) {
 	r.self, r.parent = c.Self(), c.Parent()
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.ready = !r.rec.State.ReadyAt.IsZero()
-	r.paused = r.rec.State.Phase == vm.Paused
+	r.paused = r.rec.State.Phase&(vm.Paused|vm.Suspending) != 0
+	r.suspend.wanted = r.rec.State.Phase == vm.Suspending
+	r.suspend.loading = policies.Loading(r.rec.State)
+	r.suspend.loaded = r.suspend.loading
 	r.off = r.rec.State.Phase == vm.Stopping
 	switch r.first.(type) {
 	case doPrepare:
@@ -187,8 +200,8 @@ func (r *runActor) prepared(err error) {
 	}
 	r.env.tell(r.parent, messages.Prepared{Incarnation: r.ref.Incarnation})
 	// What to launch is computed while vm/<name> writes that it will be.
-	r.background(effectTimeout, func(context.Context) any {
-		c, err := r.env.ports.Driver.Command(r.ref, r.rec.Spec, r.paths)
+	r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any {
+		c, err := r.compute(ctx)
 		c.Limits = policies.LimitsFor(r.rec.Spec, r.rec.Reservation)
 		return commanded{c, err}
 	})
@@ -208,7 +221,7 @@ func (r *runActor) launch() {
 	}
 	command, err := r.command.command, r.command.err
 	if err != nil {
-		r.launched(launched{err: err})
+		r.computeFailed(err)
 		return
 	}
 	r.background(effectTimeout, func(ctx context.Context) any {
@@ -253,16 +266,10 @@ func (r *runActor) attached(m attached) {
 		return
 	}
 	r.session, r.attempts = m.session, 0
-	r.ask("state", func(s host.Session, ctx context.Context) error {
-		return r.standing(ctx, s)
-	})
 	if r.off {
 		r.powerDown()
 	}
-	if r.visit == 0 {
-		r.followConsole()
-		r.startProbes()
-	}
+	r.meet()
 }
 
 // standing turns the state of a VMM whose guest ended while nobody listened into the notice that was missed.
@@ -270,6 +277,9 @@ func (r *runActor) standing(ctx context.Context, s host.Session) error {
 	state, err := s.State(ctx)
 	if err != nil {
 		return err
+	}
+	if state == host.GuestPaused || state == host.GuestSaved {
+		r.env.tell(r.self, standsStill{})
 	}
 	kinds := map[host.GuestState]host.NoticeKind{
 		host.GuestOff: host.NoticePowerOff, host.GuestPanicked: host.NoticePanic, host.GuestIOError: host.NoticeIOError,

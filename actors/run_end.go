@@ -31,7 +31,11 @@ func (r *runActor) ended(exit *vm.Exit) {
 		exit.MemoryPeak = r.env.usage(r.ref.VM, r.process).MemoryPeak
 	}
 	e.Exit, e.Runner = exit, r.rec.Spec.Boot.Built()
-	panic(policies.Classify(e))
+	f := policies.Classify(e)
+	if r.suspend.loading {
+		f = policies.WhileLoading(f, e.Stderr)
+	}
+	panic(f)
 }
 
 // notice hears what the VMM tells of its guest.
@@ -92,6 +96,9 @@ func (r *runActor) reset(n host.Notice) {
 // once: whichever it understands. The phase's deadline kills it.
 func (r *runActor) powerDown() {
 	r.off = true
+	if r.suspend.loading { // it doesn't run, and what it was is still on the disk
+		r.fail(vm.Failure{Cause: vm.CauseUs, Evidence: "its saved guest was not loaded yet"}, true)
+	}
 	method := r.rec.Spec.Stop.Method
 	if method == "kill" {
 		r.fail(vm.Failure{Cause: vm.CauseOperator, Evidence: "stop method is kill"}, true)

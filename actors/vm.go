@@ -177,6 +177,8 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 		if v.rec.State.Stalled != "" { // else a person paused it
 			v.turn(c, policies.Turn{Event: vm.SpaceBack})
 		}
+	case messages.GuestSaved, messages.SaveFailed, messages.GuestLoaded, messages.StatesDropped:
+		v.hearSaved(c, m)
 	case messages.Found:
 		v.turn(c, policies.Adopted(v.rec, m.Process, m.Exit, v.env.ports.BootID, v.now()))
 	case messages.Missed:
@@ -212,7 +214,7 @@ func (v *vmActor) turn(c actor.Context, t policies.Turn) {
 // try is one turn: decide → write, synced → do → arm the phase's one timer.
 func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 	t.At, t.BootID, t.Spread = v.now(), v.env.ports.BootID, v.env.ports.Spread()
-	if t.Event == vm.DeadlinePassed || t.Event == vm.GuestSick {
+	if t.Event == vm.DeadlinePassed || t.Event == vm.GuestSick || t.Event == vm.SuspendAsked {
 		t.DiskFull = v.env.lowSpace()
 	}
 	if v.env.safe != "" {

@@ -31,6 +31,10 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 		v.tellRun(pause{})
 	case vm.Resume:
 		v.tellRun(resume{})
+	case vm.Save:
+		v.tellRun(save{})
+	case vm.DropSaved:
+		v.dropSaved()
 	case vm.Kill:
 		v.background(e, func(ctx context.Context) (messages.Fact, error) {
 			return messages.KillConfirmed{Incarnation: n}, v.env.ports.Launcher.Kill(ctx, ref, hint)
@@ -60,10 +64,14 @@ func (v *vmActor) begin(c actor.Context, first any) {
 	if v.run != nil {
 		panic(fmt.Sprintf("actors: %s still has a run actor", v.rec.Spec.Name)) // P1
 	}
+	paths := v.env.ports.Folders.Paths(v.rec.Ref())
+	if policies.Loading(v.rec.State) {
+		paths.Load = paths.State(v.rec.State.Saved.Incarnation)
+	}
 	rec, env, prepare, behind := v.rec, v.env, make(chan struct{}), []<-chan struct{}{v.prepare, v.cleaning}
 	v.ending, v.prepare, v.begun = false, prepare, rec.State.Incarnation
 	v.run = spawn(c, env.log, fmt.Sprintf("run-%d", rec.State.Incarnation), func() actor.Actor {
-		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: env.ports.Folders.Paths(rec.Ref()), first: first, prepare: prepare, behind: behind}
+		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: paths, first: first, prepare: prepare, behind: behind}
 	})
 }
 

@@ -219,8 +219,9 @@ type AgentConn interface {
 	Shutdown(ctx context.Context) error
 	// Exec runs a command in the guest and returns what it wrote, bounded.
 	Exec(ctx context.Context, argv []string) (ExecResult, error)
-	// SetTime sets the guest's clock. Repeating it is safe.
-	SetTime(ctx context.Context, now time.Time) error
+	// SetTime sets the guest's clock to what now says the moment before it is
+	// sent: an agent may take long to listen. Repeating it is safe.
+	SetTime(ctx context.Context, now func() time.Time) error
 	Close()
 }
 

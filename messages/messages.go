@@ -108,6 +108,9 @@ type SaveFailed struct {
 // record has forgotten the file. May come twice and late.
 type GuestLoaded struct{ Incarnation vm.Incarnation }
 
+// StatesDropped: saved guests that the record doesn't name are gone.
+type StatesDropped struct{ Incarnation vm.Incarnation }
+
 // Found: adoption looked for the VMM; nil Process: none lives, and Exit, if not
 // nil, is how it ended. May come late.
 type Found struct {
@@ -145,6 +148,7 @@ func (f OutOfSpace) Of() vm.Incarnation    { return f.Incarnation }
 func (f GuestSaved) Of() vm.Incarnation    { return f.Incarnation }
 func (f SaveFailed) Of() vm.Incarnation    { return f.Incarnation }
 func (f GuestLoaded) Of() vm.Incarnation   { return f.Incarnation }
+func (f StatesDropped) Of() vm.Incarnation { return f.Incarnation }
 func (f Found) Of() vm.Incarnation         { return f.Incarnation }
 func (f KillConfirmed) Of() vm.Incarnation { return f.Incarnation }
 func (f Released) Of() vm.Incarnation      { return f.Incarnation }

@@ -228,4 +228,4 @@ func (w *World) loadInto(p *process, c host.Command) error {
 }
 
 // SetTime is what the fake guest takes for granted.
-func (c *agentConn) SetTime(ctx context.Context, _ time.Time) error { return c.Ping(ctx) }
+func (c *agentConn) SetTime(ctx context.Context, _ func() time.Time) error { return c.Ping(ctx) }

@@ -81,12 +81,12 @@ func (a *agentConn) Shutdown(ctx context.Context) error {
 }
 
 // SetTime sets the guest's clock, to the nanosecond as the agent's protocol has it.
-func (a *agentConn) SetTime(ctx context.Context, now time.Time) error {
+func (a *agentConn) SetTime(ctx context.Context, now func() time.Time) error {
 	return a.exchange(ctx, "set the guest's clock", func() error {
 		if err := a.sync(); err != nil {
 			return err
 		}
-		args := map[string]int64{"time": now.UnixNano()}
+		args := map[string]int64{"time": now().UnixNano()}
 		return a.ask(request{Execute: "guest-set-time", Arguments: args}, maxAnswer, &struct{}{})
 	})
 }

@@ -113,7 +113,9 @@ func refused(doing string) error {
 }
 
 // Save is refused: nobody could launch the runner with what it wrote.
-func (s *session) Save(context.Context, io.Writer) (string, error) { return "", notSaved("save the guest") }
+func (s *session) Save(context.Context, io.Writer) (string, error) {
+	return "", notSaved("save the guest")
+}
 
 // Loaded is refused.
 func (s *session) Loaded(context.Context) error { return notSaved("load a saved guest") }

@@ -1,0 +1,224 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+// A guest's way to the disk, and back in another incarnation:
+//
+//	vm/<name>  save ─▶ run  Session.Save ─▶ StateFile ─▶ Keep ─▶ GuestSaved, or SaveFailed
+//	vm/<name>  ◀─ GuestLoaded  run  ◀─ Session.Loaded
+//	vm/<name>  forgets the file, then: resume ─▶ run  Session.Resume, probes, the guest's clock
+
+// save: vm/<name> → run-<n>. May come twice.
+type save struct{}
+
+// What the goroutines of saving and loading bring back to their run actor.
+type (
+	saveEnded struct {
+		state vm.SavedState
+		err   error
+	}
+	guestLoaded struct{ err error }
+	resumed     struct{ err error }
+	standsStill struct{}
+)
+
+// suspension is what a run actor knows of a guest on its way.
+type suspension struct {
+	wanted  bool               // it is to be saved
+	cut     context.CancelFunc // gives up the saving that is under way; nil: none is
+	failed  bool               // the one under way was given up
+	loading bool               // a saved guest that doesn't run yet
+	loaded  bool               // this incarnation began with a saved guest
+}
+
+// stateSpare is how much a saved guest may have beside its memory: the state of
+// its devices, and eight bytes for each page.
+func stateSpare(memory vm.Bytes) vm.Bytes { return memory/64 + 64*vm.MiB }
+
+// clockBound is how long a guest's agent may take to hear of the time.
+const clockBound = 5 * time.Second
+
+// save begins as soon as there is a session. The guest proves nothing until it runs on.
+func (r *runActor) save() {
+	r.suspend.wanted, r.paused = true, true
+	if r.session != nil && r.suspend.cut == nil {
+		r.beginSave()
+	}
+}
+
+func (r *runActor) beginSave() {
+	ctx, cancel := context.WithTimeout(r.ctx, policies.SaveTime(r.rec.Spec))
+	r.suspend.cut, r.suspend.failed = cancel, false
+	env, self, session, ref, memory := r.env, r.self, r.session, r.ref, r.rec.Spec.Memory
+	go func() {
+		defer cancel()
+		state, err := env.saveGuest(ctx, session, ref, memory)
+		env.tell(self, saveEnded{state, err})
+	}()
+}
+
+// saveGuest writes the guest of a session, and returns when a power cut would
+// find it whole.
+func (e *env) saveGuest(ctx context.Context, s host.Session, ref vm.Ref, memory vm.Bytes) (vm.SavedState, error) {
+	file, err := e.ports.Folders.NewState(ctx, ref, memory+stateSpare(memory))
+	if err != nil {
+		return vm.SavedState{}, err
+	}
+	defer file.Drop()
+	by, err := s.Save(ctx, file)
+	if err != nil {
+		return vm.SavedState{}, err
+	}
+	state, err := file.Keep(ctx)
+	state.By = by
+	return state, err
+}
+
+func (r *runActor) saveEnded(m saveEnded) {
+	given := r.suspend.failed
+	r.suspend.cut, r.suspend.failed = nil, false
+	switch {
+	case !r.suspend.wanted: // it was asked to run on meanwhile
+		r.goOn()
+	case given: // … and then to be saved after all
+		r.save()
+	case m.err != nil:
+		r.suspend.wanted = false
+		r.env.tell(r.parent, messages.SaveFailed{Incarnation: r.ref.Incarnation, Why: m.err.Error()})
+	default:
+		r.env.tell(r.parent, messages.GuestSaved{Incarnation: r.ref.Incarnation, Saved: m.state})
+	}
+}
+
+// resume lets the guest run on, whatever halted it: a person, a saving that is
+// over or is given up by this, or a load.
+func (r *runActor) resume() {
+	r.suspend.wanted, r.paused = false, false
+	if r.suspend.cut != nil {
+		r.suspend.failed = true
+		r.suspend.cut() // its end goes on
+		return
+	}
+	r.goOn()
+}
+
+func (r *runActor) goOn() {
+	r.suspend.loading = false
+	session := r.session
+	if session == nil {
+		return // the next session finds it standing still
+	}
+	r.background(effectTimeout, func(ctx context.Context) any { return resumed{session.Resume(ctx)} })
+}
+
+// resumed: what a guest did while it stood still says nothing, so its probes begin anew.
+func (r *runActor) resumed(m resumed) {
+	if m.err != nil {
+		r.sessionFailed(sessionFailed{"resume", m.err})
+		return
+	}
+	if r.paused || r.off || r.suspend.wanted {
+		return
+	}
+	r.watchGuest()
+}
+
+// watchGuest listens to a guest that runs.
+func (r *runActor) watchGuest() {
+	if r.visit == 0 {
+		r.followConsole()
+	}
+	r.startProbes()
+}
+
+// meet decides what is to be done with a guest whose VMM has answered.
+func (r *runActor) meet() {
+	switch {
+	case r.suspend.wanted:
+		r.beginSave()
+	case r.suspend.loading:
+		session := r.session
+		r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any { return guestLoaded{session.Loaded(ctx)} })
+	default:
+		r.ask("state", func(s host.Session, ctx context.Context) error { return r.standing(ctx, s) })
+	}
+	if r.visit == 0 && !r.suspend.loading && !r.suspend.wanted {
+		r.watchGuest()
+	}
+}
+
+// guestLoaded: it runs on only after the record has forgotten the file.
+func (r *runActor) guestLoaded(m guestLoaded) {
+	if m.err != nil {
+		r.sessionFailed(sessionFailed{"load", m.err}) // its VMM's end, or the deadline, says more
+		return
+	}
+	if r.suspend.loading && !r.off {
+		r.env.tell(r.parent, messages.GuestLoaded{Incarnation: r.ref.Incarnation})
+	}
+}
+
+// standsStill: an earlier daemon was to let the guest run, and didn't come to it.
+func (r *runActor) standsStill() {
+	if !r.paused && !r.off && !r.suspend.loading && !r.suspend.wanted {
+		r.goOn()
+	}
+}
+
+// unloadable is why a saved guest can't be loaded.
+type unloadable struct{ error }
+
+// compute makes the command line; a saved guest is looked at before a VMM is launched for it.
+func (r *runActor) compute(ctx context.Context) (host.Command, error) {
+	if r.suspend.loading {
+		saved := *r.rec.State.Saved
+		err := r.env.ports.Driver.Loads(r.rec.Spec, saved)
+		if err == nil {
+			err = r.env.ports.Folders.CheckState(ctx, r.ref, saved)
+		}
+		if host.KindOf(err) == host.Broken && err != nil {
+			err = unloadable{err}
+		}
+		if err != nil {
+			return host.Command{}, err
+		}
+	}
+	return r.env.ports.Driver.Command(r.ref, r.rec.Spec, r.paths)
+}
+
+// computeFailed tells a saved guest that is to blame from all else.
+func (r *runActor) computeFailed(err error) {
+	if why, is := errors.AsType[unloadable](err); is {
+		r.fail(vm.Failure{Cause: vm.CauseSavedState, Evidence: why.Error()}, true)
+	}
+	r.launched(launched{err: err})
+}
+
+// setClock tells a guest that was loaded how late it is: it stood still, and so
+// did its clock. Without an agent it finds out by itself, or never.
+func (r *runActor) setClock() {
+	if !r.suspend.loaded {
+		return
+	}
+	r.suspend.loaded = false
+	conn, owner, now := r.agent, r.ctx, r.env.ports.Clock.Now
+	r.background(clockBound, func(ctx context.Context) any {
+		used, err := r.agentConn(ctx, owner, conn)
+		if err == nil {
+			err = used.SetTime(ctx, now)
+			if conn == nil {
+				used.Close() // the agent's socket takes one client
+			}
+		}
+		return sessionFailed{"set the guest's clock", err}
+	})
+}

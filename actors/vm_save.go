@@ -1,0 +1,32 @@
+package actors
+
+import (
+	"context"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+// hearSaved turns what was told of a guest's way to the disk and back into a turn.
+func (v *vmActor) hearSaved(c actor.Context, f messages.Fact) {
+	switch m := f.(type) {
+	case messages.GuestSaved:
+		v.turn(c, policies.Turn{Event: vm.GuestSaved, Saved: &m.Saved})
+	case messages.SaveFailed:
+		v.turn(c, policies.Turn{Event: vm.SaveFailed, Why: m.Why})
+	case messages.GuestLoaded:
+		v.turn(c, policies.Turn{Event: vm.GuestLoaded})
+	case messages.StatesDropped:
+	}
+}
+
+// dropSaved removes the files of saved guests that the record doesn't name.
+func (v *vmActor) dropSaved() {
+	rec := v.rec
+	v.background(vm.DropSaved, func(ctx context.Context) (messages.Fact, error) {
+		return messages.StatesDropped{Incarnation: rec.State.Incarnation}, v.env.ports.Folders.DropStates(ctx, rec)
+	})
+}
