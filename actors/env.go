@@ -34,6 +34,7 @@ type env struct {
 	turned    *relay
 	fleet     *actor.PID
 	tracker   *actor.PID
+	balloons  balloons
 	resources atomic.Pointer[vm.NodeResources]
 	usages    atomic.Pointer[usages] // of the VMs; nil: nothing was measured yet
 	terms     atomic.Pointer[terms]
@@ -80,8 +81,11 @@ func (e *env) cyclic(s vm.Spec) *vm.Refusal {
 }
 
 // note writes an entry of the node itself. That it can't be written is no reason to fail.
-func (e *env) note(kind string, of vm.Record, why string) {
-	_, err := e.store.Note(vm.Entry{At: e.ports.Clock.Now(), VM: of.ID, Name: of.Spec.Name, Kind: kind, Why: why})
+func (e *env) note(kind string, of vm.Record, why string) { e.noteBy(kind, of, why, "") }
+
+// noteBy says who asked too.
+func (e *env) noteBy(kind string, of vm.Record, why, by string) {
+	_, err := e.store.Note(vm.Entry{At: e.ports.Clock.Now(), VM: of.ID, Name: of.Spec.Name, Kind: kind, Why: why, By: by})
 	if err != nil {
 		e.log.Warn("an event was not written", zap.String("kind", kind), zap.String("why", why), zap.Error(err))
 	}

@@ -108,6 +108,8 @@ func (r *runActor) Receive(c actor.Context) {
 		r.save()
 	case exec:
 		r.exec(m)
+	case balloon:
+		r.balloon(m)
 	case *actor.Stopping, *actor.Restarting:
 		r.letGo()
 	default:
@@ -266,6 +268,7 @@ func (r *runActor) attached(m attached) {
 		return
 	}
 	r.session, r.attempts = m.session, 0
+	r.findBalloon()
 	if r.off {
 		r.powerDown()
 	}

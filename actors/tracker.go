@@ -41,6 +41,8 @@ type tracker struct {
 	sampling bool   // one is under way
 	samples  samples
 	watched  watched
+
+	reclaiming reclaiming
 }
 
 // Resources is how the node's room is reckoned and looked at; zero values take the defaults.
@@ -151,6 +153,8 @@ func (t *tracker) Receive(c actor.Context) {
 	case known:
 		t.book.Know(m.id, m.reservation)
 		t.publish()
+	case reclaimDone:
+		t.reclaimed(m)
 	case gone:
 		t.book.Forget(m.id)
 		t.publish()

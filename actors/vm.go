@@ -77,6 +77,8 @@ func (v *vmActor) Receive(c actor.Context) {
 		v.turn(c, policies.Turn{Event: vm.NodeEnding})
 	case exec:
 		v.exec(m)
+	case reclaimAsked:
+		v.reclaim(c, m)
 	case watchAgain:
 		if m.incarnation == v.rec.State.Incarnation && v.rec.State.Phase&vm.Live != 0 {
 			v.attach(c)

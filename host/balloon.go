@@ -13,6 +13,8 @@ type Ballooning interface {
 	// host; all of it deflates the balloon. It returns at once: the guest's driver
 	// does it in its own time, or never. Repeating it is safe.
 	Balloon(ctx context.Context, leave vm.Bytes) error
+	// Left is what the balloon leaves to the guest now, by the VMM's word alone.
+	Left(ctx context.Context) (vm.Bytes, error)
 	// Memory is what the balloon leaves to the guest now, and what the guest says
 	// of it, where it says something within a moment. It wakes the guest.
 	Memory(ctx context.Context) (GuestMemory, error)

@@ -160,6 +160,7 @@ type Session interface {
 	// Loaded returns when the guest that the VMM was launched with is whole in it.
 	// It stands still until Resume. A VMM that can't load it ends: Gone.
 	Loaded(ctx context.Context) error
+	Ballooning
 	// Quit asks the VMM to flush and end. Repeating it is safe.
 	Quit(ctx context.Context) error
 	// Close lets go of the session; the VMM lives on (P6).

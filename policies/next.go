@@ -37,6 +37,7 @@ func Next(rec vm.Record, t Turn) Outcome {
 	}
 	out := Outcome{Record: rec, Effects: a.effects}
 	carry(&out, t)
+	mark(&out.Record.State, t)
 	if a.verb == verbJudge {
 		judged(&out, t)
 		if a.atOnce != nil && out.Crash.Decision.Do == vm.RestartNow && Keeps(out.Record.State) {

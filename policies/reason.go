@@ -10,6 +10,9 @@ import (
 // reason is the sentence that status shows beside the phase. It stays as it
 // was until the phase changes: what led here matters more than what came last.
 func reason(before, after vm.State, t Turn) string {
+	if t.Reclaim && after.Phase != before.Phase {
+		return fmt.Sprintf("%s by the node itself: %s", askWords[t.Event], t.Why)
+	}
 	if t.Event.Asked() && (after.Phase != before.Phase || after.Intent != before.Intent) {
 		return fmt.Sprintf("%s by %s", askWords[t.Event], caller(t.By))
 	}

@@ -140,3 +140,23 @@ func (v *Reclaimable) idleSince(r ReclaimRules) time.Time {
 func passed(now, since time.Time, d time.Duration) bool {
 	return since.IsZero() || since.After(now) || now.Sub(since) >= d
 }
+
+// Leaves is what a balloon leaves to the guest: the percent that its spec keeps,
+// in whole MiB, and all of it when it is given back.
+func Leaves(s vm.Spec, do vm.ReclaimDo) vm.Bytes {
+	if do != vm.ReclaimBalloon || s.Reclaim.Keep >= 100 {
+		return s.Memory
+	}
+	return min(s.Memory, max(vm.MiB, (s.Memory*vm.Bytes(s.Reclaim.Keep)/100+vm.MiB-1)/vm.MiB*vm.MiB))
+}
+
+// mark remembers whether it was the node itself that last had the VM stand still.
+func mark(s *vm.State, t Turn) {
+	switch {
+	case t.Event == vm.SpecAsked || t.Event == vm.ResetAsked:
+	case t.Event.Asked():
+		s.Reclaimed = t.Reclaim
+	case t.Event == vm.OutOfSpace:
+		s.Reclaimed = false
+	}
+}

@@ -24,6 +24,8 @@ type Turn struct {
 	Reservation vm.Reservation // with SpecAsked: what was admitted for it
 	Saved       *vm.SavedState // with GuestSaved
 
+	Reclaim bool // with PauseAsked and SuspendAsked: the node does it by itself, as the VM is idle; Why says more
+
 	DiskFull string       // why the disk of the state folder has no room; empty: it has
 	Decision *vm.Decision // with Rebooted, Enlisted, HeldBack and Dismissed: what AfterBoot decided
 }

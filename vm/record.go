@@ -41,6 +41,7 @@ type State struct {
 	Queued      bool        `json:"queued,omitempty"`    // in Backoff: waits for its turn after a boot of the node
 	Pending     bool        `json:"pending,omitempty"`   // a new spec came since this incarnation began: it waits for the next start
 	Stalled     string      `json:"stalled,omitempty"`   // in Paused: which disk can't grow; empty: a person paused it
+	Reclaimed   bool        `json:"reclaimed,omitempty"` // in Paused and Suspended: the node did that by itself, as the VM was idle
 	Saved       *SavedState `json:"saved,omitempty"`     // the next start loads it; nil: it boots
 	Hardware    string      `json:"hardware,omitempty"`  // Spec.Hardware of what Incarnation was begun with; empty: an older daemon began it
 	Health      Health      `json:"health"`

@@ -13,10 +13,16 @@ func (s *session) Balloon(ctx context.Context, leave vm.Bytes) error {
 	return s.with(ctx, func(p *process) { p.left = leave })
 }
 
-// Memory is the balloon's size. This guest says nothing of its own.
-func (s *session) Memory(ctx context.Context) (out host.GuestMemory, err error) {
-	err = s.with(ctx, func(p *process) { out.Left = p.left })
-	return out, err
+// Left is the balloon's size.
+func (s *session) Left(ctx context.Context) (left vm.Bytes, err error) {
+	err = s.with(ctx, func(p *process) { left = p.left })
+	return left, err
+}
+
+// Memory adds nothing to it: this guest says nothing of its own.
+func (s *session) Memory(ctx context.Context) (host.GuestMemory, error) {
+	left, err := s.Left(ctx)
+	return host.GuestMemory{Left: left}, err
 }
 
 // Left is what the balloon leaves to the live guest of that name; 0: all, or none lives.

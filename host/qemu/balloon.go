@@ -29,20 +29,29 @@ func (s *session) Balloon(ctx context.Context, leave vm.Bytes) error {
 	return err
 }
 
-// Memory asks QEMU for the balloon's size, and the guest for its own view. The
-// guest is asked only meanwhile: else it would wake each second for it.
-func (s *session) Memory(ctx context.Context) (host.GuestMemory, error) {
+// Left asks QEMU for the balloon's size.
+func (s *session) Left(ctx context.Context) (vm.Bytes, error) {
 	b, err := s.call(ctx, "query-balloon", nil)
 	if err != nil {
-		return host.GuestMemory{}, err
+		return 0, err
 	}
 	var size struct {
 		Actual int64 `json:"actual"`
 	}
-	if err := json.Unmarshal(b, &size); err != nil {
-		return host.GuestMemory{}, host.Fail(host.Transient, "query-balloon", fmt.Errorf("not understood: %q", clip(string(b))))
+	if err := json.Unmarshal(b, &size); err != nil || size.Actual <= 0 {
+		return 0, host.Fail(host.Transient, "query-balloon", fmt.Errorf("not understood: %q", clip(string(b))))
 	}
-	out := host.GuestMemory{Left: vm.Bytes(size.Actual)}
+	return vm.Bytes(size.Actual), nil
+}
+
+// Memory asks QEMU for the balloon's size, and the guest for its own view. The
+// guest is asked only meanwhile: else it would wake each second for it.
+func (s *session) Memory(ctx context.Context) (host.GuestMemory, error) {
+	left, err := s.Left(ctx)
+	if err != nil {
+		return host.GuestMemory{}, err
+	}
+	out := host.GuestMemory{Left: left}
 	s.askGuest(ctx, &out)
 	return out, nil
 }

@@ -11,6 +11,9 @@ import (
 // Balloon is refused.
 func (s *session) Balloon(context.Context, vm.Bytes) error { return noBalloon("balloon") }
 
+// Left is refused.
+func (s *session) Left(context.Context) (vm.Bytes, error) { return 0, noBalloon("look at the balloon") }
+
 // Memory is refused.
 func (s *session) Memory(context.Context) (host.GuestMemory, error) {
 	return host.GuestMemory{}, noBalloon("read the guest's memory")
