@@ -45,6 +45,8 @@ func (n fakeNode) boot(s *blixardv1.NodeStatusResponse) *blixardv1.NodeStatusRes
 		s.LowSpace = "84MiB are free on /var/lib/blixard, 512MiB are wanted"
 	case wrong:
 		s.WaitingForPerson = 1
+	case busy:
+		s.Alerts = fakeAlerts()
 	}
 	return s
 }

@@ -189,14 +189,18 @@ func (fakeNode) WaitVM(_ context.Context, r *connect.Request[blixardv1.WaitVMReq
 	return nil, refuse(vm.TimedOut, "blixard vm explain "+r.Msg.GetName(), "%s is %s, not %s, after 30s", r.Msg.GetName(), res.Msg.GetPhase(), want)
 }
 
-func (fakeNode) GetVM(_ context.Context, r *connect.Request[blixardv1.GetVMRequest]) (*connect.Response[blixardv1.VM], error) {
-	return named(r.Msg.GetName())
+func (n fakeNode) GetVM(_ context.Context, r *connect.Request[blixardv1.GetVMRequest]) (*connect.Response[blixardv1.VM], error) {
+	res, err := named(r.Msg.GetName())
+	if err == nil {
+		n.use(res.Msg)
+	}
+	return res, err
 }
 
 func (n fakeNode) ListVMs(context.Context, *connect.Request[blixardv1.ListVMsRequest]) (*connect.Response[blixardv1.ListVMsResponse], error) {
 	res := &blixardv1.ListVMsResponse{}
 	for _, name := range fakeNames() {
-		res.Vms = append(res.Vms, fakeVM(name))
+		res.Vms = append(res.Vms, n.use(fakeVM(name)))
 	}
 	if n.mood == booting {
 		res.Vms = append(res.Vms, fakeVM("queue"))
@@ -204,11 +208,18 @@ func (n fakeNode) ListVMs(context.Context, *connect.Request[blixardv1.ListVMsReq
 	return connect.NewResponse(res), nil
 }
 
-func (fakeNode) Apply(_ context.Context, r *connect.Request[blixardv1.ApplyRequest]) (*connect.Response[blixardv1.ApplyResponse], error) {
+func (n fakeNode) Apply(_ context.Context, r *connect.Request[blixardv1.ApplyRequest]) (*connect.Response[blixardv1.ApplyResponse], error) {
 	res := &blixardv1.ApplyResponse{Action: "created"}
 	if is, err := named(r.Msg.GetSpec().GetName()); err == nil {
 		res.Vm = is.Msg
 		res.Action, res.Changes = "changed", []string{"memory: 128MiB -> 256MiB"}
+	}
+	if r.Msg.GetDryRun() {
+		needs, err := n.fakeNeeds(r.Msg.GetSpec())
+		if err != nil {
+			return nil, err
+		}
+		res.Needs = needs
 	}
 	return connect.NewResponse(res), nil
 }
@@ -266,8 +277,11 @@ func (n fakeNode) WatchEvents(ctx context.Context, r *connect.Request[blixardv1.
 	if n.mood == booted {
 		events = append(events, fakeEnds()...)
 	}
-	if n.mood == flaky {
+	switch n.mood {
+	case flaky:
 		events = append(events, fakeTries()...)
+	case busy:
+		events = append(events, fakeRaised()...)
 	}
 	for _, e := range events {
 		if e.GetSequence() > r.Msg.GetAfter() {

@@ -13,8 +13,8 @@ import (
 func nodeCommand(c *cli) *cobra.Command {
 	return group(
 		&cobra.Command{Use: "node", Short: "Look at the node and its daemon, mend it, shut it down"},
-		nodeStatusCommand(c), nodePlanCommand(c), nodeRestoreCommand(c), nodeRepairCommand(c), nodeShutdownCommand(c),
-		nodeTreeCommand(c), nodeDoctorCommand(c),
+		nodeStatusCommand(c), nodeResourcesCommand(c), nodePlanCommand(c), nodeRestoreCommand(c), nodeRepairCommand(c),
+		nodeShutdownCommand(c), nodeTreeCommand(c), nodeDoctorCommand(c),
 	)
 }
 

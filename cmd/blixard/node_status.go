@@ -21,8 +21,8 @@ func nodeStatusCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show the node at a glance",
 		Long: `Show the daemon's version, how it launches VMs, and how many are in which state;
-after a boot of the node, how far it is with bringing the VMs back; and what
-waits for a person.`,
+after a boot of the node, how far it is with bringing the VMs back; the alerts
+that hold, with what to do; and what waits for a person.`,
 		Example: "  blixard node status\n  blixard node status -o json | jq .phases\n  blixard node status -o json | jq -r .bootstrap.state",
 		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,7 +40,7 @@ waits for a person.`,
 }
 
 func (c *cli) statusBlock(s *blixardv1.NodeStatusResponse) *block {
-	b := &block{alarms: map[string]bool{safeMode: true, lowSpace: true}}
+	b := &block{alarms: map[string]bool{safeMode: true, lowSpace: true, alerting: true}}
 	if why := s.GetSafeMode(); why != "" {
 		b.addAll(safeMode, []string{
 			why, "Nothing is started and nothing is deleted; VMs that run are kept and watched.",
@@ -53,6 +53,7 @@ func (c *cli) statusBlock(s *blixardv1.NodeStatusResponse) *block {
 			"What to do: free some, or delete VMs; df -h " + s.GetStateDir(),
 		})
 	}
+	c.alertLines(b, s.GetAlerts())
 	n := s.GetWaitingForPerson()
 	b.addIf(n > 0, "Plan", "%s for a person: blixard node plan", count(int(n), "action waits", "actions wait"))
 	bootLines(c, b, s.GetBootstrap())

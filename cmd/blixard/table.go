@@ -132,7 +132,7 @@ var colours = map[string]string{
 	"failed": red, "unhealthy": red, "fail": red,
 	"backoff": yellow, "degraded": yellow, "warn": yellow, "starting": yellow, "preparing": yellow,
 	"killing": yellow, "stopping": yellow, "reaping": yellow, "adopting": yellow, "removing": yellow,
-	"person": yellow,
+	"person": yellow, "paused": yellow, "suspending": yellow,
 }
 
 func (c *cli) paint(word string) string {

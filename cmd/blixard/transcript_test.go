@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 // mood and a terminal of that width.
 func TestTranscripts(t *testing.T) {
 	nodes := map[string]string{"calm": startNode(t)}
-	for _, mood := range []string{booting, booted, cutOff, damaged, flaky, wrong} {
+	for _, mood := range []string{booting, booted, cutOff, damaged, flaky, wrong, busy, overfull} {
 		nodes[mood] = startNodeOf(t, mood)
 	}
 	files, err := filepath.Glob("testdata/transcripts/*.txt")

@@ -16,7 +16,11 @@ func listCommand(c *cli) *cobra.Command {
 		Use: "list", Aliases: []string{"ls"}, Short: "List the VMs",
 		Long: `List the VMs of the node, one a line. SINCE is the time in the phase. RESTARTS
 counts the restarts that supervision made; in brackets, the failures of now
-against the crash budget.`,
+against the crash budget.
+
+-o wide shows use beside reservation, by the daemon's last look: CPU% of one
+processor; USED is memory, resident of reserved; DISK is allocated of what it
+may grow to; IO is read and written. "blixard top" follows them.`,
 		Example: "  blixard vm list\n  blixard vm ls -o wide\n  blixard vm list -o json |\n    jq -r '.vms[] | select(.phase==\"failed\") | .name'",
 		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,7 +54,7 @@ func (c *cli) printVMs(format string, bare bool, res *blixardv1.ListVMsResponse)
 	wide := format == "wide"
 	t := &table{bare: bare, heads: []string{"NAME", "PHASE", "HEALTH", "SINCE", "RESTARTS", "CPUS", "MEMORY"}}
 	if wide {
-		t.heads = append(t.heads, "INTENT", "INC", "PID", "LAUNCHER", "LAST-EXIT", "REASON")
+		t.heads = append(t.heads, "CPU%", "USED", "DISK", "IO", "INTENT", "INC", "PID", "LAUNCHER", "LAST-EXIT", "REASON")
 		t.long = []string{"REASON"}
 	}
 	queued := 0
@@ -78,6 +82,7 @@ func (c *cli) listRow(v *blixardv1.VM, wide bool) []string {
 	if v.GetSpecPending() {
 		reason = strings.TrimPrefix(reason+"; "+specWaits, "; ")
 	}
+	row = append(row, cpuCell(v), memoryCell(v), diskCell(v), ioCell(v))
 	return append(row, v.GetIntent(), number(v.GetIncarnation()), number(v.GetPid()), v.GetLauncher(), v.GetLastExit().GetCause(), reason)
 }
 

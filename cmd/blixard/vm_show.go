@@ -14,8 +14,9 @@ import (
 func showCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show NAME...", Aliases: []string{"status"}, Short: "Show all there is to know of a VM",
-		Long: `Show a VM: its state, its health, its crash budget, how it last ended, and what
-it uses. -o yaml shows its spec with every default filled in; what stands under
+		Long: `Show a VM: its state, its health, its crash budget, how it last ended, what it
+uses beside what it holds, the limits that it is held to and those that this
+machine can't hold, and what is taken back of it while it is idle. -o yaml shows its spec with every default filled in; what stands under
 "spec:" is a spec file.`,
 		Example: "  blixard vm show web\n  blixard vm show web -o yaml\n  blixard vm status web -o json | jq .lastExit",
 		Args:    between(1, -1), ValidArgsFunction: c.completeNames(-1),
@@ -119,9 +120,10 @@ func (b *block) bytes(c *cli) []byte {
 const specWaits = "the changed spec waits for the next start"
 
 func (c *cli) block(v *blixardv1.VM, wide bool) *block {
-	b := &block{}
+	b := &block{alarms: map[string]bool{stalled: true}}
 	b.add("Name", "%s", v.GetName())
 	b.add("Phase", "%s for %s: %s", v.GetPhase(), or(c.since(v.GetPhaseSince()), "0s"), or(v.GetReason(), "no reason was given"))
+	c.stillLines(b, v)
 	b.addIf(v.GetSpecPending(), "Spec", "%s: blixard vm restart %s", specWaits, v.GetName())
 	b.addIf(v.GetQueued(), "Queue", "it waits for its turn after a boot of the node (blixard node status); blixard vm start %s starts it now", v.GetName())
 	b.addIf(v.GetDeadline() != nil, "Deadline", "%s", c.until(v.GetDeadline()))
@@ -166,9 +168,9 @@ func (c *cli) sizes(b *block, v *blixardv1.VM) {
 	if r := v.GetReservation(); r != nil {
 		b.add("Reserved", "%d cpus, %s memory, %s disk", r.GetCpus(), size(r.GetMemoryBytes()), size(r.GetDiskBytes()))
 	}
-	if u := v.GetUsage(); u != nil && v.GetPid() != 0 {
-		b.add("Usage", "%s memory, %s disk, %.1fs cpu", size(u.GetMemoryBytes()), size(u.GetDiskBytes()), u.GetCpuSeconds())
-	}
+	c.usageLines(b, v)
+	limitLines(b, v.GetLimits())
+	b.add("Reclaim", "%s", reclaimWords(v.GetSpec().GetReclaim()))
 	boot := v.GetSpec().GetBoot()
 	what := boot.GetImage() + boot.GetKernel() + boot.GetDisk() + boot.GetRunner() + boot.GetFlake()
 	b.add("Boots", "%s", strings.TrimSpace(what+" "+boot.GetCmdline()))

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+)
+
+// The cells of what a VM uses, beside what it holds.
+
+func cpuCell(v *blixardv1.VM) string {
+	if !measured(v) {
+		return ""
+	}
+	return percent(v.GetUsage().GetCpuPercent())
+}
+
+func memoryCell(v *blixardv1.VM) string {
+	if !measured(v) {
+		return "-/" + size(v.GetReservation().GetMemoryBytes())
+	}
+	return size(v.GetUsage().GetMemoryBytes()) + "/" + size(v.GetReservation().GetMemoryBytes())
+}
+
+func diskCell(v *blixardv1.VM) string {
+	u := v.GetUsage()
+	if u == nil {
+		return "-/" + size(v.GetReservation().GetDiskBytes())
+	}
+	return size(u.GetDiskBytes()) + "/" + size(max(u.GetDiskVirtualBytes(), v.GetReservation().GetDiskBytes()))
+}
+
+func ioCell(v *blixardv1.VM) string {
+	if !measured(v) {
+		return ""
+	}
+	return rate(v.GetUsage().GetReadRate() + v.GetUsage().GetWriteRate())
+}
+
+// measured says whether a VMM lives, and a sample was taken of it.
+func measured(v *blixardv1.VM) bool { return v.GetUsage() != nil && v.GetPid() != 0 }
+
+func rate(bytesInASecond float64) string { return size(int64(bytesInASecond)) + "/s" }
+
+// usageLines tell what a VM uses beside what it may.
+func (c *cli) usageLines(b *block, v *blixardv1.VM) {
+	u := v.GetUsage()
+	switch {
+	case u == nil && v.GetPid() != 0:
+		b.add("Usage", "not measured yet")
+		return
+	case u == nil:
+		return
+	case v.GetPid() == 0:
+		b.addIf(u.GetDiskBytes() != 0, "Usage", "%s of %s disk", size(u.GetDiskBytes()), size(max(u.GetDiskVirtualBytes(), v.GetReservation().GetDiskBytes())))
+		return
+	}
+	peak := ""
+	if u.GetMemoryPeakBytes() > u.GetMemoryBytes() {
+		peak = fmt.Sprintf(" (%s at most)", size(u.GetMemoryPeakBytes()))
+	}
+	virtual := max(u.GetDiskVirtualBytes(), v.GetReservation().GetDiskBytes())
+	b.add("Usage", "%s cpu, %s of %s memory%s, %s of %s disk, %.1fs of processor time", percent(u.GetCpuPercent()), size(u.GetMemoryBytes()),
+		size(v.GetReservation().GetMemoryBytes()), peak, size(u.GetDiskBytes()), size(virtual), u.GetCpuSeconds())
+	b.add("", "reads %s, writes %s, receives %s, sends %s", rate(u.GetReadRate()), rate(u.GetWriteRate()), rate(u.GetRxRate()), rate(u.GetTxRate()))
+	if waited := waits(u); waited != "" {
+		b.add("", "waited since its launch: %s", waited)
+	}
+	if guest := guestView(u); guest != "" {
+		b.add("", "%s", guest)
+	}
+	b.addIf(u.GetIdleSince() != nil, "Idle", "for %s", or(c.since(u.GetIdleSince()), "0s"))
+}
+
+// waits is what the VMM waited for, where the kernel tells.
+func waits(u *blixardv1.Usage) string {
+	var out []string
+	for _, one := range []struct {
+		what    string
+		seconds float64
+	}{{"a processor", u.GetCpuWaited()}, {"memory", u.GetMemoryWaited()}, {"storage", u.GetIoWaited()}} {
+		if one.seconds > 0 {
+			out = append(out, fmt.Sprintf("%.1fs for %s", one.seconds, one.what))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// guestView is what balloon and guest say of its memory.
+func guestView(u *blixardv1.Usage) string {
+	var out []string
+	if n := u.GetBalloonBytes(); n != 0 {
+		out = append(out, "its balloon leaves it "+size(n))
+	}
+	if n := u.GetGuestFreeBytes(); n != 0 {
+		out = append(out, "the guest says that "+size(n)+" are free")
+	}
+	return strings.Join(out, ", ")
+}
+
+// limitLines tell what a VMM is held to, and what it isn't although its spec
+// asks for it.
+func limitLines(b *block, l *blixardv1.Limits) {
+	if l == nil {
+		return
+	}
+	var out []string
+	if n := l.GetMemoryBytes(); n != 0 {
+		out = append(out, size(n)+" memory without swap")
+	}
+	if n := l.GetCpuQuota(); n != 0 {
+		out = append(out, fmt.Sprintf("%d%% of a processor", n))
+	}
+	for _, one := range []struct {
+		what string
+		n    int32
+	}{{"cpu weight", l.GetCpuWeight()}, {"io weight", l.GetIoWeight()}, {"tasks", l.GetTasks()}} {
+		if one.n != 0 {
+			out = append(out, fmt.Sprintf("%s %d", one.what, one.n))
+		}
+	}
+	b.add("Limits", "%s", or(strings.Join(out, ", "), "none"))
+	for _, why := range sameReason(l.GetMissing()) {
+		b.add("", "not held here: %s", why)
+	}
+}
+
+// sameReason joins "memory: why" and "cpu: why" to "memory, cpu: why".
+func sameReason(missing []string) []string {
+	var whys []string
+	what := map[string]string{}
+	for _, one := range missing {
+		kind, why, _ := strings.Cut(one, ": ")
+		if !slices.Contains(whys, why) {
+			whys, what[why] = append(whys, why), kind
+			continue
+		}
+		what[why] += ", " + kind
+	}
+	for i, why := range whys {
+		whys[i] = what[why] + ": " + why
+	}
+	return whys
+}
+
+// reclaimWords say what the node may take back of an idle VM, and what counts as idle.
+func reclaimWords(r *blixardv1.Reclaim) string {
+	if len(r.GetSteps()) == 0 {
+		return "never"
+	}
+	var steps []string
+	for _, s := range r.GetSteps() {
+		do := s.GetDo()
+		if do == "balloon" {
+			do += fmt.Sprintf(" down to %d%%", r.GetKeep())
+		}
+		steps = append(steps, do+" after "+span(s.GetAfter()))
+	}
+	return fmt.Sprintf("when idle: %s; idle is below %s cpu, %s packets/s, %s/s", strings.Join(steps, ", "),
+		percent(r.GetIdle().GetCpu()), decimal(r.GetIdle().GetPackets()), size(r.GetIdle().GetIoBytes()))
+}
+
+// stillLines tell of a guest that stands still: saved on the disk, or halted as
+// its disk can't grow.
+func (c *cli) stillLines(b *block, v *blixardv1.VM) {
+	if why := v.GetStalled(); why != "" {
+		b.add(stalled, "%s", why)
+		b.add("", "It goes on by itself when there is room on the disk of the state folder: df -h, blixard node status")
+	}
+	if s := v.GetSaved(); s != nil {
+		brings := "it is being loaded"
+		if v.GetPhase() == "suspended" {
+			brings = "blixard vm resume " + v.GetName() + " brings it back"
+		}
+		b.add("Saved", "the guest of incarnation %d, %s on the disk, %s: %s", s.GetIncarnation(), size(s.GetBytes()), c.moment(s.GetAt()), brings)
+	}
+}
+
+const stalled = "STALLED"
