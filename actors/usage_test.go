@@ -66,14 +66,14 @@ func TestUsageHasRatesFromTheSecondSampleOn(t *testing.T) {
 type counting struct {
 	host.Meter
 	reads atomic.Int64
-	hang  chan struct{}
+	hangs atomic.Pointer[chan struct{}] // until it is closed
 	fails atomic.Bool
 }
 
 func (c *counting) Read(ctx context.Context, of []vm.Metered) (map[vm.ID]vm.Counters, error) {
 	c.reads.Add(1)
-	if c.hang != nil {
-		<-c.hang
+	if until := c.hangs.Load(); until != nil {
+		<-*until
 	}
 	if c.fails.Load() {
 		return nil, errors.New("nothing can be read")
@@ -113,7 +113,8 @@ func TestHangingLookHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, m := newStage(t, quick), &counting{}
 		metered(s, m)
-		m.hang = make(chan struct{})
+		until := make(chan struct{})
+		m.hangs.Store(&until)
 		s.after(time.Minute)
 		at := m.reads.Load()
 		s.after(time.Minute)
@@ -129,7 +130,7 @@ func TestHangingLookHoldsNothingUp(t *testing.T) {
 			t.Errorf("what is known: %v", err)
 		}
 		s.create("more", nil) // admission goes on
-		close(m.hang)
+		close(until)
 		s.after(time.Minute)
 		if n := m.reads.Load(); n == at {
 			t.Error("no look came after the one that hung")
