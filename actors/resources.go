@@ -33,3 +33,28 @@ func (n *Node) Usage(name vm.Name) vm.Usage {
 func (n *Node) Limits(r vm.Record) (vm.Limits, vm.Holding) {
 	return policies.LimitsFor(r.Spec, r.Reservation), n.env.ports.Launcher.Holding()
 }
+
+// Needs is what a spec would hold, and the refusal where that would be refused.
+// It is worked out from what is published: nothing is held, nobody is asked (P11).
+func (n *Node) Needs(s vm.Spec) (vm.Reservation, error) {
+	known := n.env.terms.Load()
+	need := known.need(s, n.env.accel())
+	v, there := n.env.views.get(s.Name)
+	what := string(s.Name) + " would not be created"
+	if there {
+		what = string(s.Name) + " would keep its spec"
+	}
+	if n.env.safe != "" {
+		return need, n.env.holdsBack(what)
+	}
+	if why := n.env.lowSpace(); why != "" {
+		return need, full(what, why)
+	}
+	if r := n.env.cyclic(s); r != nil {
+		return need, r
+	}
+	if r := policies.Admit(known.account, policies.Request{Name: s.Name, Had: v.rec.Reservation, Need: need, Memory: s.Memory}); r != nil {
+		return need, r
+	}
+	return need, nil
+}

@@ -42,6 +42,11 @@ func AlertsToProto(alerts []vm.Alert) []*blixardv1.Alert {
 	return out
 }
 
+// ReservationToProto is what a VM holds of the node.
+func ReservationToProto(r vm.Reservation) *blixardv1.Reservation {
+	return &blixardv1.Reservation{Cpus: int32(r.CPUs), MemoryBytes: int64(r.Memory), DiskBytes: int64(r.Disk)}
+}
+
 // ResourcesToProto is the tracker's whole knowledge.
 func ResourcesToProto(r vm.NodeResources) *blixardv1.NodeResourcesResponse {
 	out := &blixardv1.NodeResourcesResponse{

@@ -84,7 +84,7 @@ func (d *Door) apply(ctx context.Context, m *blixardv1.ApplyRequest) (*blixardv1
 	}
 	if _, exists := d.Node.Get(s.Name); !exists {
 		if m.GetDryRun() {
-			return &blixardv1.ApplyResponse{Action: created}, nil
+			return d.needs(&blixardv1.ApplyResponse{Action: created}, s)
 		}
 		rec, err := d.createVM(ctx, s, m.GetStart())
 		if err == nil {
@@ -122,6 +122,19 @@ func (d *Door) change(ctx context.Context, rec vm.Record, s vm.Spec, m *blixardv
 		}
 	}
 	out.Vm = d.show(rec)
+	if m.GetDryRun() && out.Action == changed {
+		return d.needs(out, s)
+	}
+	return out, nil
+}
+
+// needs completes the answer of a dry run, which is a refusal where there is no room.
+func (d *Door) needs(out *blixardv1.ApplyResponse, s vm.Spec) (*blixardv1.ApplyResponse, error) {
+	r, err := d.Node.Needs(s)
+	if err != nil {
+		return nil, err
+	}
+	out.Needs = messages.ReservationToProto(r)
 	return out, nil
 }
 

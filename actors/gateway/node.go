@@ -19,6 +19,9 @@ import (
 type Node interface {
 	Create(ctx context.Context, c messages.Create) (vm.Record, error)
 	Ask(ctx context.Context, name vm.Name, a messages.Ask) (vm.Record, error)
+	// Needs is what the node would hold for a VM of that spec, new or known, and an
+	// error where it would refuse it. Nothing is held.
+	Needs(s vm.Spec) (vm.Reservation, error)
 	// Exec runs a command through the guest agent; what it wrote comes back bounded.
 	Exec(ctx context.Context, name vm.Name, argv []string) (host.ExecResult, error)
 	// Get and List read the last durable record of each VM, sorted by name.

@@ -340,6 +340,10 @@ func (w *world) Shutdown(_ context.Context, _ time.Duration, by messages.Caller)
 	return nil
 }
 
+func (w *world) Needs(s vm.Spec) (vm.Reservation, error) {
+	return vm.ReservationFor(s, vm.MiB), nil
+}
+
 func (w *world) Resources(context.Context, bool) (vm.NodeResources, error) {
 	return vm.NodeResources{VMs: len(w.vms)}, nil
 }
