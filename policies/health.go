@@ -25,7 +25,11 @@ func NewProbe(c vm.Check, at time.Time) Probe {
 	if c.Type == vm.CheckConsole && c.Healthy == "" {
 		return Probe{Check: c, Health: vm.Healthy, Since: at, Why: "nothing unhealthy seen"}
 	}
-	return Probe{Check: c, Health: vm.HealthStarting, Since: at, Why: "no answer yet"}
+	why := "no answer yet"
+	if c.Type == vm.CheckConsole {
+		why = fmt.Sprintf("%q not seen yet", c.Healthy)
+	}
+	return Probe{Check: c, Health: vm.HealthStarting, Since: at, Why: why}
 }
 
 // Took returns the probe after one result: detail says what was seen, where

@@ -77,8 +77,8 @@ func TestJudgeTakesTheWorstAndNamesIt(t *testing.T) {
 		why    string
 	}{
 		{"none", nil, vm.HealthUnknown, "no check is set"},
-		{"one starts", []policies.Probe{up, console}, vm.HealthStarting, "console: no answer yet"},
-		{"a start holds doubts off", []policies.Probe{shaky, console}, vm.HealthStarting, "console: no answer yet"},
+		{"one starts", []policies.Probe{up, console}, vm.HealthStarting, "console: \"login:\" not seen yet"},
+		{"a start holds doubts off", []policies.Probe{shaky, console}, vm.HealthStarting, "console: \"login:\" not seen yet"},
 		{"but no certain end", []policies.Probe{console.Condemned(begin, "panic"), agent}, vm.Unhealthy, "console: panic"},
 		{"a doubt", []policies.Probe{console.Took(true, begin, ""), shaky}, vm.Degraded, "guest-agent: 1 of 3 failures in a row: slow"},
 		{"nothing to wait for", []policies.Probe{policies.NewProbe(quiet, begin)}, vm.Healthy, "console: nothing unhealthy seen"},

@@ -239,6 +239,9 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 		Cause:    vm.CauseStartTransient,
 		Evidence: fmt.Sprintf("still %s after %s", s.Phase, t.At.Sub(s.PhaseSince).Round(time.Millisecond)),
 	}
+	if s.Phase == vm.Starting && s.HealthWhy != "" {
+		f.Evidence += ": " + s.HealthWhy
+	}
 	switch {
 	case t.Failure != nil:
 		f = *t.Failure
@@ -293,7 +296,10 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	if to&(idle|vm.Removing) != 0 {
 		s.Process, s.Health, s.HealthSince, s.HealthWhy = nil, vm.HealthUnknown, t.At, ""
 	}
-	if to != s.Phase || to == vm.Preparing {
+	switch {
+	case s.Phase == vm.Adopting && to == vm.Running && !s.ReadyAt.IsZero():
+		s.PhaseSince = s.ReadyAt // it ran all along: a restarted daemon doubts nothing that it had proved (P10)
+	case to != s.Phase || to == vm.Preparing:
 		s.PhaseSince = t.At
 	}
 	s.Phase = to

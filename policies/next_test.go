@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -166,5 +167,31 @@ func TestANewSpecIsPendingUntilAStart(t *testing.T) {
 		if Next(rec, Turn{Event: e, At: noon}).Record.State.Pending {
 			t.Errorf("it still waits after %s", e)
 		}
+	}
+}
+
+// A restart of the daemon is nothing that happened to a VM: it runs since its
+// guest answered, not since it was adopted (P10).
+func TestAdoptionKeepsSinceWhenItRuns(t *testing.T) {
+	ready := noon.Add(-time.Hour)
+	rec := vm.Record{Spec: vm.Spec{Name: "web"}.Filled(), State: vm.State{
+		Phase: vm.Adopting, Intent: vm.WantRunning, Incarnation: 1, BootID: "b", LaunchedAt: ready.Add(-time.Second), ReadyAt: ready, PhaseSince: noon,
+	}}
+	out := Next(rec, Turn{Event: vm.FoundReady, At: noon.Add(time.Second), BootID: "b", Process: &vm.Process{PID: 7}})
+	if s := out.Record.State; s.Phase != vm.Running || !s.PhaseSince.Equal(ready) {
+		t.Errorf("%s since %s, want running since %s", s.Phase, s.PhaseSince, ready)
+	}
+}
+
+// A start that times out names the check that kept it from being ready.
+func TestAStartThatTimesOutNamesWhatWasNotSeen(t *testing.T) {
+	p := NewProbe(vm.Check{Type: vm.CheckConsole, Healthy: "login:"}, noon)
+	_, why := Judge([]Probe{p})
+	rec := vm.Record{Spec: vm.Spec{Name: "web"}.Filled(), State: vm.State{
+		Phase: vm.Starting, Intent: vm.WantRunning, Incarnation: 1, LaunchedAt: noon, PhaseSince: noon, HealthWhy: why,
+	}}
+	out := Next(rec, Turn{Event: vm.DeadlinePassed, At: noon.Add(time.Minute)})
+	if got := out.Crash.Failure.Evidence; !strings.Contains(got, `"login:" not seen yet`) {
+		t.Errorf("evidence %q", got)
 	}
 }
