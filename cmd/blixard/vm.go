@@ -14,7 +14,7 @@ import (
 func vmCommand(c *cli) *cobra.Command {
 	return group(
 		&cobra.Command{Use: "vm", Short: "Create, watch and change virtual machines"},
-		createCommand(c), startCommand(c), stopCommand(c), restartCommand(c), pauseCommand(c), resumeCommand(c),
+		createCommand(c), startCommand(c), stopCommand(c), restartCommand(c), pauseCommand(c), resumeCommand(c), suspendCommand(c),
 		deleteCommand(c), resetCommand(c), listCommand(c), showCommand(c), explainCommand(c), waitCommand(c),
 		logsCommand(c), consoleCommand(c), crashesCommand(c), execCommand(c),
 	)
@@ -192,19 +192,6 @@ func pauseCommand(c *cli) *cobra.Command {
 		func(name string) *blixardv1.PauseVMRequest { return &blixardv1.PauseVMRequest{Name: name} },
 		func() func(context.Context, *connect.Request[blixardv1.PauseVMRequest]) (*connect.Response[blixardv1.VM], error) {
 			return c.node().PauseVM
-		})
-}
-
-func resumeCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "resume NAME...", Short: "Let paused VMs go on",
-		Long:    "Resume VMs that were paused.",
-		Example: "  blixard vm resume web",
-	}
-	return asking(c, cmd, &aim{},
-		func(name string) *blixardv1.ResumeVMRequest { return &blixardv1.ResumeVMRequest{Name: name} },
-		func() func(context.Context, *connect.Request[blixardv1.ResumeVMRequest]) (*connect.Response[blixardv1.VM], error) {
-			return c.node().ResumeVM
 		})
 }
 
