@@ -63,35 +63,24 @@ type kill struct {
 
 // lastKill finds the last kill in a group in the kernel's log. The kernel writes
 // paths from its own root on, so ours is the end of it. Names of processes are
-// theirs to choose: they stand behind the paths, and only the first match counts.
+// theirs to choose, but too short for such a line.
 func lastKill(log []string, path string) (kill, bool) {
 	var out kill
 	var usage, limit vm.Bytes
 	found := false
-	for _, record := range log {
-		_, text, _ := strings.Cut(record, ";")
-		text, _, _ = strings.Cut(text, "\n")
-		if rest, ok := strings.CutPrefix(text, "memory: usage "); ok {
-			usage, limit = kilobytes(rest), 0
-			if _, after, ok := strings.Cut(rest, "limit "); ok {
-				limit = kilobytes(after)
-			}
+	for _, line := range log {
+		if rest, ok := strings.CutPrefix(line, "memory: usage "); ok {
+			_, after, _ := strings.Cut(rest, "limit ")
+			usage, limit = kilobytes(rest), kilobytes(after)
+		}
+		rest, ok := strings.CutPrefix(line, "oom-kill:")
+		_, told, of := strings.Cut(rest, ",task_memcg=")
+		if in, _, _ := strings.Cut(told, ","); !ok || !of || !strings.HasSuffix(in, path) {
 			continue
 		}
-		rest, ok := strings.CutPrefix(text, "oom-kill:")
-		if !ok {
-			continue
-		}
-		by := word(rest, "oom_memcg=")
-		if in := word(rest, "task_memcg="); in == "" || !strings.HasSuffix(in, path) {
-			continue
-		}
-		_, told, _ := strings.Cut(rest, "task_memcg=")
-		out = kill{
-			victim: word(told, "task=") + ", process " + word(told, "pid="),
-			host:   !strings.HasPrefix(rest, "constraint=CONSTRAINT_MEMCG,") || !strings.HasSuffix(by, path), usage: usage, limit: limit,
-		}
+		own := strings.HasPrefix(rest, "constraint=CONSTRAINT_MEMCG,") && strings.HasSuffix(word(rest, "oom_memcg="), path)
 		found = true
+		out = kill{victim: word(told, "task=") + ", process " + word(told, "pid="), host: !own, usage: usage, limit: limit}
 	}
 	return out, found
 }
@@ -115,53 +104,41 @@ func kilobytes(s string) vm.Bytes {
 	return vm.Bytes(n) * vm.KiB
 }
 
-// recent is how old a record of the kernel's log may be: the end that it is
-// asked for has just happened.
+// recent is how old a line of the kernel's log may be: the end that it is asked
+// for has just happened.
 const recent = 10 * time.Second
 
-// maxRecord is the kernel's own bound.
-const maxRecord = 8 << 10
+// logTail is how much of the log is read: the kernel tells of a kill in a few
+// kilobytes, where the group has few processes.
+const logTail = 128 << 10
 
-// kernelLog are the records of the last seconds; none where it isn't ours to
-// read, or in a container, where something else stands in its place.
+// kernelLog are the lines of the last seconds, without their times; none where
+// it isn't ours to read, or has no times.
 func kernelLog() []string {
-	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = unix.Close(fd) }()
-	var about unix.Stat_t
 	var now unix.Timespec
-	const number = 1<<8 | 11 // major and minor of the real one
-	if unix.Fstat(fd, &about) != nil || about.Mode&unix.S_IFMT != unix.S_IFCHR || about.Rdev != number || unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
+	text := make([]byte, logTail)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, text)
+	if err != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
 		return nil
 	}
-	since := time.Duration(now.Nano()) - recent
-	var out []string
-	record := make([]byte, maxRecord)
-	for {
-		n, err := unix.Read(fd, record)
-		if err == unix.EPIPE || err == unix.EINTR { //nolint:errorlint // a bare errno; EPIPE: overwritten while we read
-			continue
-		}
-		if err != nil || n <= 0 {
-			return out
-		}
-		if text := string(record[:n]); at(text) >= since {
-			out = append(out, text)
-		}
-	}
+	return linesSince(string(text[:n]), time.Duration(now.Nano())-recent)
 }
 
-// at is the time of a record since the start of the kernel: "6,1234,24105644363,-;…".
-func at(record string) time.Duration {
-	fields := strings.SplitN(record, ",", 4)
-	if len(fields) < 4 {
-		return 0
+// linesSince understands "<6>[24105.644363] text", and the same with who wrote
+// it: "<6>[24105.644363][  T123] text".
+func linesSince(log string, since time.Duration) []string {
+	var out []string
+	for line := range strings.Lines(log) {
+		_, after, ok := strings.Cut(line, "[")
+		stamp, text, closed := strings.Cut(after, "]")
+		seconds, err := strconv.ParseFloat(strings.TrimSpace(stamp), 64)
+		if !ok || !closed || err != nil || time.Duration(seconds*float64(time.Second)) < since {
+			continue
+		}
+		if _, behind, ok := strings.Cut(text, "] "); ok && strings.HasPrefix(text, "[") {
+			text = behind
+		}
+		out = append(out, strings.TrimSpace(text))
 	}
-	n, err := strconv.ParseInt(fields[2], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(n) * time.Microsecond
+	return out
 }

@@ -28,6 +28,11 @@ var clauses = map[string]func(w *World){
 	"AFullFileIsAnErrorAndNotADeath":  aFullFileIsAnErrorAndNotADeath,
 	"VerdictsAreOfTheirIncarnation":   verdictsAreOfTheirIncarnation,
 	"ForgedTagsOfACommandAreNotTaken": forgedTagsOfACommandAreNotTaken,
+	"WhatLeaksDiesOfItsOwnLimit":      whatLeaksDiesOfItsOwnLimit,
+	"LimitsOutliveTheDaemon":          limitsOutliveTheDaemon,
+	"AForkBombIsBounded":              aForkBombIsBounded,
+	"AQuotaHolds":                     aQuotaHolds,
+	"AWeightIsAShare":                 aWeightIsAShare,
 }
 
 // Contract runs all of it, each clause in a world of its own.

@@ -1,62 +1,96 @@
 package process
 
 import (
-	"fmt"
-	"os"
+	"io/fs"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/launchertest"
 	"github.com/blixard/blixard/vm"
 )
 
-// limiting is a world whose launcher can hold that limit; else the test is skipped.
-func limiting(t *testing.T, which func(vm.Holding) string) *world {
-	t.Helper()
-	w := newWorld(t)
-	if why := which(w.l.Holding()); why != "" {
-		t.Skip("this machine doesn't hold the limit: " + why)
-	}
-	return w
+// cgroupsOf are the folders of cgroups of that node, by the last part of their paths.
+func (w *world) cgroupsOf() []string {
+	var out []string
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return nil //nolint:nilerr // it went while we looked
+		}
+		if strings.Contains(path, "/blixard/"+w.l.Identity().Public()[:nodeWord]+"/") {
+			out = append(out, filepath.Base(path))
+		}
+		return nil
+	})
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
-// groupsOf are the cgroups that a process is in and that are named like its VM.
-func groupsOf(t *testing.T, p vm.Process) []string {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.PID))
-	if err != nil {
+func (w *world) wantCgroups(story string, want ...string) {
+	w.T.Helper()
+	if got := w.cgroupsOf(); !slices.Equal(got, want) {
+		w.T.Errorf("%s: the node has the cgroups %q, want %q", story, got, want)
+	}
+}
+
+// P7: a VMM that is gone holds no cgroup, whoever was there to see its end.
+func TestACgroupGoesWithItsVMM(t *testing.T) {
+	w := newWorld(t)
+	if why := w.l.Holding().Tasks; why != "" {
+		t.Skip("no cgroup can be made here: " + why)
+	}
+	p := w.Launch(w.Sh(1, 1, sleeps))
+	const first = "vm-1.0000000000000002.1"
+	w.wantCgroups("one lives", first)
+	w.Restart()
+	if _, err := w.L.List(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var out []string
-	for line := range strings.Lines(string(b)) {
-		if strings.Contains(line, "/blixard/") {
-			out = append(out, strings.TrimSpace(line))
-		}
+	w.wantCgroups("adopted", first)
+	launchertest.Kill9(t, p.PID)
+	w.Exit(p)
+	w.wantCgroups("it died")
+
+	orphan := w.Orphans(w.Sh(2, 3, sleeps))[0]
+	if err := w.L.Close(); err != nil {
+		t.Fatal(err)
 	}
-	return out
+	launchertest.Kill9(t, orphan.PID)
+	w.wantCgroups("it died while no daemon looked", "vm-2.0000000000000003.3")
+	for alive := true; alive; { // its parent is PID 1 of this machine
+		alive = launchertest.Alive(orphan)
+	}
+	w.L = w.Open()
+	if _, err := w.L.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantCgroups("a daemon looks again")
 }
 
-// leak is a VMM that takes memory without end, 1 MiB at a time.
-func (w *world) leak(i int, limit vm.Bytes) host.Command {
-	c := w.Sh(i, 1, `x=$(head -c 1048576 /dev/zero | tr '\0' a); echo begins >&2; while :; do x="$x$x"; done`)
-	c.Limits.Memory = limit
-	return c
-}
-
-func TestAVMMThatLeaksDiesOfItsOwnLimit(t *testing.T) {
-	w := limiting(t, func(h vm.Holding) string { return h.Memory })
-	neighbour := w.Launch(w.Sh(1, 1, sleeps))
-	p := w.Launch(w.leak(2, 32*vm.MiB))
-	t.Logf("it is in %q", groupsOf(t, p))
-	e := w.Exit(p)
-	if e.Signal != 9 || e.OOM == nil {
-		t.Fatalf("it ended with %+v", e)
+// P8: what is in a cgroup of ours but is no VMM's stays, and so does a folder of
+// any other name.
+func TestAKillEndsWhatAVMMLeftInItsCgroupAndNothingElse(t *testing.T) {
+	w := newWorld(t)
+	if why := w.l.Holding().Tasks; why != "" {
+		t.Skip("no cgroup can be made here: " + why)
 	}
-	if o := *e.OOM; o.Limit != 32*vm.MiB || o.Usage < 31*vm.MiB || o.Usage > 32*vm.MiB || o.Host || !strings.Contains(o.Victim, fmt.Sprint(p.PID)) {
-		t.Errorf("attributed as %+v", o)
+	bystander := w.Launch(w.Sh(1, 1, sleeps))
+	left := w.Sh(2, 1, "sleep 600 & exit 0")
+	p := w.Launch(left)
+	w.Exit(p)
+	w.wantCgroups("it left a child", "vm-1.0000000000000002.1", "vm-2.0000000000000003.1")
+	again := left.Ref
+	again.VM = vm.ID("00000000000000ff") // a later VM of that name
+	if err := w.L.Kill(t.Context(), again, nil); err != nil {
+		t.Fatal(err)
 	}
-	if !launchertest.Alive(neighbour) {
-		t.Error("its neighbour died with it")
+	w.wantCgroups("another VM of its name was killed", "vm-1.0000000000000002.1", "vm-2.0000000000000003.1")
+	if err := w.L.Kill(t.Context(), left.Ref, &p); err != nil {
+		t.Fatal(err)
+	}
+	w.wantCgroups("it was killed", "vm-1.0000000000000002.1")
+	if !launchertest.Alive(bystander) {
+		t.Error("P8: its neighbour died")
 	}
 }

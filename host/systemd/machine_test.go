@@ -18,6 +18,7 @@ import (
 // units are the stories that need a systemd of their own.
 var units = map[string]func(t *testing.T){
 	"TellsItsPeakOfMemory":              unitTellsItsPeakOfMemory,
+	"IsStarvedByTheKernelsLog":          unitIsStarvedByTheKernelsLog,
 	"ThatEndsLikeItsShimHasBegun":       unitThatEndsLikeItsShimHasBegun,
 	"OfAnotherShimSaysSo":               unitOfAnotherShimSaysSo,
 	"ChangesAreTold":                    unitChangesAreTold,

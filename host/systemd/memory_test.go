@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/blixard/blixard/host/launchertest"
 	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/vm"
@@ -46,8 +48,8 @@ func TestPeakOfACgroup(t *testing.T) {
 }
 
 // unitTellsItsPeakOfMemory also where systemd itself can't, of a unit that it
-// launched or adopted: the machine of the tests has no memory controller, so
-// its files are forged.
+// launched or adopted: its files are forged, because systemd may be quicker than
+// we in removing real ones.
 func unitTellsItsPeakOfMemory(t *testing.T) {
 	w := newWorld(t)
 	w.config.groups = cgroups(filepath.Join(w.Dir, "cgroup"))
@@ -75,5 +77,28 @@ func unitTellsItsPeakOfMemory(t *testing.T) {
 		if e := w.Exit(p); !e.Known || e.Signal != 9 || e.MemoryPeak != 33*vm.MiB {
 			t.Errorf("vm-%d (%s) ended by %+v", i, path, e)
 		}
+	}
+}
+
+// unitIsStarvedByTheKernelsLog: systemd was quicker, and the cgroup is gone.
+func unitIsStarvedByTheKernelsLog(t *testing.T) {
+	w := newWorld(t)
+	if why := w.l.Holding().Memory; why != "" {
+		t.Skip("this machine doesn't limit memory: " + why)
+	}
+	if _, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, make([]byte, 1024)); err != nil {
+		t.Skip("the kernel's log can't be read: " + err.Error())
+	}
+	w.config.groups = cgroups(filepath.Join(w.Dir, "none"))
+	w.Restart()
+	p := w.Launch(w.Leak(1, 32*vm.MiB, "/dev/null"))
+	e := w.Exit(p)
+	if e.OOM == nil || e.OOM.Host || e.OOM.Limit != 32*vm.MiB || e.OOM.Usage < 31*vm.MiB {
+		t.Errorf("told as %+v: %+v", e, e.OOM)
+	}
+	calm := w.Launch(w.Sh(2, 1, sleeps))
+	launchertest.Kill9(t, calm.PID)
+	if e := w.Exit(calm); e.OOM != nil {
+		t.Errorf("a kill by anybody was told as %+v", e.OOM)
 	}
 }
