@@ -49,6 +49,7 @@ var benches = []bench{
 	{"reconcile", benchReconcile},
 	{"restart", benchRestart},
 	{"libvirt", benchLibvirt},
+	{"density", benchDensity},
 }
 
 func main() {
