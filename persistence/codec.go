@@ -75,7 +75,7 @@ func checkRecord(id vm.ID, r *vm.Record) error {
 		return fmt.Errorf("its slot %d is above %d", r.Slot, vm.MaxSlot)
 	}
 	switch r.State.After {
-	case vm.ThenStop, vm.ThenRestart, vm.ThenBackoff, vm.ThenHold, vm.ThenRemove:
+	case vm.ThenStop, vm.ThenRestart, vm.ThenBackoff, vm.ThenHold, vm.ThenRemove, vm.ThenSuspend:
 		return nil
 	}
 	return fmt.Errorf("its state has an unknown follow-up %.40q", string(r.State.After))
