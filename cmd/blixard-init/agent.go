@@ -128,6 +128,8 @@ func (a *agent) execute(r request) (any, error) {
 		return hostName(), nil
 	case "guest-get-time":
 		return time.Now().UnixNano(), nil
+	case "guest-set-time":
+		return setTime(r.Arguments)
 	case "guest-shutdown":
 		return a.shutdown(r.Arguments)
 	case "guest-exec":
@@ -151,6 +153,24 @@ func synchronize(arguments json.RawMessage) (any, error) {
 		return nil, errors.New("Parameter 'id' is missing")
 	}
 	return *in.ID, nil
+}
+
+// setTime sets the clock to what it is told. Where it is told nothing, qemu-ga
+// reads the hardware's clock, which this guest's machine may not have.
+func setTime(arguments json.RawMessage) (any, error) {
+	var in struct {
+		Time *int64 `json:"time"`
+	}
+	if len(arguments) > 0 {
+		if err := json.Unmarshal(arguments, &in); err != nil {
+			return nil, err
+		}
+	}
+	if in.Time == nil {
+		return nil, errors.New("Parameter 'time' is missing")
+	}
+	now := unix.NsecToTimespec(*in.Time)
+	return empty{}, unix.ClockSettime(unix.CLOCK_REALTIME, &now)
 }
 
 // shutdown does not answer when it works, as qemu-ga doesn't.

@@ -37,6 +37,9 @@ func applet(name string, args []string) (code int) {
 	case "kill": // itself, by the signal's number
 		_ = syscall.Kill(os.Getpid(), syscall.Signal(number(args, int(syscall.SIGKILL))))
 		return 0
+	case "date":
+		_, _ = out.WriteString(time.Now().UTC().Format(time.RFC3339Nano) + "\n")
+		return 0
 	case "uptime":
 		_, _ = out.WriteString(uptime().String() + "\n")
 		return 0
@@ -57,7 +60,7 @@ func applet(name string, args []string) (code int) {
 		}
 		return 0
 	}
-	_, _ = os.Stderr.WriteString("usage: burn|cat|eat|echo|env|exit|false|fill|kill|sleep|true|uptime|yes [ARGUMENT…]\n")
+	_, _ = os.Stderr.WriteString("usage: burn|cat|date|eat|echo|env|exit|false|fill|kill|sleep|true|uptime|yes [ARGUMENT…]\n")
 	return 2
 }
 
