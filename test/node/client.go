@@ -83,6 +83,28 @@ func (c *Client) StopOf(ctx context.Context, name string, force bool) (*v1.VM, e
 	return unary(ctx, c.StopVM, &v1.StopVMRequest{Name: name, Force: force})
 }
 
+// SuspendOf saves the guest to the disk.
+func (c *Client) SuspendOf(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, c.SuspendVM, &v1.SuspendVMRequest{Name: name})
+}
+
+// ResumeOf lets a paused or suspended guest go on.
+func (c *Client) ResumeOf(ctx context.Context, name string) (*v1.VM, error) {
+	return unary(ctx, c.ResumeVM, &v1.ResumeVMRequest{Name: name})
+}
+
+// Inside runs a command in the guest and returns what it wrote to its standard output.
+func (c *Client) Inside(ctx context.Context, name string, argv ...string) (string, error) {
+	r, err := unary(ctx, c.ExecVM, &v1.ExecVMRequest{Name: name, Argv: argv})
+	if err != nil {
+		return "", err
+	}
+	if r.GetExitCode() != 0 {
+		return "", fmt.Errorf("%v in %s: exit code %d: %s", argv, name, r.GetExitCode(), r.GetStderr())
+	}
+	return string(r.GetStdout()), nil
+}
+
 // DeleteOf removes the VM, even if it runs.
 func (c *Client) DeleteOf(ctx context.Context, name string) (*v1.VM, error) {
 	return unary(ctx, c.DeleteVM, &v1.DeleteVMRequest{Name: name, Force: true})
