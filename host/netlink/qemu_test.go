@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/meter"
 	"github.com/blixard/blixard/host/process"
 	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/host/qemu"
@@ -130,12 +131,30 @@ func TestFramesOfARealGuestCrossItsTap(t *testing.T) {
 	if !bytes.Equal(frame[:6], bytes.Repeat([]byte{0xff}, 6)) || frame[12] != 8 || frame[13] != 0 {
 		t.Errorf("it is no IPv4 broadcast: % x", frame[:42])
 	}
+	b.measured(t)
 	must(t, rtnl.LinkSetDown(get(t, tap0)))
 	n.await(t, false, "was down and is up again")
 	must(t, rtnl.LinkDel(get(t, tap1)))
 	n.await(t, true, tap1)
 	if _, err := b.launcher.Find(t.Context(), b.ref, nil); err != nil {
 		t.Errorf("the VMM ended with its tap: %v", err)
+	}
+}
+
+// measured: what the guest has sent by now is counted as sent, and by its own taps.
+func (b *lab) measured(t *testing.T) {
+	t.Helper()
+	p, err := b.launcher.Find(t.Context(), b.ref, nil)
+	must(t, err)
+	of := vm.Metered{Ref: b.ref, Process: p, Links: []string{tap0}}
+	quiet := vm.Metered{Ref: vm.Ref{VM: "quiet"}, Process: p, Links: []string{"no-tap"}}
+	got, err := meter.New(meter.Config{Proc: "/proc", State: "/", BootID: b.ref.BootID}).Read(t.Context(), []vm.Metered{of, quiet})
+	must(t, err)
+	if c := got[vmID]; c.Sent < 42 || c.Packets == 0 {
+		t.Errorf("a frame of the guest crossed its tap, and it is told to have sent %d bytes in %d packets", c.Sent, c.Packets)
+	}
+	if c := got["quiet"]; c.Sent != 0 || c.Received != 0 || c.CPU == 0 {
+		t.Errorf("a VM without a tap: %+v", c)
 	}
 }
 
