@@ -146,7 +146,7 @@ func TestASpecThatChangesWhileSuspendedBootsAfresh(t *testing.T) {
 	w.suspend("grown")
 	spec := node.Builtin("grown", "")
 	spec.MemoryBytes = 160 << 20
-	_, err := w.Apply(w.ctx, connect.NewRequest(&v1.ApplyRequest{Specs: []*v1.VMSpec{spec}}))
+	_, err := w.Apply(w.ctx, connect.NewRequest(&v1.ApplyRequest{Spec: spec}))
 	w.must(err)
 	w.resume("grown")
 	if w.life("grown") == was {
