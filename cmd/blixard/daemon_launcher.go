@@ -60,7 +60,7 @@ func (d *daemon) checkLauncher() gateway.Finding {
 	if d.ports.Launcher.Name() == launcherSystemd {
 		return ok("launcher", "each VMM is a unit of systemd in blixard.slice")
 	}
-	why := "VMMs are processes of their own (launcher process): CPU and IO limits are not enforced, and how a VMM ended while no daemon ran can't be known"
+	why := "VMMs are processes of their own (launcher process): how a VMM ended while no daemon ran can't be known"
 	if d.noSystemd != "" {
 		why += "; systemd: " + d.noSystemd
 	}

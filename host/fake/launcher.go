@@ -39,11 +39,15 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 	if err := w.plugged(c); err != nil {
 		return vm.Process{}, host.Fail(host.Transient, "launch", err)
 	}
+	if c.Limits.Memory <= 0 || c.Limits.Tasks <= 0 {
+		w.promise("P12", "%s/%d is launched without a limit: %+v", c.Ref.Name, c.Ref.Incarnation, c.Limits)
+	}
 	if w.watch.Launching != nil {
 		w.watch.Launching(c.Ref)
 	}
 	delete(w.verdicts, c.Ref.VM)
 	p := w.start(c.Ref, len(c.Files) > 0)
+	p.limits = c.Limits
 	if err := w.loadInto(p, c); err != nil {
 		p.end(vm.Exit{}, false)
 		return vm.Process{}, host.Fail(host.Broken, "launch", err)

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ type process struct {
 	ref      vm.Ref
 	process  vm.Process
 	guest    Guest
+	limits   vm.Limits
 	launched time.Time
 	state    host.GuestState
 	silent   bool // the guest hangs
@@ -62,11 +64,21 @@ func (w *World) start(ref vm.Ref, loads bool) *process {
 		p.boot()
 	}
 	p.later(p.guest.Crash, func() { p.end(vm.Exit{Known: true, Signal: 11}, true) })
+	p.later(p.guest.OutOfMemory, p.starve)
 	p.later(p.guest.PowerOff, func() { p.stand(host.GuestOff, host.NoticePowerOff) })
 	p.later(p.guest.Panic, func() { p.console = []byte("Kernel panic - not syncing: asked for\n"); p.reset() })
 	p.later(p.guest.Reset, p.reset)
 	p.later(p.guest.Hang, func() { p.silent = true })
 	return p
+}
+
+// starve: the VMM has passed its limit, and the kernel kills it.
+func (p *process) starve() {
+	limit := p.limits.Memory
+	p.world.story("process %s/%d passed its limit of %v", p.ref.Name, p.ref.Incarnation, limit)
+	p.end(vm.Exit{Known: true, Signal: 9, MemoryPeak: limit, OOM: &vm.OutOfMemory{
+		Victim: fmt.Sprintf("vmm, process %d", p.process.PID), Limit: limit, Usage: limit,
+	}}, true)
 }
 
 // boot answers on the agent's port after the guest's boot time.

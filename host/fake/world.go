@@ -56,6 +56,7 @@ type World struct {
 type Guest struct {
 	Boot         time.Duration // from launch to the agent's first answer; negative: it never answers
 	Crash        time.Duration // the VMM dies by a signal, this long after launch
+	OutOfMemory  time.Duration // the VMM passes its memory limit, and the kernel kills it
 	PowerOff     time.Duration
 	Panic        time.Duration
 	Reset        time.Duration

@@ -26,8 +26,8 @@ type cast struct {
 
 // nature says how likely a guest of this VM does what.
 type nature struct {
-	mute, crash, poweroff, panics, reset, hang, deaf, writes float64
-	prepareFails                                             host.Kind
+	mute, crash, poweroff, panics, reset, hang, deaf, writes, leaks float64
+	prepareFails                                                    host.Kind
 }
 
 // plan is what a seed draws before anything happens.
@@ -109,7 +109,7 @@ func drawSpec(name vm.Name, dice *rand.Rand) vm.Spec {
 }
 
 func drawNature(dice *rand.Rand) nature {
-	n := nature{mute: 0.05, crash: 0.2, poweroff: 0.06, panics: 0.06, reset: 0.08, hang: 0.08, deaf: 0.2, writes: 0.3}
+	n := nature{mute: 0.05, crash: 0.2, poweroff: 0.06, panics: 0.06, reset: 0.08, hang: 0.08, deaf: 0.2, writes: 0.3, leaks: 0.04}
 	switch dice.IntN(10) {
 	case 0:
 		n.prepareFails = pick(dice, host.Broken, host.Transient, host.Denied)
@@ -146,6 +146,7 @@ func (p *plan) guest(ref vm.Ref) fake.Guest {
 	if dice.Float64() < n.mute {
 		g.Boot = -1
 	}
+	g.OutOfMemory = soon(n.leaks)
 	return g
 }
 
