@@ -16,8 +16,8 @@ import (
 type resourcesConfig struct {
 	// CPUs, Memory and Disk stand for what the machine says it has; nil: as it says.
 	CPUs   *float64 `yaml:"cpus"`
-	Memory *bytesOf    `yaml:"memory"`
-	Disk   *bytesOf    `yaml:"disk"`
+	Memory *bytesOf `yaml:"memory"`
+	Disk   *bytesOf `yaml:"disk"`
 	// Overcommit is how much more is promised than is there.
 	Overcommit struct {
 		CPU    *float64 `yaml:"cpu"`
@@ -27,11 +27,11 @@ type resourcesConfig struct {
 	// Reserve is kept for the host.
 	Reserve struct {
 		CPUs   *float64 `yaml:"cpus"`
-		Memory *bytesOf    `yaml:"memory"`
+		Memory *bytesOf `yaml:"memory"`
 		Disk   *share   `yaml:"disk"`
 	} `yaml:"reserve"`
-	Disks  string   `yaml:"disks"`  // virtual: a disk counts with what it may grow to; allocated: with what it holds
-	Sample duration `yaml:"sample"` // between two looks at what is used; 0: 10s
+	Disks  string    `yaml:"disks"`  // virtual: a disk counts with what it may grow to; allocated: with what it holds
+	Sample *duration `yaml:"sample"` // between two looks at what the VMs use; nil: 10s; 0s: only when somebody asks
 }
 
 // bytesOf reads 512MiB.
@@ -116,8 +116,26 @@ func (c resourcesConfig) terms() (actors.Resources, error) {
 	default:
 		return actors.Resources{}, &vm.Refusal{Code: vm.Invalid, Why: fmt.Sprintf("resources.disks is %.60q", c.Disks), Try: "virtual or allocated"}
 	}
-	if every := time.Duration(c.Sample); every != 0 && every < time.Second {
-		return actors.Resources{}, &vm.Refusal{Code: vm.Invalid, Why: fmt.Sprintf("resources.sample is %s", every), Try: "1s or more, or leave it out"}
-	}
-	return actors.Resources{Terms: t, Sample: time.Duration(c.Sample)}, nil
+	every, err := c.sampling()
+	return actors.Resources{Terms: t, Sample: every}, err
 }
+
+// sampling is 0 for the default, and negative for never.
+func (c resourcesConfig) sampling() (time.Duration, error) {
+	if c.Sample == nil {
+		return 0, nil
+	}
+	switch every := time.Duration(*c.Sample); {
+	case every == 0:
+		return -1, nil
+	case every < time.Second || every > longestSample:
+		return 0, &vm.Refusal{
+			Code: vm.Invalid, Why: fmt.Sprintf("resources.sample is %s", every), Try: "1s to 1h, or 0s to look at the VMs only when somebody asks",
+		}
+	default:
+		return every, nil
+	}
+}
+
+// longestSample keeps alerts and reclaiming from sleeping for days.
+const longestSample = time.Hour
