@@ -125,6 +125,11 @@ func orElse(s, otherwise string) string {
 	return s
 }
 
+// Configure writes another configuration, for the next start of the daemon.
+func (n *Node) Configure(config string) error {
+	return os.WriteFile(n.config(), []byte(config), 0o644)
+}
+
 func (n *Node) config() string { return filepath.Join(n.Root, "blixard.yaml") }
 
 // Args returns the command line of the daemon.
