@@ -30,10 +30,11 @@ type tracker struct {
 
 	book      policies.Book
 	overheads policies.Overheads
-	capacity  vm.Capacity // as the machine says
-	held      vm.Bytes    // of its disk, by the disks of our VMs
-	unknown   string      // why the capacity isn't known; empty: it is
-	over      bool        // it was told that more is promised than can be kept
+	stored    policies.Overheads // what the store holds of it
+	capacity  vm.Capacity        // as the machine says
+	held      vm.Bytes           // of its disk, by the disks of our VMs
+	unknown   string             // why the capacity isn't known; empty: it is
+	over      bool               // it was told that more is promised than can be kept
 	making    map[vm.Name]*making
 
 	self     *actor.PID
@@ -178,6 +179,8 @@ func (t *tracker) start(c actor.Context) {
 		t.book.Know(b.ID, b.Reservation) // its VM may run (P13)
 	}
 	t.records = nil
+	t.overheads = overheadsIn(t.env.store, t.env.log)
+	t.stored = t.overheads
 	has := sampled{at: t.env.ports.Clock.Now()}
 	has.look(t.env)
 	t.reckon(has) // before anything is asked, as nothing is admitted until it is known

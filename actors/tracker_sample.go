@@ -57,6 +57,7 @@ func (t *tracker) sampled(m sampled) {
 	if m.whole {
 		t.samples.at = m.at
 		t.env.usages.Store(&m.usages)
+		t.learn(m.usages)
 	}
 	t.reckon(m)
 	t.watch(m.at)

@@ -18,6 +18,7 @@ type Counters struct {
 	VCPU        time.Duration // of the vCPU threads alone
 	Memory      Bytes         // resident
 	MemoryPeak  Bytes         // the highest resident so far
+	Charged     Bytes         // of Memory, what a limit counts and the kernel can't drop: no pages of files; and its page tables
 	Limit       Bytes         // memory limit that holds; 0: none does
 	Disk        Bytes         // allocated below the folder
 	DiskVirtual Bytes         // what the disks may grow to

@@ -132,6 +132,7 @@ func (m *Meter) process(dir int, p vm.Process) (vm.Counters, bool) {
 	v := m.vmm(name{p.PID, p.StartTime})
 	if b, err = m.file(dir, "status"); err == nil {
 		c.Memory, c.MemoryPeak = parseStatus(b)
+		c.Charged = parseCharged(b)
 	}
 	if b, err = m.file(dir, "io"); err == nil { // refused to a daemon that may not trace the VMM
 		c.Read, c.Written = parseIO(b)

@@ -141,6 +141,23 @@ func parseStatus(b []byte) (resident, peak vm.Bytes) {
 	return 0, peak
 }
 
+// parseCharged reads what of a process counts against a limit and can't be
+// dropped: its own pages, those that it shares by memory, and its page tables.
+func parseCharged(b []byte) (sum vm.Bytes) {
+	for one := []byte(nil); len(b) > 0; {
+		one, b = line(b)
+		for _, label := range []string{"RssAnon:", "RssShmem:", "VmPTE:"} {
+			if n, ok := labelled(one, label); ok {
+				sum = min(sum+min(amount(n, vm.KiB), maxCharged), maxCharged)
+			}
+		}
+	}
+	return sum
+}
+
+// maxCharged keeps the sum of what a process says from passing what a size can hold.
+const maxCharged = 1 << 60
+
 // parseIO reads what went from and to storage from /proc/PID/io.
 func parseIO(b []byte) (read, written vm.Bytes) {
 	for one := []byte(nil); len(b) > 0; {

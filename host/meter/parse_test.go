@@ -59,6 +59,18 @@ func TestNameInStatusMakesNoLineOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestWhatALimitCounts(t *testing.T) {
+	for text, want := range map[string]vm.Bytes{
+		"VmRSS:\t  900 kB\nRssAnon:\t  500 kB\nRssFile:\t  300 kB\nRssShmem:\t  100 kB\nVmPTE:\t   20 kB\n": 620 * vm.KiB,
+		"RssAnon:\t 18446744073709551615 kB\nRssShmem:\t 18446744073709551615 kB\n":                         maxCharged,
+		"Name:\tRssAnon: 7 kB\n": 0, "": 0,
+	} {
+		if got := parseCharged([]byte(text)); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
+
 func TestPressureAndLimits(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"some avg10=0.00 avg60=0.00 avg300=0.00 total=1500\nfull total=9\n": 1500 * time.Microsecond,
@@ -145,7 +157,7 @@ func FuzzKernelFiles(f *testing.F) {
 		s, _ := parseStat(b)
 		resident, peak := parseStatus(b)
 		read, written := parseIO(b)
-		for _, n := range []vm.Bytes{resident, peak, read, written, parseLimit(b), parseMeminfo(b)} {
+		for _, n := range []vm.Bytes{resident, peak, read, written, parseLimit(b), parseMeminfo(b), parseCharged(b)} {
 			if n < 0 {
 				t.Errorf("%d bytes", n)
 			}
