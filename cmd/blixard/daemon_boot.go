@@ -86,6 +86,10 @@ func (c *config) check() error {
 	if c.shares, err = c.Resources.terms(); err != nil {
 		return err
 	}
+	if c.shares.Alerts, err = c.Alerts.marks(); err != nil {
+		return err
+	}
+	c.shares.Reclaim = c.Reclaim.rules()
 	for _, b := range c.Bridges {
 		one := netlink.Bridge{Name: b.Name}
 		if b.Address != "" {

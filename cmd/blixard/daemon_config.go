@@ -40,6 +40,8 @@ type config struct {
 		GID  int    `yaml:"gid"`
 	} `yaml:"vmm"`
 	Resources resourcesConfig `yaml:"resources"`
+	Alerts    alertsConfig    `yaml:"alerts"`
+	Reclaim   reclaimConfig   `yaml:"reclaim"`
 	Boot      bootConfig      `yaml:"boot"`
 	Shutdown  struct {
 		// Within is how long all VMs together may take to stop when the machine goes down; 0: 4m.
