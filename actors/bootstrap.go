@@ -260,7 +260,7 @@ func (b *bootstrap) stood(rec vm.Record) {
 		b.pace = b.pace.Came(b.strained() == "")
 	case vm.Backoff, vm.Failed:
 		b.report.Failed++
-	case vm.Stopped, vm.Removing, vm.Stopping:
+	case vm.Stopped, vm.Removing, vm.Stopping, vm.Suspending, vm.Suspended:
 	default:
 		return
 	}

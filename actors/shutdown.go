@@ -88,7 +88,7 @@ func (s *shutdown) begin(c actor.Context) {
 // quiet says that a VM holds nothing and starts nothing.
 func quiet(r vm.Record) bool {
 	s := r.State
-	return s.Phase&(vm.Stopped|vm.Failed|vm.Removing) != 0 || s.Phase == vm.Backoff && s.Queued
+	return s.Phase&(vm.Stopped|vm.Failed|vm.Suspended|vm.Removing) != 0 || s.Phase == vm.Backoff && s.Queued
 }
 
 func (s *shutdown) up() []policies.Candidate {

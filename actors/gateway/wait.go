@@ -50,16 +50,23 @@ func (w wanted) holds(r vm.Record) bool {
 	return !w.removed && s.Revision > w.after && (w.phase == 0 || s.Phase == w.phase) && (w.health == nil || s.Health == *w.health)
 }
 
-// hopeless says that the VM was given up and nothing but a person will change
-// that: waiting on would only hide it.
+// hopeless says that the VM was given up, or couldn't be saved after it was asked
+// to, and nothing but a person will change that: waiting on would only hide it.
 func (w wanted) hopeless(r vm.Record) bool {
+	if w.phase == vm.Suspended && w.after > 0 && r.State.Revision > w.after && r.State.Intent != vm.WantSuspended {
+		return true
+	}
 	return r.State.Phase == vm.Failed && r.State.Revision > w.after && w.phase&(vm.Failed|vm.Stopped) == 0 && !w.removed
 }
 
 func notBefore(w wanted, r vm.Record) *vm.Refusal {
+	why, try := "it was given up: "+r.State.Reason, fmt.Sprintf("blixard vm explain %s, then blixard vm reset %s", r.Spec.Name, r.Spec.Name)
+	if r.State.Phase != vm.Failed {
+		why, try = r.State.Reason, fmt.Sprintf("blixard vm explain %s", r.Spec.Name)
+	}
 	return &vm.Refusal{
-		Code: vm.WrongPhase, Why: fmt.Sprintf("%s will not get to %s, it was given up: %s", r.Spec.Name, w, r.State.Reason),
-		Try: fmt.Sprintf("blixard vm explain %s, then blixard vm reset %s", r.Spec.Name, r.Spec.Name),
+		Code: vm.WrongPhase, Why: fmt.Sprintf("%s will not get to %s, %s", r.Spec.Name, w, why),
+		Try: try,
 	}
 }
 
