@@ -50,6 +50,7 @@ var benches = []bench{
 	{"restart", benchRestart},
 	{"libvirt", benchLibvirt},
 	{"density", benchDensity},
+	{"sample", benchSampling},
 }
 
 func main() {
