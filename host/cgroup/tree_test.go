@@ -79,8 +79,8 @@ func ofV2(string) map[string]string {
 
 const onlyV2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 
-// container is the namespace of a container, whose first process is the daemon.
-func container() map[string]string {
+// contained is a namespace of cgroups, whose first process is the daemon.
+func contained() map[string]string {
 	files := map[string]string{"/proc/self/mountinfo": onlyV2, "/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/io.cost.qos": "8:0 enable=1 ctrl=user\n"}
 	for name, text := range ofV2("") {
 		files["/sys/fs/cgroup/"+name] = text
@@ -90,7 +90,7 @@ func container() map[string]string {
 }
 
 func TestV2HoldsEverything(t *testing.T) {
-	r := newRecorded(t, container(), ofV2)
+	r := newRecorded(t, contained(), ofV2)
 	tree := open("n0de", r.kernel)
 	if h := tree.Holding(); h != (vm.Holding{}) {
 		t.Fatalf("it can't hold %+v", h)
@@ -129,7 +129,7 @@ func TestV2HoldsEverything(t *testing.T) {
 
 // The next life of the daemon begins in the group to which the first one moved.
 func TestV2IsFoundAgain(t *testing.T) {
-	files := container()
+	files := contained()
 	files["/proc/self/cgroup"] = "0::/blixard-daemon\n"
 	files["/sys/fs/cgroup/cgroup.procs"] = ""
 	files["/proc/77/cgroup"] = "0::/blixard/n0de/web.0123456789abcdef.7\n"
@@ -184,7 +184,7 @@ func TestWhereNothingCanBeHeldItIsSaid(t *testing.T) {
 		"a foreign file system there": {func(f map[string]string) { f["/proc/self/mountinfo"] = strings.ReplaceAll(onlyV2, "cgroup2", "tmpfs") }, "is mounted here"},
 	} {
 		t.Run(story, func(t *testing.T) {
-			files := container()
+			files := contained()
 			c.change(files)
 			tree := open("n0de", newRecorded(t, files, ofV2).kernel)
 			if h := tree.Holding(); !strings.Contains(h.Memory, c.want) || h.Tasks == "" {
@@ -235,7 +235,7 @@ func TestV1BelowAMount(t *testing.T) {
 }
 
 func TestAGroupThatSomebodyIsInIsNotTaken(t *testing.T) {
-	r := newRecorded(t, container(), ofV2)
+	r := newRecorded(t, contained(), ofV2)
 	tree := open("n0de", r.kernel)
 	g, err := tree.Make(ref, limits)
 	if err != nil {
@@ -279,7 +279,7 @@ func TestWeights(t *testing.T) {
 }
 
 func TestSystemdHoldsWhatIsMountedWritable(t *testing.T) {
-	r := newRecorded(t, container(), ofV2)
+	r := newRecorded(t, contained(), ofV2)
 	if h := r.kernel.systemd(); h != (vm.Holding{}) {
 		t.Errorf("v2: %+v", h)
 	}

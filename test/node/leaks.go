@@ -8,14 +8,17 @@ import (
 	"strings"
 )
 
-// Leaks says what is held although no VM exists any more: processes, sockets
-// and folders of VMs, and zombies of the daemon (P7).
+// Leaks says what is held although no VM exists any more: processes, sockets,
+// cgroups and folders of VMs, and zombies of the daemon (P7).
 func (n *Node) Leaks() []string {
 	var out []string
 	for _, p := range n.VMMs() {
 		out = append(out, fmt.Sprintf("process %d: %.200s", p.PID, strings.Join(p.Argv, " ")))
 	}
 	out = append(out, n.zombies()...)
+	for _, path := range n.heldCgroups() {
+		out = append(out, "cgroup "+path)
+	}
 	_ = filepath.WalkDir(n.Root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

@@ -297,5 +297,5 @@ func (n *Node) Close() error {
 		err = errors.Join(err, p.Kill())
 	}
 	n.HangUp()
-	return errors.Join(err, os.RemoveAll(n.Root))
+	return errors.Join(err, n.sweep(), os.RemoveAll(n.Root))
 }
