@@ -155,27 +155,39 @@ func noRoom(a Account, r Request, short []dimension) *vm.Refusal {
 		keys = append(keys, fmt.Sprintf("resources.overcommit.%s (%s now)", d.key, showNumber(d.ratio)))
 	}
 	options = append(options, "raise "+strings.Join(keys, " and ")+" in the daemon's configuration")
-	return &vm.Refusal{Code: vm.NoRoom, Why: string(r.Name) + " " + strings.Join(whys, ", and "), Try: listed(options)}
+	return &vm.Refusal{Code: vm.NoRoom, Why: string(r.Name) + " needs " + strings.Join(whys, ". It needs "), Try: listed(options)}
 }
 
-// why is one dimension's shortage: "needs 20.1 GiB of memory and 2 GiB are free:
-// 20.1 GiB of 22.2 GiB are reserved by 1 VM (22.7 GiB × 1 − 512 MiB for the host)".
+// why is one dimension's shortage: "20.1 GiB of memory (20 GiB and 64 MiB for
+// its VMM): 2.4 GiB of 22.5 GiB free, 20.1 GiB reserved by 1 VM; the room is
+// 23 GiB × 1 − 512 MiB for the host".
 func (d dimension) why(r Request, vms int) string {
+	free := max(d.room-d.reserved, 0)
+	if d.show(d.need) == d.show(free) {
+		d.show = showExact
+	}
 	need := d.show(d.need) + " of " + d.name
 	switch {
 	case !r.new():
 		need = fmt.Sprintf("%s more of %s (%s instead of %s)", d.show(d.need-d.had), d.name, d.show(d.need), d.show(d.had))
 	case d.key == "memory" && r.Need.Memory > r.Memory:
-		need = fmt.Sprintf("%s of memory (%s and %s for its VMM)", d.show(d.need), showBytes(float64(r.Memory)), showBytes(float64(r.Need.Memory-r.Memory)))
+		need = fmt.Sprintf("%s of memory (%s and %s for its VMM)", d.show(d.need), d.show(float64(r.Memory)), d.show(float64(r.Need.Memory-r.Memory)))
 	case d.key == "cpu":
-		need = d.show(d.need) + " processors"
+		need = howMany(d.need, "processor")
 	}
-	by := fmt.Sprintf("%d VMs", vms)
-	if vms == 1 {
-		by = "1 VM"
+	room := d.show(d.has) + " × " + showNumber(d.ratio)
+	if d.reserve > 0 {
+		room += " − " + d.show(d.reserve) + " for the host"
 	}
-	return fmt.Sprintf("needs %s, and %s of %s is free: %s is reserved by %s, of %s × %s − %s for the host", need,
-		d.show(max(d.room-d.reserved, 0)), d.show(d.room), d.show(d.reserved), by, d.show(d.has), showNumber(d.ratio), d.show(d.reserve))
+	return fmt.Sprintf("%s: %s of %s free, %s reserved by %s; the room is %s", need,
+		d.show(free), d.show(d.room), d.show(d.reserved), howMany(float64(vms), "VM"), room)
+}
+
+func howMany(n float64, of string) string {
+	if n == 1 {
+		return "1 " + of
+	}
+	return showNumber(n) + " " + of + "s"
 }
 
 // Over says of each dimension why nothing that grows in it is admitted; empty: it is.
@@ -239,6 +251,9 @@ func showBytes(b float64) string {
 	}
 	return strconv.FormatFloat(b, 'f', 0, 64) + " B"
 }
+
+// showExact is for two sizes that look alike otherwise.
+func showExact(b float64) string { return strconv.FormatFloat(b, 'f', 0, 64) + " B" }
 
 // listed joins what can be done: "a, b, or c".
 func listed(options []string) string {
