@@ -48,7 +48,7 @@ func rootCommand(c *cli) *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: "use", Title: "Virtual machines:"}, &cobra.Group{ID: "node", Title: "The node:"},
 		&cobra.Group{ID: "else", Title: "Other:"})
 	add(root, "use", vmCommand(c), applyCommand(c))
-	add(root, "node", daemonCommand(c), nodeCommand(c), eventsCommand(c), sendCommand(c), imageCommand(c))
+	add(root, "node", daemonCommand(c), nodeCommand(c), topCommand(c), eventsCommand(c), sendCommand(c), imageCommand(c))
 	add(root, "else", versionCommand(c), completionCommand(c), docsCommand())
 	return root
 }

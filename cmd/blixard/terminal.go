@@ -17,7 +17,9 @@ type terminal struct {
 	width    int  // columns of out; 0: no terminal, lines are left whole
 	outIs    bool // out is a terminal
 	errIs    bool // err is a terminal whose line can be wiped
+	live     bool // in and out are a terminal whose cursor can be moved
 	color    bool
+	size     func() (width, height int) // of out, now; where it is live
 	now      func() time.Time
 }
 
@@ -35,9 +37,20 @@ func newTerminal() *terminal {
 		inIs:  term.IsTerminal(int(os.Stdin.Fd())),
 		width: width,
 		outIs: out, errIs: term.IsTerminal(int(os.Stderr.Fd())) && !dumb,
+		live:  out && !dumb && os.Getenv("TERM") != "" && term.IsTerminal(int(os.Stdin.Fd())),
 		color: out && !noColor && !dumb,
+		size:  func() (width, height int) { return sizeOf(int(os.Stdout.Fd())) },
 		now:   time.Now,
 	}
+}
+
+// sizeOf is a terminal's; one that doesn't know its own has the size that all once had.
+func sizeOf(fd int) (width, height int) {
+	width, height, err := term.GetSize(fd)
+	if err != nil || width <= 0 || height <= 0 {
+		return 80, 24
+	}
+	return width, height
 }
 
 // cli is one run of the command line.
