@@ -110,6 +110,8 @@ func (r *runActor) Receive(c actor.Context) {
 		r.exec(m)
 	case balloon:
 		r.balloon(m)
+	case memoryAsked:
+		r.askMemory()
 	case *actor.Stopping, *actor.Restarting:
 		r.letGo()
 	default:

@@ -44,6 +44,7 @@ func (t *tracker) sample() {
 		m.node = env.measureNode(before)
 		if whole {
 			m.usages = env.measure()
+			env.askGuests()
 		}
 		env.giveRoomBack()
 		env.tell(self, m)

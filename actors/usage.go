@@ -39,9 +39,9 @@ func (e *env) usage(id vm.ID, of *vm.Process) vm.Usage {
 }
 
 // metered lists every VMM that should live.
-func (e *env) metered() (of []vm.Metered, idle map[vm.ID]vm.Idle) {
+func (e *env) metered() (of []vm.Metered, specs map[vm.ID]vm.Spec) {
 	views := e.views.list()
-	of, idle = make([]vm.Metered, 0, len(views)), make(map[vm.ID]vm.Idle, len(views))
+	of, specs = make([]vm.Metered, 0, len(views)), make(map[vm.ID]vm.Spec, len(views))
 	for _, v := range views {
 		rec := v.rec
 		if rec.State.Process == nil {
@@ -54,15 +54,15 @@ func (e *env) metered() (of []vm.Metered, idle map[vm.ID]vm.Idle) {
 				one.Links = append(one.Links, host.LinkName(rec.Slot, i))
 			}
 		}
-		of, idle[rec.ID] = append(of, one), rec.Spec.Reclaim.Idle
+		of, specs[rec.ID] = append(of, one), rec.Spec
 	}
-	return of, idle
+	return of, specs
 }
 
 // measure looks at every live VMM; it may wait for the disk. A VMM that could
 // not be looked at keeps its last sample, which tells its age.
 func (e *env) measure() usages {
-	of, idle := e.metered()
+	of, specs := e.metered()
 	var counters map[vm.ID]vm.Counters
 	if e.ports.Meter != nil && len(of) > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), slowest)
@@ -84,7 +84,8 @@ func (e *env) measure() usages {
 			continue
 		}
 		u := policies.Rates(before, now)
-		u.IdleSince = policies.Idle(before, u, idle[id])
+		u.IdleSince = policies.Idle(before, u, specs[id].Reclaim.Idle)
+		u.Balloon, u.GuestFree = e.guests.of(one.Ref, specs[id].Memory)
 		out[id] = measured{one.Process, u}
 	}
 	return out

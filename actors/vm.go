@@ -79,6 +79,8 @@ func (v *vmActor) Receive(c actor.Context) {
 		v.exec(m)
 	case reclaimAsked:
 		v.reclaim(c, m)
+	case memoryAsked:
+		v.askMemory(m)
 	case watchAgain:
 		if m.incarnation == v.rec.State.Incarnation && v.rec.State.Phase&vm.Live != 0 {
 			v.attach(c)

@@ -19,10 +19,23 @@ func (s *session) Left(ctx context.Context) (left vm.Bytes, err error) {
 	return left, err
 }
 
-// Memory adds nothing to it: this guest says nothing of its own.
-func (s *session) Memory(ctx context.Context) (host.GuestMemory, error) {
-	left, err := s.Left(ctx)
-	return host.GuestMemory{Left: left}, err
+// Memory adds what the guest says by its load; see Load.
+func (s *session) Memory(ctx context.Context) (m host.GuestMemory, err error) {
+	err = s.with(ctx, func(p *process) {
+		m = host.GuestMemory{Left: p.left, Available: p.busy.load.Free}
+		p.asked++
+	})
+	return m, err
+}
+
+// Asked is how often the live guest of that name was asked of its memory.
+func (w *World) Asked(name vm.Name) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.named[name] {
+		return p.asked
+	}
+	return 0
 }
 
 // Left is what the balloon leaves to the live guest of that name; 0: all, or none lives.

@@ -12,6 +12,7 @@ import (
 type Load struct {
 	CPU     float64  // processors that its vCPUs keep busy
 	Memory  vm.Bytes // resident
+	Free    vm.Bytes // of the guest's memory, by its own word; 0: it says nothing
 	Disk    vm.Bytes // allocated
 	IO      float64  // bytes written in a second
 	Packets float64  // in a second, of a hundred bytes, received

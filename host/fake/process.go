@@ -28,6 +28,7 @@ type process struct {
 	exit     vm.Exit
 	console  []byte
 	busy     busy
+	asked    int // of its memory
 
 	left vm.Bytes // by its balloon; 0: all
 
