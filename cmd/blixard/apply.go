@@ -25,7 +25,8 @@ new spec at its next start. All files are read and checked before anything is
 changed. Nothing is deleted, and nothing is started: "blixard vm start NAME"
 does that, or for new VMs "blixard vm create -f FILE --start".
 
-With --dry-run the daemon says what it would do, and does nothing.`,
+With --dry-run the daemon says what it would do, what each VM needs of the node
+and what would be left, and does nothing. What doesn't fit is refused.`,
 		Example: `  blixard apply -f web.yaml -f db.yaml
   blixard apply --dry-run -f vms.yaml
   generate-vms | blixard apply -f -
@@ -49,10 +50,11 @@ With --dry-run the daemon says what it would do, and does nothing.`,
 }
 
 func (c *cli) apply(cmd *cobra.Command, specs []vm.Spec, dry bool) error {
-	node, byName, names := c.node(), map[string]vm.Spec{}, make([]string, 0, len(specs))
-	for _, s := range specs {
-		byName[string(s.Name)] = s
-		names = append(names, string(s.Name))
+	node := c.node()
+	byName, names := specsByName(specs)
+	var r *rehearsal
+	if dry {
+		r = c.rehearse(cmd.Context())
 	}
 	err := c.each(cmd, names, func(name string) error {
 		req := &blixardv1.ApplyRequest{Spec: messages.SpecToProto(byName[name]), DryRun: dry}
@@ -60,18 +62,30 @@ func (c *cli) apply(cmd *cobra.Command, specs []vm.Spec, dry bool) error {
 		if err != nil {
 			return err
 		}
-		return c.printApplied(cmd, name, res, dry)
+		return c.printApplied(cmd, name, res, r)
 	})
+	if dry {
+		if short := r.together(); short != nil {
+			err = c.worse(cmd, err, short)
+		}
+	}
 	if !errors.Is(err, errUnreachable) {
 		c.warnOfStrangers(cmd.Context(), specs)
 	}
 	return err
 }
 
-func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.ApplyResponse, dry bool) error {
+// printApplied tells what was done, or in a rehearsal what would be.
+func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.ApplyResponse, r *rehearsal) error {
+	dry, needs := r != nil, ""
+	if dry {
+		needs = r.take(res)
+	}
 	switch outputOf(cmd) {
 	case "json":
 		return c.printJSON(res)
+	case "yaml":
+		return c.printYAML(res)
 	case "name":
 		return c.printf("%s\n", name)
 	}
@@ -84,6 +98,11 @@ func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.Apply
 	}
 	for _, change := range res.GetChanges() {
 		if err := c.printf("  %s\n", cell(change)); err != nil {
+			return err
+		}
+	}
+	if needs != "" && res.GetAction() != "unchanged" {
+		if err := c.printf("%s\n", hang("  "+needs, 2, c.width)); err != nil {
 			return err
 		}
 	}

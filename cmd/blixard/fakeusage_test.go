@@ -90,7 +90,7 @@ func (n fakeNode) NodeResources(
 
 // fakeNeeds is what a dry run says of a spec: a refusal where there is no room.
 func (n fakeNode) fakeNeeds(s *blixardv1.VMSpec) (*blixardv1.Reservation, error) {
-	needs := &blixardv1.Reservation{Cpus: s.GetCpus(), MemoryBytes: s.GetMemoryBytes() + vmmNeeds}
+	needs := &blixardv1.Reservation{Cpus: max(s.GetCpus(), 1), MemoryBytes: max(s.GetMemoryBytes(), int64(128*vm.MiB)) + vmmNeeds}
 	for _, d := range s.GetDisks() {
 		needs.DiskBytes += d.GetSizeBytes()
 	}

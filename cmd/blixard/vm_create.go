@@ -19,7 +19,7 @@ import (
 // wish is a spec as flags say it.
 type wish struct {
 	files                             []string
-	start                             bool
+	start, dry                        bool
 	image, kernel, initrd, cmdline    string
 	runner, flake, disk, memory       string
 	cpus, priority                    int
@@ -50,6 +50,7 @@ default; "blixard vm show NAME -o yaml" shows all of them filled in.
     --health console:healthy=login:
   blixard vm create web --depends-on db:healthy \
     --network bridge=br0,mtu=1400
+  blixard vm create big --cpus 4 --memory 8GiB --dry-run
   blixard vm create web --runner ./result
   blixard vm create web --flake ./vms#web
   blixard vm create -f web.yaml --start --wait`,
@@ -59,7 +60,11 @@ default; "blixard vm show NAME -o yaml" shows all of them filled in.
 			if err != nil {
 				return err
 			}
-			err = c.create(cmd, specs, w.start || a.wait, a)
+			if w.dry {
+				err = c.createDry(cmd, specs)
+			} else {
+				err = c.create(cmd, specs, w.start || a.wait, a)
+			}
 			if !errors.Is(err, errUnreachable) {
 				c.warnOfStrangers(cmd.Context(), specs)
 			}
@@ -76,6 +81,7 @@ func (w *wish) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVarP(&w.files, "file", "f", nil, "spec `FILE`, or - for standard input; may be repeated")
 	f.BoolVar(&w.start, "start", false, "start it too")
+	f.BoolVar(&w.dry, "dry-run", false, "say what it needs of the node and what would be left, create nothing")
 	f.StringVar(&w.image, "image", "", "boot this `IMAGE` (default builtin)")
 	f.StringVar(&w.kernel, "kernel", "", "boot this kernel `FILE`")
 	f.StringVar(&w.initrd, "initrd", "", "its initial ram disk `FILE`")
@@ -134,11 +140,8 @@ func (c *cli) wished(cmd *cobra.Command, args []string, w wish) ([]vm.Spec, erro
 
 // create makes each VM; a failure of one leaves the others alone.
 func (c *cli) create(cmd *cobra.Command, specs []vm.Spec, start bool, a aim) error {
-	node, byName, names := c.node(), map[string]vm.Spec{}, make([]string, 0, len(specs))
-	for _, s := range specs {
-		byName[string(s.Name)] = s
-		names = append(names, string(s.Name))
-	}
+	node := c.node()
+	byName, names := specsByName(specs)
 	return c.change(cmd, names, a, func(name string) (*blixardv1.VM, error) {
 		req := &blixardv1.CreateVMRequest{Spec: messages.SpecToProto(byName[name]), Start: start}
 		return ask(cmd.Context(), c, node.CreateVM, req)

@@ -16,8 +16,9 @@ func showCommand(c *cli) *cobra.Command {
 		Use: "show NAME...", Aliases: []string{"status"}, Short: "Show all there is to know of a VM",
 		Long: `Show a VM: its state, its health, its crash budget, how it last ended, what it
 uses beside what it holds, the limits that it is held to and those that this
-machine can't hold, and what is taken back of it while it is idle. -o yaml shows its spec with every default filled in; what stands under
-"spec:" is a spec file.`,
+machine can't hold, and what is taken back of it while it is idle. -o yaml
+shows its spec with every default filled in; what stands under "spec:" is a
+spec file.`,
 		Example: "  blixard vm show web\n  blixard vm show web -o yaml\n  blixard vm status web -o json | jq .lastExit",
 		Args:    between(1, -1), ValidArgsFunction: c.completeNames(-1),
 		RunE: func(cmd *cobra.Command, names []string) error {

@@ -14,9 +14,9 @@ func suspendCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "suspend NAME...", Short: "Save VMs to the disk, and give their memory back",
 		Long: `Suspend VMs: what a guest has in its memory is written to the disk, and its VMM
-ends. It goes on where it was with vm resume or vm start, also after a reboot or a
-power cut. The disk needs room for up to the guest's memory; a guest that can't
-be saved goes on. What is reserved for the VM stays reserved.`,
+ends. It goes on where it was with vm resume or vm start, also after a reboot or
+a power cut. The disk needs room for up to the guest's memory; a guest that
+can't be saved goes on. What is reserved for the VM stays reserved.`,
 		Example: "  blixard vm suspend web\n  blixard vm suspend --wait web db",
 	}
 	a.flags(cmd, "suspended")
