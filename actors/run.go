@@ -204,7 +204,7 @@ func (r *runActor) prepared(err error) {
 	}
 	r.env.tell(r.parent, messages.Prepared{Incarnation: r.ref.Incarnation})
 	// What to launch is computed while vm/<name> writes that it will be.
-	r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any {
+	r.background(policies.StartTime(r.rec), func(ctx context.Context) any {
 		c, err := r.compute(ctx)
 		c.Limits = policies.LimitsFor(r.rec.Spec, r.rec.Reservation)
 		return commanded{c, err}
@@ -255,7 +255,7 @@ func (r *runActor) launched(m launched) {
 func (r *runActor) attach() {
 	r.attempts++
 	self, env, owner := r.self, r.env, r.ctx
-	r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any {
+	r.background(policies.StartTime(r.rec), func(ctx context.Context) any {
 		s, err := env.ports.Driver.Attach(ctx, r.rec.Spec, r.paths, func(n host.Notice) { env.tell(self, noticed{n}) })
 		if err == nil {
 			context.AfterFunc(owner, s.Close)

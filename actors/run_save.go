@@ -147,7 +147,7 @@ func (r *runActor) meet() {
 		r.beginSave()
 	case r.suspend.loading:
 		session := r.session
-		r.background(r.rec.Spec.Start.Timeout, func(ctx context.Context) any { return guestLoaded{session.Loaded(ctx)} })
+		r.background(policies.StartTime(r.rec), func(ctx context.Context) any { return guestLoaded{session.Loaded(ctx)} })
 	default:
 		r.ask("state", func(s host.Session, ctx context.Context) error { return r.standing(ctx, s) })
 	}

@@ -320,7 +320,7 @@ func deadline(r vm.Record, now time.Time) time.Time {
 	case vm.Preparing:
 		return now.Add(PrepareTime(r.Spec))
 	case vm.Starting:
-		return now.Add(r.Spec.Start.Timeout)
+		return now.Add(StartTime(r))
 	case vm.Stopping:
 		return now.Add(r.Spec.Stop.Timeout)
 	case vm.Suspending:

@@ -36,6 +36,15 @@ func SaveTime(s vm.Spec) time.Duration {
 	return saveTimeout + time.Duration(s.Memory/saveRate)*time.Second
 }
 
+// StartTime is how long a start may take. A saved guest has to be read before it
+// answers, and that takes as long as its memory wants.
+func StartTime(r vm.Record) time.Duration {
+	if Loading(r.State) {
+		return r.Spec.Start.Timeout + SaveTime(r.Spec)
+	}
+	return r.Spec.Start.Timeout
+}
+
 // outgrown says why a saved guest is given up at the start of an incarnation;
 // empty: it is loaded.
 func outgrown(r vm.Record) string {
