@@ -26,7 +26,11 @@ func (n *Node) Resources(ctx context.Context, fresh bool) (vm.NodeResources, err
 // Usage is the last sample of that VM; zero where none was taken of its VMM.
 func (n *Node) Usage(name vm.Name) vm.Usage {
 	v, _ := n.env.views.get(name)
-	return n.env.usage(v.rec.ID, v.rec.State.Process)
+	u := n.env.usage(v.rec.ID, v.rec.State.Process)
+	if left, ok := n.env.balloons.of(v.rec.ID, v.rec.State.Incarnation); ok { // later than the sample, maybe
+		u.Balloon = left
+	}
+	return u
 }
 
 // Limits are what a VM of that record is held to here.

@@ -270,7 +270,9 @@ func (r *runActor) attached(m attached) {
 		return
 	}
 	r.session, r.attempts = m.session, 0
-	r.findBalloon()
+	if _, adopted := r.first.(doAttach); adopted {
+		r.findBalloon()
+	}
 	if r.off {
 		r.powerDown()
 	}

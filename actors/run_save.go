@@ -162,6 +162,7 @@ func (r *runActor) guestLoaded(m guestLoaded) {
 		r.sessionFailed(sessionFailed{"load", m.err}) // its VMM's end, or the deadline, says more
 		return
 	}
+	r.findBalloon()
 	if r.suspend.loading && !r.off {
 		r.env.tell(r.parent, messages.GuestLoaded{Incarnation: r.ref.Incarnation})
 	}

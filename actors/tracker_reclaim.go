@@ -42,7 +42,6 @@ type reclaimAsked struct {
 	policies.ReclaimStep
 	id       vm.ID
 	revision vm.Revision
-	leave    vm.Bytes // with balloon and give-back: what the guest keeps
 }
 
 // reclaimDone: vm/<name> or its run actor → tracker, once for each reclaimAsked
@@ -91,9 +90,7 @@ func (t *tracker) reclaim(now time.Time) {
 			}
 		}
 		t.reclaiming.of[v.rec.ID] = one
-		t.env.tell(v.pid, reclaimAsked{
-			ReclaimStep: step, id: v.rec.ID, revision: v.rec.State.Revision, leave: policies.Leaves(v.rec.Spec, step.Do),
-		})
+		t.env.tell(v.pid, reclaimAsked{ReclaimStep: step, id: v.rec.ID, revision: v.rec.State.Revision})
 	}
 }
 

@@ -13,7 +13,10 @@ import (
 )
 
 // balloon: vm/<name> → run-<n>. No turn: nothing of the record changes.
-type balloon struct{ reclaimAsked }
+type balloon struct {
+	reclaimAsked
+	spec vm.Spec // as it is now: the run actor has the one that it began with
+}
 
 // reclaim carries out one step that the node decided by itself. What came in
 // between, as from a person, comes first: the next look decides anew.
@@ -28,7 +31,7 @@ func (v *vmActor) reclaim(c actor.Context, m reclaimAsked) {
 			v.reclaimEnded(m, "its VMM is not attached to")
 			return
 		}
-		v.env.tell(v.run, balloon{m})
+		v.env.tell(v.run, balloon{m, v.rec.Spec})
 	case vm.ReclaimPause, vm.ReclaimSuspend:
 		event := vm.PauseAsked
 		if m.Do == vm.ReclaimSuspend {
@@ -63,15 +66,35 @@ func (r *runActor) balloon(m balloon) {
 		env.tell(env.tracker, done)
 		return
 	}
+	whole := r.rec.Spec.Memory // of this incarnation, whatever the next one gets
+	m.spec.Memory = whole
 	r.background(effectTimeout, func(ctx context.Context) any {
-		left, err := env.inflate(ctx, session, m.leave, r.rec.Spec.Memory)
-		done.left = left
+		leave, err := whole, error(nil)
+		if m.Do == vm.ReclaimBalloon {
+			leave, err = spare(ctx, session, m.spec)
+		}
+		if err == nil {
+			done.left, err = env.inflate(ctx, session, leave, whole)
+		}
 		if err != nil {
 			done.failed = err.Error()
 		}
 		env.tell(env.tracker, done)
 		return sessionFailed{"balloon", nil}
 	})
+}
+
+// spare is what the balloon may leave to the guest, by the guest's own word.
+func spare(ctx context.Context, s host.Session, spec vm.Spec) (vm.Bytes, error) {
+	memory, err := s.Memory(ctx)
+	if err != nil {
+		return 0, err
+	}
+	leave := policies.Leaves(spec, memory.Available)
+	if leave >= spec.Memory {
+		return 0, fmt.Errorf("the guest has no memory to spare: %s of %s are available to it", memory.Available, spec.Memory)
+	}
+	return leave, nil
 }
 
 // inflate sets the balloon and waits until the guest has followed. A guest that
@@ -103,10 +126,11 @@ func (e *env) inflate(ctx context.Context, s host.Session, leave, whole vm.Bytes
 	return left, nil
 }
 
-// findBalloon tells the tracker of a balloon that an earlier daemon filled.
+// findBalloon tells the tracker of a balloon that an earlier daemon filled, or
+// that was filled when a guest was saved.
 func (r *runActor) findBalloon() {
 	session, env, id, n, whole := r.session, r.env, r.ref.VM, r.ref.Incarnation, r.rec.Spec.Memory
-	if _, adopted := r.first.(doAttach); !adopted || r.rec.Spec.Boot.Built() {
+	if session == nil || r.rec.Spec.Boot.Built() {
 		return
 	}
 	r.background(effectTimeout, func(ctx context.Context) any {

@@ -141,13 +141,20 @@ func passed(now, since time.Time, d time.Duration) bool {
 	return since.IsZero() || since.After(now) || now.Sub(since) >= d
 }
 
-// Leaves is what a balloon leaves to the guest: the percent that its spec keeps,
-// in whole MiB, and all of it when it is given back.
-func Leaves(s vm.Spec, do vm.ReclaimDo) vm.Bytes {
-	if do != vm.ReclaimBalloon || s.Reclaim.Keep >= 100 {
-		return s.Memory
+// leastSpare is what a guest keeps at hand below its balloon, of a small one's
+// memory; a larger one keeps a tenth. With less a stock kernel thrashes at its
+// next request, and answers no probe in time.
+const leastSpare = 24 * vm.MiB
+
+// Leaves is what a balloon leaves to the guest, in whole MiB: the percent that
+// its spec keeps, and never less than what it uses, by its own word, and some to
+// spare. available is 0 where the guest doesn't say.
+func Leaves(s vm.Spec, available vm.Bytes) vm.Bytes {
+	leave := s.Memory * vm.Bytes(s.Reclaim.Keep) / 100
+	if available > 0 {
+		leave = max(leave, s.Memory-available+max(leastSpare, s.Memory/10))
 	}
-	return min(s.Memory, max(vm.MiB, (s.Memory*vm.Bytes(s.Reclaim.Keep)/100+vm.MiB-1)/vm.MiB*vm.MiB))
+	return min(s.Memory, max(vm.MiB, (leave+vm.MiB-1)/vm.MiB*vm.MiB))
 }
 
 // mark remembers whether it was the node itself that last had the VM stand still.

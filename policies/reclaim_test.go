@@ -159,3 +159,27 @@ func TestReclaimLaws(t *testing.T) {
 		}
 	})
 }
+
+func TestABalloonLeavesWhatTheGuestNeeds(t *testing.T) {
+	for _, c := range []struct {
+		memory          vm.Bytes
+		keep            int
+		available, want vm.Bytes
+	}{
+		{256 * vm.MiB, 50, 0, 128 * vm.MiB},                                           // it doesn't say
+		{256 * vm.MiB, 50, 200 * vm.MiB, 128 * vm.MiB},                                // it needs less than it keeps
+		{256 * vm.MiB, 10, 200 * vm.MiB, (56 + 26) * vm.MiB},                          // it uses 56, and keeps a tenth to spare
+		{128 * vm.MiB, 10, 60 * vm.MiB, (68 + 24) * vm.MiB},                           // a small one keeps 24
+		{128 * vm.MiB, 10, 20 * vm.MiB, 128 * vm.MiB},                                 // it has nothing to spare
+		{128 * vm.MiB, 100, 100 * vm.MiB, 128 * vm.MiB},                               //
+		{100 * vm.MiB, 33, 99 * vm.MiB, 33 * vm.MiB},                                  //
+		{8 * vm.MiB, 10, 0, vm.MiB},                                                   //
+		{128 * vm.MiB, 50, 1 << 50, 64 * vm.MiB},                                      // a guest that lies gets what its spec keeps
+		{vm.MaxMemory, 10, vm.MaxMemory / 2, vm.MaxMemory / 10 * 6 / vm.MiB * vm.MiB}, //
+	} {
+		s := vm.Spec{Memory: c.memory, Reclaim: vm.Reclaim{Keep: c.keep}}
+		if got := Leaves(s, c.available); got < c.want || got > c.want+vm.MiB {
+			t.Errorf("%s keeping %d %% with %s available: %s, want %s", c.memory, c.keep, c.available, got, c.want)
+		}
+	}
+}
