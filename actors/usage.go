@@ -42,6 +42,7 @@ func (e *env) usage(id vm.ID, of *vm.Process) vm.Usage {
 func (e *env) metered() (of []vm.Metered, specs map[vm.ID]vm.Spec) {
 	views := e.views.list()
 	of, specs = make([]vm.Metered, 0, len(views)), make(map[vm.ID]vm.Spec, len(views))
+	built := false
 	for _, v := range views {
 		rec := v.rec
 		if rec.State.Process == nil {
@@ -55,8 +56,32 @@ func (e *env) metered() (of []vm.Metered, specs map[vm.ID]vm.Spec) {
 			}
 		}
 		of, specs[rec.ID] = append(of, one), rec.Spec
+		built = built || rec.Spec.Boot.Built()
+	}
+	if built {
+		e.addRunnersLinks(of)
 	}
 	return of, specs
+}
+
+// addRunnersLinks finds the taps of built runners, which have names of their own.
+func (e *env) addRunnersLinks(of []vm.Metered) {
+	ctx, cancel := context.WithTimeout(context.Background(), slowest)
+	defer cancel()
+	found, err := e.ports.Links.List(ctx)
+	if err != nil {
+		e.log.Warn("taps of built runners were not measured", zap.Error(err))
+		return
+	}
+	names := map[vm.ID][]string{}
+	for _, link := range found {
+		names[link.VM] = append(names[link.VM], link.Name)
+	}
+	for i, one := range of {
+		if len(one.Links) == 0 {
+			of[i].Links = names[one.Ref.VM]
+		}
+	}
 }
 
 // measure looks at every live VMM; it may wait for the disk. A VMM that could
