@@ -45,8 +45,8 @@ type Launcher interface {
 	Verdict(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Exit, error)
 	// List returns every live VMM that carries our tags.
 	List(ctx context.Context) ([]vm.FoundVMM, error)
-	// Holding says which of Command.Limits can't be held here, and why. It is
-	// looked at anew at each call, and cheap: some system calls.
+	// Holding says which of Command.Limits can't be held here, and why. It may
+	// be some seconds old, and costs nothing.
 	Holding() vm.Holding
 }
 

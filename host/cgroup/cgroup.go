@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,6 +53,7 @@ type Tree struct {
 	kernel kernel
 	node   string
 	homes  [kinds]home
+	seen   seen
 
 	mu   sync.Mutex
 	held map[string]bool // names of groups that a live VMM, or one that is being made, needs
@@ -99,17 +101,41 @@ func (t *Tree) limited(k kind) (why string) {
 	return ""
 }
 
-// Holding says which limits can't be held, and why.
+// Holding says which limits can't be held, and why. It is looked at anew after
+// some seconds.
 func (t *Tree) Holding() vm.Holding {
 	if t == nil || t.held == nil {
 		const why = "no place for cgroups was looked for"
 		return vm.Holding{Memory: why, CPU: why, IO: why, Tasks: why}
 	}
+	return t.seen.get(t.holding)
+}
+
+func (t *Tree) holding() vm.Holding {
 	out := vm.Holding{Memory: t.limited(memory), CPU: t.limited(cpu), IO: t.limited(io), Tasks: t.limited(tasks)}
 	if out.IO == "" {
 		out.IO = t.kernel.weighs(t.homes[io].v2)
 	}
 	return out
+}
+
+// seen is the last look: a list of a thousand VMs asks as often, and the look
+// goes over all disks.
+type seen struct {
+	mu      sync.Mutex
+	at      time.Time
+	holding vm.Holding
+}
+
+const lookAgain = 5 * time.Second
+
+func (s *seen) get(look func() vm.Holding) vm.Holding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at.IsZero() || time.Since(s.at) > lookAgain {
+		s.at, s.holding = time.Now(), look()
+	}
+	return s.holding
 }
 
 // folder of this node's groups in a home.

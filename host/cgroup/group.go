@@ -40,9 +40,6 @@ func (t *Tree) Make(ref vm.Ref, l vm.Limits) (*Group, error) {
 			err = errors.Join(err, t.set(g, k, l))
 		}
 	}
-	if err == nil {
-		err = g.vacant()
-	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make its cgroup: %w", err), g.Remove())
 	}
@@ -56,34 +53,49 @@ func (t *Tree) Make(ref vm.Ref, l vm.Limits) (*Group, error) {
 func (t *Tree) set(g *Group, k kind, l vm.Limits) error {
 	h := t.homes[k]
 	dir := filepath.Join(t.folder(h), g.name)
-	for _, at := range []string{filepath.Join(h.own, top), t.folder(h), dir} {
-		if err := t.folders(at); err != nil {
-			return err
-		}
+	if slices.Contains(g.dirs(), dir) {
+		return t.limit(dir, k, l)
+	}
+	if err := t.make(h, dir); err != nil {
+		return err
 	}
 	switch {
 	case h.v2:
 		g.v2 = dir
-	case !slices.Contains(g.v1, dir):
+	default:
 		g.v1 = append(g.v1, dir)
 	}
 	if k == memory {
 		g.bytes = dir
 	}
-	for _, s := range settings(k, h.v2, l) {
-		err := write(dir, s.file, s.value)
-		if err != nil && (!s.optional || !errors.Is(err, os.ErrNotExist)) {
-			return fmt.Errorf("set %s to %s: %w", s.file, s.value, err)
+	return t.limit(dir, k, l)
+}
+
+// make makes a folder, and those of this node where they are missing. One that
+// is there already may be taken only if nobody is in it.
+func (t *Tree) make(h home, dir string) error {
+	err := t.kernel.mkdir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		err = errors.Join(t.folders(filepath.Join(h.own, top)), t.folders(t.folder(h)))
+		if err == nil {
+			err = t.kernel.mkdir(dir)
 		}
+	}
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if pids := words(filepath.Join(dir, "cgroup.procs")); len(pids) > 0 {
+		return fmt.Errorf("%d processes are in %s: %s", len(pids), dir, pids[0])
 	}
 	return nil
 }
 
-// vacant refuses a group that somebody lives in.
-func (g *Group) vacant() error {
-	for _, dir := range g.dirs() {
-		if pids := words(filepath.Join(dir, "cgroup.procs")); len(pids) > 0 {
-			return fmt.Errorf("%d processes are in %s: %s", len(pids), dir, pids[0])
+// limit sets what limits one kind.
+func (t *Tree) limit(dir string, k kind, l vm.Limits) error {
+	for _, s := range settings(k, t.homes[k].v2, l) {
+		err := write(dir, s.file, s.value)
+		if err != nil && (!s.optional || !errors.Is(err, os.ErrNotExist)) {
+			return fmt.Errorf("set %s to %s: %w", s.file, s.value, err)
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -51,10 +50,7 @@ const unlimited = vm.Bytes(1) << 62
 // bytesIn is the first of the files that has a number.
 func bytesIn(dir string, files ...string) vm.Bytes {
 	for _, file := range files {
-		b, err := os.ReadFile(filepath.Join(dir, file))
-		if err != nil {
-			continue
-		}
+		b := read(filepath.Join(dir, file))
 		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 && vm.Bytes(n) < unlimited {
 			return vm.Bytes(n)
 		}

@@ -121,20 +121,38 @@ func (t *Tree) folders(path string) error {
 }
 
 // words of a small file; none where it can't be read.
-func words(path string) []string {
-	b, err := os.ReadFile(path)
+func words(path string) []string { return strings.Fields(string(read(path))) }
+
+// small is more than the files of a group have; longer lists of processes are
+// cut, and asked for again.
+const small = 16 << 10
+
+// read is a small file of the kernel's, by itself: os.ReadFile asks for the size
+// and the poller first. Empty where it can't be read.
+func read(path string) []byte {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	return strings.Fields(string(b))
+	defer func() { _ = unix.Close(fd) }()
+	text := make([]byte, small)
+	n, err := unix.Read(fd, text)
+	if err != nil {
+		return nil
+	}
+	return text[:n]
 }
 
 // write sets a file of a group, which exists: the kernel makes them.
 func write(dir, file, value string) error {
-	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY|os.O_TRUNC, 0)
+	path := filepath.Join(dir, file)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_TRUNC|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	_, err = f.WriteString(value)
-	return errors.Join(err, f.Close())
+	_, err = unix.Write(fd, []byte(value))
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return &os.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
 }

@@ -12,10 +12,13 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-// Systemd says which limits of its units a systemd that is PID 1 here can't
-// hold, and why. It takes the same words for both versions, and keeps silent
-// about what it can't do.
-func Systemd() vm.Holding { return live.systemd() }
+// Systemd is a systemd that is PID 1 here. It takes the same words for both
+// versions, and keeps silent about what it can't do.
+type Systemd struct{ seen seen }
+
+// Holding says which limits of units can't be held, and why. It is looked at
+// anew after some seconds.
+func (s *Systemd) Holding() vm.Holding { return s.seen.get(live.systemd) }
 
 func (k kernel) systemd() vm.Holding {
 	m, err := k.mounted()

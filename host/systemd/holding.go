@@ -3,12 +3,11 @@ package systemd
 import (
 	sd "github.com/coreos/go-systemd/v22/dbus"
 
-	"github.com/blixard/blixard/host/cgroup"
 	"github.com/blixard/blixard/vm"
 )
 
 // Holding is what the cgroups that systemd has here can hold.
-func (l *Launcher) Holding() vm.Holding { return cgroup.Systemd() }
+func (l *Launcher) Holding() vm.Holding { return l.limits.Holding() }
 
 // limits are the properties by which a unit is held, in the words of version 2
 // of cgroups, which systemd translates where it has version 1.

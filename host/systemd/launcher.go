@@ -60,6 +60,8 @@ type Launcher struct {
 	lock  *os.File
 	keep  time.Duration // keepDead
 
+	limits cgroup.Systemd
+
 	mu  sync.Mutex
 	due map[string]time.Time // dead units, and when each is to be looked at
 }
