@@ -41,6 +41,7 @@ func (s *stage) heal() {
 	s.askers.Wait()
 	s.checkP11()
 	s.checkAtRest()
+	s.checkP12book()
 }
 
 // smiteAll kills every VMM from outside.

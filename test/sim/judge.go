@@ -33,6 +33,7 @@ type judge struct {
 	renewed   map[vm.ID]bool    // holds what an older spec wanted
 	boots     boots
 	node      policies.BootPolicy
+	room      room
 	found     []Violation
 	asks      int
 }
@@ -94,6 +95,7 @@ func (j *judge) wrote(t persistence.Turn) {
 	j.checkP5boot(before, after, t.Entry.Kind)
 	j.checkBootTurn(before, after, t)
 	j.checkP9turn(after)
+	j.checkP12turn(before, after, t)
 	j.checkP10turn(before, after, t)
 	if before.State.Revision == 0 {
 		j.checkP13slots(after)

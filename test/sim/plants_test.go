@@ -57,6 +57,17 @@ var plants = []struct {
 		return forgivingStore{st}
 	}}},
 	{"status that waits for the actors", "checkP11", Plant{Look: lookByAsking}},
+	{"a machine that tells of twice what it has", "checkP12", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Machine = boastfulMachine{p.Machine}
+		return p
+	}}},
+	{"reservations that a daemon's restart forgets", "checkP12", loads(func(r *vm.Record) { r.Reservation = vm.Reservation{} })},
+	{"a new spec that is written without what it holds", "checkP12", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
+		return thriftyStore{st}
+	}}},
+	{"room that is given back before the record is gone", "checkP12", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
+		return hastyStore{st}
+	}}},
 	{"one broken record keeps the daemon down", "checkP13", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
 		return strictStore{st}
 	}}},
@@ -131,6 +142,35 @@ type hugeMachine struct{ host.Machine }
 
 func (hugeMachine) Cores() int { return 1000 }
 
+// boastfulMachine has twice as much of everything.
+type boastfulMachine struct{ host.Machine }
+
+func (m boastfulMachine) Capacity() (has vm.Capacity, held vm.Bytes, err error) {
+	has, held, err = m.Machine.Capacity()
+	return vm.Capacity{CPUs: 2 * has.CPUs, Memory: 2 * has.Memory, Disk: 2 * has.Disk}, held, err
+}
+
+// thriftyStore writes a new spec with the reservation of half of it.
+type thriftyStore struct{ persistence.Store }
+
+func (s thriftyStore) Commit(t persistence.Turn) (uint64, error) {
+	if t.Entry.Kind == vm.SpecAsked.String() {
+		t.Record.Reservation.Memory /= 2
+	}
+	return s.Store.Commit(t)
+}
+
+// hastyStore removes records a minute after it has said so.
+type hastyStore struct{ persistence.Store }
+
+func (s hastyStore) Commit(t persistence.Turn) (uint64, error) {
+	if !t.Removed {
+		return s.Store.Commit(t)
+	}
+	time.AfterFunc(time.Minute, func() { _, _ = s.Store.Commit(t) })
+	return 1, nil
+}
+
 // bootlessStore forgets in which boot a daemon ran last.
 type bootlessStore struct{ persistence.Store }
 
@@ -149,7 +189,7 @@ func (keptLinks) Release(context.Context, vm.Ref, []vm.Network) error { return n
 func (keptLinks) List(context.Context) ([]vm.FoundLink, error) { return nil, nil }
 
 // patienceWithPlants is how many seeds a planted bug may survive.
-const patienceWithPlants = 40
+const patienceWithPlants = 80
 
 func TestPlantedBugs(t *testing.T) {
 	for _, one := range plants {

@@ -31,6 +31,7 @@ var steps = []step{
 	{8, (*stage).breakWorld},
 	{8, (*stage).breakDisk},
 	{6, (*stage).mend},
+	{3, (*stage).resize},
 	{4, (*stage).fill},
 	{2, (*stage).damage},
 	{6, (*stage).look},
@@ -106,6 +107,7 @@ func (s *stage) askAnything(name vm.Name) {
 		if s.script.IntN(4) == 0 {
 			spec.Autostart.DependsOn = drawDependencies(s.script, s.plan.names) // a cycle may come by this
 		}
+		spec = s.sized(spec)
 		ask.Spec = &spec
 	}
 	s.ask(name, ask)
@@ -129,7 +131,7 @@ func (s *stage) create(name vm.Name, start bool) {
 	if s.dead() {
 		return
 	}
-	node, disk := s.node, s.disk
+	node, disk, spec := s.node, s.disk, s.sized(s.plan.casts[name].spec)
 	event := vm.SpecAsked // created and left down: nobody asked it up or down
 	if start {
 		event = vm.StartAsked
@@ -138,7 +140,7 @@ func (s *stage) create(name vm.Name, start bool) {
 	s.askers.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		rec, err := node.Create(ctx, messages.Create{Spec: s.plan.casts[name].spec, Start: start})
+		rec, err := node.Create(ctx, messages.Create{Spec: spec, Start: start})
 		s.judge.answered(n, name, event, rec, err, disk.gone.Load() || ctx.Err() != nil)
 	})
 }

@@ -71,6 +71,7 @@ func run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
 	s.world = fake.New(seed, fake.Watch{
 		Launching: s.judge.launching, Killing: s.judge.killing, Discarded: s.judge.discarded, Broken: s.judge.brokenByWorld,
 	}, s.guest, s.story.tell)
+	s.drawRoom()
 	s.boot()
 	s.play()
 	s.heal()
@@ -125,6 +126,7 @@ func (s *stage) boot() {
 		s.plant.Booted(s)
 	}
 	s.checkP10boot()
+	s.checkP12book()
 }
 
 func (s *stage) fatal(life int, why string) {
