@@ -82,6 +82,7 @@ func (n fakeNode) NodeResources(
 	case overfull:
 		r.Capacity, r.Room, r.Free = amountOf(2, 1024*vm.MiB, 20*vm.GiB), amountOf(7.5, 512*vm.MiB, 19*vm.GiB), amountOf(3.5, -256*vm.MiB, 15*vm.GiB)
 		r.Over = []string{"memory: 768 MiB reserved of 512 MiB"}
+		r.Alerts = []*blixardv1.Alert{{Kind: "overcommit", Since: ago(time.Minute), Why: "nothing that grows is admitted: " + r.Over[0]}}
 	case booting:
 		r.At, r.Used, r.Pressure = nil, nil, nil
 	}
@@ -94,7 +95,11 @@ func (n fakeNode) fakeNeeds(s *blixardv1.VMSpec) (*blixardv1.Reservation, error)
 	for _, d := range s.GetDisks() {
 		needs.DiskBytes += d.GetSizeBytes()
 	}
-	if n.mood == overfull || needs.GetMemoryBytes() > int64(2720*vm.MiB) {
+	if n.mood == overfull {
+		return nil, refuse(vm.NoRoom, "delete a VM or lower what it has until that fits: blixard node resources",
+			"%s was not admitted, as the node is overcommitted: memory: 768 MiB reserved of 512 MiB", s.GetName())
+	}
+	if needs.GetMemoryBytes() > int64(2720*vm.MiB) {
 		return nil, refuse(vm.NoRoom, "lower memory to at most 2694MiB, delete a VM, or raise resources.overcommit.memory (1 now) in the daemon's configuration",
 			"%s needs 4 GiB of memory (4 GiB and 26 MiB for its VMM), and 2.7 GiB of 3.4 GiB is free: 768 MiB is reserved by 4 VMs, of 3.9 GiB × 1 − 512 MiB for the host", s.GetName())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +86,7 @@ func (c *cli) resourceWords(ctx context.Context, r *blixardv1.NodeResourcesRespo
 		b.add("", "Nothing that grows is admitted until it fits. VMs that exist run, stop and start as before.")
 		b.add("", "What to do: delete VMs or lower what they have, or give the node more: resources in its configuration")
 	}
-	c.alertLines(b, r.GetAlerts())
+	c.alertLines(b, furtherAlerts(r))
 	b.add("Reserved", "by %s", count(int(r.GetVms()), "VM", "VMs"))
 	b.add("Fits yet", "%s", or(c.fitsYet(ctx, r), "not known: the daemon answered no dry run"))
 	switch at := r.GetAt(); {
@@ -103,6 +104,14 @@ const (
 	noMore   = "NO ROOM"
 	alerting = "ALERT"
 )
+
+// furtherAlerts are those that say something else than NO ROOM does.
+func furtherAlerts(r *blixardv1.NodeResourcesResponse) []*blixardv1.Alert {
+	if len(r.GetOver()) == 0 {
+		return r.GetAlerts()
+	}
+	return slices.DeleteFunc(slices.Clone(r.GetAlerts()), func(a *blixardv1.Alert) bool { return a.GetKind() == string(vm.AlertOvercommit) })
+}
 
 // fewAlerts is how many are told of in full: a full disk stops every VM.
 const fewAlerts = 5
@@ -137,7 +146,7 @@ func (c *cli) fitsYet(ctx context.Context, r *blixardv1.NodeResourcesResponse) s
 	res, err := ask(ctx, c, c.node().Apply, &blixardv1.ApplyRequest{Spec: messages.SpecToProto(spec), DryRun: true})
 	if err != nil {
 		if refused := refusalOf(err); refused.Code == vm.NoRoom {
-			return fmt.Sprintf("no VM of %s", size(int64(spec.Memory)))
+			return fmt.Sprintf("no VM of %s: it %s", size(int64(spec.Memory)), strings.TrimPrefix(refused.Why, usualName+" "))
 		}
 		return ""
 	}

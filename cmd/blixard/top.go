@@ -135,7 +135,7 @@ func (c *cli) topWords(v *topView) *block {
 	}
 	b.add("Pressure", "%s", pressureWords(r))
 	b.addAll(noMore, r.GetOver())
-	c.alertLines(b, r.GetAlerts())
+	c.alertLines(b, furtherAlerts(r))
 	return b
 }
 

@@ -160,7 +160,7 @@ func (c *cli) drawAlerts(v *topView, width, most int) []string {
 	for _, why := range v.look.node.GetOver() {
 		all = append(all, "no room: "+why)
 	}
-	for _, a := range v.look.node.GetAlerts() {
+	for _, a := range furtherAlerts(v.look.node) {
 		all = append(all, c.alertLine(a))
 	}
 	for i, one := range all {

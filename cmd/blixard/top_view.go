@@ -239,7 +239,7 @@ func gauges(r *blixardv1.NodeResourcesResponse) []gauge {
 		disk.words = fmt.Sprintf("%3.0f%% %s", 100*disk.share, strings.Replace(disk.words, " ", ": ", 1))
 	}
 	if r.GetAt() != nil {
-		disk.words += fmt.Sprintf("; used %s, by others too", size(used.GetDiskBytes()))
+		disk.words += fmt.Sprintf("; used by all %s", size(used.GetDiskBytes()))
 	}
 	return []gauge{
 		one("CPU", used.GetCpus(), has.GetCpus(), decimal, reserved.GetCpus(), room.GetCpus()),
