@@ -39,13 +39,38 @@ func (w *World) Images(id vm.ID) []vm.Incarnation {
 	return out
 }
 
-// Damage spoils the saved guests of a VM, so that no VMM loads them.
-func (w *World) Damage(id vm.ID) {
+// Spoil damages the saved guests of a VM, so that no VMM loads them, or removes them.
+func (w *World) Spoil(id vm.ID, gone bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, i := range w.images[id] {
+	for n, i := range w.images[id] {
 		i.damaged = true
+		if gone {
+			delete(w.images[id], n)
+		}
+		w.spoilt[id] = true
+		w.story("the guest that %s saved in incarnation %d is spoilt, gone %v", id, n, gone)
 	}
+}
+
+// Spoilt says whether Spoil ever met a saved guest of that VM.
+func (w *World) Spoilt(id vm.ID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.spoilt[id]
+}
+
+// Standing are the VMs whose live guest stands still.
+func (w *World) Standing() map[vm.ID]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[vm.ID]bool{}
+	for _, p := range w.live {
+		if p.state == host.GuestPaused || p.state == host.GuestSaved || p.state == host.GuestLoading {
+			out[p.ref.VM] = true
+		}
+	}
+	return out
 }
 
 func (driver) Loads(_ vm.Spec, s vm.SavedState) error {

@@ -41,6 +41,7 @@ type World struct {
 	made          int                      // taps so far: each has an index of its own
 	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
 	images        map[vm.ID]map[vm.Incarnation]*image
+	spoilt        map[vm.ID]bool
 	verdicts      map[vm.ID]verdict // of the last process of each VM
 	remembers     float64           // how likely an end is remembered
 	guests        func(ref vm.Ref) Guest
@@ -90,7 +91,7 @@ type Watch struct {
 func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...any)) *World {
 	f := &World{
 		seed: seed, dice: map[string]*rand.Rand{}, live: map[int]*process{}, named: map[vm.Name][]*process{}, folders: map[vm.Name]vm.ID{},
-		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, verdicts: map[vm.ID]verdict{}, images: map[vm.ID]map[vm.Incarnation]*image{}, guests: guests, watch: w, story: story, pid: 1000,
+		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, verdicts: map[vm.ID]verdict{}, images: map[vm.ID]map[vm.Incarnation]*image{}, spoilt: map[vm.ID]bool{}, guests: guests, watch: w, story: story, pid: 1000,
 	}
 	f.capacity = vm.Capacity{CPUs: 1 << 20, Memory: 1 << 50, Disk: 1 << 50}
 	f.on()

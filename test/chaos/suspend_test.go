@@ -231,16 +231,16 @@ func (w *world) dies(fault string, ask func() error) {
 // A full disk refuses to save, and the guest goes on as if nothing was.
 func TestAFullDiskLetsNobodyBeSuspended(t *testing.T) {
 	t.Parallel()
-	w := smallDisk(t, "size=420m", 0)
-	w.up(node.Builtin("web", ""))
-	was := w.life("web")
+	w := smallDisk(t, "size=96m,mode=755", 0)
+	w.start()
+	vm := w.up(w.pvh("web"))
 	_, err := w.SuspendOf(w.ctx, "web")
 	if err == nil {
 		w.event("the reason", boot, func(e *v1.Event) bool { return e.GetKind() == "SaveFailed" })
 	}
-	w.healthy("web", 0)
-	if w.life("web") != was {
-		t.Error("the guest booted")
+	still := w.healthy("web", 0)
+	if still.GetPid() != vm.GetPid() {
+		t.Errorf("pid %d became %d", vm.GetPid(), still.GetPid())
 	}
 	w.eventually("what was begun to be removed", soon, func() bool { return len(states(w.State)) == 0 })
 }

@@ -147,9 +147,10 @@ func (j *judge) checkP5boot(before, after vm.Record, kind string) {
 	b, a, name := before.State, after.State, after.Spec.Name
 	policy := after.Spec.Autostart.Policy
 	asked := slices.Contains([]string{
-		vm.StartAsked.String(), vm.RestartAsked.String(), vm.StopAsked.String(), vm.KillAsked.String(),
+		vm.StartAsked.String(), vm.RestartAsked.String(), vm.StopAsked.String(), vm.KillAsked.String(), vm.ResumeAsked.String(),
 	}, kind)
 	switch {
+	case b.Phase == vm.Suspending: // who asked it away from the processors hears that its memory is lost, and it stays away
 	case b.AskedDown != a.AskedDown && !asked:
 		j.broken("checkP5", name, "%s changed what people said of it: asked down %v", kind, a.AskedDown)
 	case kind == vm.NodeEnding.String() && b.Intent != a.Intent:

@@ -95,10 +95,14 @@ func (j *judge) checkP5turn(before, after vm.Record, t persistence.Turn) {
 		return
 	}
 	allowed := map[vm.Intent][]string{
-		vm.WantRunning: {vm.StartAsked.String(), vm.RestartAsked.String()},
-		vm.WantStopped: {vm.StopAsked.String(), vm.KillAsked.String()},
-		vm.WantRemoved: {vm.DeleteAsked.String(), vm.ForceDeleteAsked.String()},
+		vm.WantRunning:   {vm.StartAsked.String(), vm.RestartAsked.String(), vm.ResumeAsked.String()},
+		vm.WantStopped:   {vm.StopAsked.String(), vm.KillAsked.String()},
+		vm.WantRemoved:   {vm.DeleteAsked.String(), vm.ForceDeleteAsked.String()},
+		vm.WantSuspended: {vm.SuspendAsked.String(), vm.StopAsked.String()},
 	}[after.State.Intent]
+	if before.State.Phase == vm.Suspending {
+		allowed = append(allowed, vm.SaveFailed.String(), vm.DeadlinePassed.String()) // what can't be saved goes on
+	}
 	rested := t.Crash != nil && t.Crash.Decision.Do == vm.StayDown || leftByBoot(kind, after.Spec.Autostart.Policy, j.node)
 	if kind == vm.Enlisted.String() {
 		return // checkP5boot
@@ -111,7 +115,7 @@ func (j *judge) checkP5turn(before, after vm.Record, t persistence.Turn) {
 // checkP7turn: what an old spec wanted is released before an incarnation of the
 // new one begins. Where the daemon ends in Preparing, the next rest releases it.
 func (j *judge) checkP7turn(before, after vm.Record, kind string) {
-	const released = vm.Reaping | vm.Stopped | vm.Backoff | vm.Failed | vm.Removing
+	const released = vm.Reaping | vm.Stopped | vm.Backoff | vm.Failed | vm.Suspended | vm.Removing
 	begun := after.State.Incarnation > before.State.Incarnation
 	switch {
 	case after.State.Phase&released != 0:

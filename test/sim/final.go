@@ -96,11 +96,14 @@ func (s *stage) checkP11() {
 
 // checkP9late: once all is mended, no deadline passes without its effect.
 func (s *stage) checkP9late() {
-	records, parked := s.judge.records(), s.parkedNames()
+	records, parked, standing := s.judge.records(), s.parkedNames(), s.world.Standing()
 	s.judge.mu.Lock()
 	defer s.judge.mu.Unlock()
 	for _, r := range records {
 		st := r.State
+		if st.Phase == vm.Running && standing[r.ID] {
+			s.judge.broken("checkP17", r.Spec.Name, "it is running, and its guest stands still")
+		}
 		if st.Stalled != "" && !parked[r.Spec.Name] {
 			s.judge.broken("checkP4", r.Spec.Name, "stands still for want of room, and minutes ago there was room again")
 		}
@@ -152,7 +155,8 @@ func (s *stage) checkAtRest() {
 		if i := slices.IndexFunc(views, func(v vm.Record) bool { return v.ID == r.ID }); i < 0 || views[i].State.Revision != r.State.Revision {
 			s.judge.broken("checkP11", r.Spec.Name, "status doesn't show what is durable")
 		}
-		if r.State.Phase&(vm.Stopped|vm.Backoff|vm.Failed) != 0 && s.world.Held(r.Spec.Name) {
+		s.checkP17rest(r)
+		if r.State.Phase&(vm.Stopped|vm.Backoff|vm.Failed|vm.Suspended) != 0 && s.world.Held(r.Spec.Name) {
 			s.judge.broken("checkP7", r.Spec.Name, "%s, and its run folder is still there", r.State.Phase)
 		}
 	}
@@ -191,7 +195,9 @@ func (j *judge) checkP5rest(r vm.Record, live []vm.Incarnation) {
 		j.broken("checkP9", name, "asked away, and hours later it is %s", s.Phase)
 	case s.Reason == "":
 		j.broken("checkP4", name, "down, and nobody says why")
-	case s.Phase != vm.Stopped:
+	case s.Intent == vm.WantSuspended && s.Phase != vm.Suspended:
+		j.broken("checkP9", name, "asked to be suspended, and hours later it is %s: %s", s.Phase, s.Reason)
+	case s.Intent == vm.WantStopped && s.Phase != vm.Stopped:
 		j.broken("checkP5", name, "asked down, and hours later it is %s: %s", s.Phase, s.Reason)
 	case len(live) > 0:
 		j.broken("checkP7", name, "stopped, and %v live", live)

@@ -34,16 +34,18 @@ type judge struct {
 	boots     boots
 	node      policies.BootPolicy
 	room      room
+	saved     func(before, after vm.Record, t persistence.Turn)
 	found     []Violation
 	asks      int
 }
 
 // wish is what people asked of one VM, as far as it was answered.
 type wish struct {
-	rising map[int]bool // starts under way: whether they act is not known
-	down   vm.ID        // the VM of that name has to stay down; empty: it needn't
-	falls  int          // stops that were asked for, and may not have acted yet
-	unsure int          // asks up to this number may have been heard before a start that was refused, and that the disk may hold
+	rising map[int]bool  // starts under way: whether they act is not known
+	down   vm.ID         // the VM of that name has to stay down; empty: it needn't
+	falls  int           // stops that were asked for, and may not have acted yet
+	before map[int]vm.ID // what down was when a resume was asked for, which may be refused
+	unsure int           // asks up to this number may have been heard before a start that was refused, and that the disk may hold
 }
 
 func newJudge(s *story) *judge {
@@ -70,7 +72,7 @@ func (j *judge) brokenByWorld(promise, why string) {
 
 func (j *judge) wish(name vm.Name) *wish {
 	if j.people[name] == nil {
-		j.people[name] = &wish{rising: map[int]bool{}}
+		j.people[name] = &wish{rising: map[int]bool{}, before: map[int]vm.ID{}}
 	}
 	return j.people[name]
 }
@@ -96,6 +98,9 @@ func (j *judge) wrote(t persistence.Turn) {
 	j.checkBootTurn(before, after, t)
 	j.checkP9turn(after)
 	j.checkP12turn(before, after, t)
+	if j.saved != nil {
+		j.saved(before, after, t)
+	}
 	j.checkP10turn(before, after, t)
 	if before.State.Revision == 0 {
 		j.checkP13slots(after)
@@ -138,14 +143,24 @@ func (j *judge) ask(name vm.Name, e vm.Event, by string) int {
 	defer j.mu.Unlock()
 	j.asks++
 	j.story.tell("ask #%d %s: %s by %s", j.asks, name, e, by)
-	if e == vm.StartAsked || e == vm.RestartAsked {
+	if raises(e) {
 		w := j.wish(name)
+		if e == vm.ResumeAsked {
+			w.before[j.asks] = w.down
+		} else {
+			clear(w.before) // nobody has to stay down any more, whatever comes of the resumes
+		}
 		w.rising[j.asks], w.down = true, ""
 	}
 	if e == vm.StopAsked || e == vm.KillAsked {
 		j.wish(name).falls++
 	}
 	return j.asks
+}
+
+// raises says whether an ask may bring a VM up.
+func raises(e vm.Event) bool {
+	return e == vm.StartAsked || e == vm.RestartAsked || e == vm.ResumeAsked
 }
 
 // answered tells what came back. late: the asker gave up waiting, or its daemon died.
@@ -158,10 +173,14 @@ func (j *judge) answered(n int, name vm.Name, e vm.Event, rec vm.Record, err err
 	}
 	w := j.wish(name)
 	delete(w.rising, n)
+	down := w.before[n]
+	delete(w.before, n)
 	if err != nil {
 		j.story.tell("ask #%d %s %s refused: %v", n, name, e, err)
-		if r, _ := errors.AsType[*vm.Refusal](err); r != nil && r.Code == vm.Unavailable && (e == vm.StartAsked || e == vm.RestartAsked) {
+		if r, _ := errors.AsType[*vm.Refusal](err); r != nil && r.Code == vm.Unavailable && raises(e) {
 			w.unsure = j.asks // the disk may hold it all the same
+		} else if r != nil && r.Code == vm.WrongPhase && w.down == "" && len(w.rising) == 0 {
+			w.down = down // only what was suspended could have come up by this
 		}
 		return
 	}
@@ -173,7 +192,7 @@ func (j *judge) answered(n int, name vm.Name, e vm.Event, rec vm.Record, err err
 // remember keeps what an acknowledged ask promises from now on.
 func (j *judge) remember(n int, w *wish, rec vm.Record, e vm.Event) {
 	switch e {
-	case vm.StartAsked, vm.RestartAsked:
+	case vm.StartAsked, vm.RestartAsked, vm.ResumeAsked:
 		j.ups[rec.ID] = max(j.ups[rec.ID], rec.State.Revision)
 	case vm.StopAsked, vm.KillAsked:
 		if len(w.rising) == 0 && n > w.unsure && rec.State.Revision > j.ups[rec.ID] {

@@ -95,6 +95,27 @@ var plants = []struct {
 		p.Machine = fullMachine{p.Machine}
 		return p
 	}}},
+	{"a saved guest that is remembered after it ran on", "checkP17", Plant{
+		Store: func(_ *stage, st persistence.Store) persistence.Store {
+			return longStore{st, &sync.Mutex{}, map[vm.ID]*vm.SavedState{}}
+		},
+		Ports: func(_ *stage, p host.Ports) host.Ports {
+			p.Folders = hoardingFolders{p.Folders}
+			return p
+		},
+	}},
+	{"a saved guest that runs on before that is written", "checkP17", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Driver = hastyDriver{p.Driver}
+		return p
+	}}},
+	{"a loaded guest that nobody lets go on", "checkP17", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Driver = stillDriver{p.Driver}
+		return p
+	}}},
+	{"a saved guest that is removed with the others", "checkP17", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Folders = sweepingFolders{p.Folders}
+		return p
+	}}},
 	{"a tap that is left behind at rest", "checkP7", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
 		p.Links = keptLinks{p.Links}
 		return p

@@ -34,6 +34,7 @@ var steps = []step{
 	{3, (*stage).resize},
 	{4, (*stage).fill},
 	{2, (*stage).damage},
+	{2, (*stage).spoil},
 	{6, (*stage).look},
 	{4, (*stage).lookWhileBlocked},
 }
@@ -94,7 +95,7 @@ func (s *stage) people() {
 
 func (s *stage) askAnything(name vm.Name) {
 	e := pick(s.script, vm.StartAsked, vm.StartAsked, vm.StartAsked, vm.StopAsked, vm.StopAsked, vm.KillAsked, vm.RestartAsked,
-		vm.PauseAsked, vm.ResumeAsked, vm.ResetAsked, vm.ResetAsked, vm.SpecAsked, vm.DeleteAsked, vm.ForceDeleteAsked)
+		vm.PauseAsked, vm.ResumeAsked, vm.SuspendAsked, vm.SuspendAsked, vm.ResumeAsked, vm.ResumeAsked, vm.ResetAsked, vm.ResetAsked, vm.SpecAsked, vm.DeleteAsked, vm.ForceDeleteAsked)
 	if s.script.IntN(12) == 0 {
 		s.create(name, s.script.IntN(2) == 0)
 		return
@@ -104,6 +105,9 @@ func (s *stage) askAnything(name vm.Name) {
 		spec := s.plan.casts[name].spec
 		spec.Restart.Budget.Attempts = 1 + s.script.IntN(10)
 		spec.Autostart.Policy = drawPolicy(s.script)
+		if s.script.IntN(8) == 0 {
+			spec.CPUs++ // another machine: what was saved doesn't load into it
+		}
 		if s.script.IntN(4) == 0 {
 			spec.Autostart.DependsOn = drawDependencies(s.script, s.plan.names) // a cycle may come by this
 		}
@@ -198,6 +202,7 @@ func (s *stage) powerCut() {
 func (s *stage) breakWorld() {
 	p := func() float64 { return pick(s.script, 0, 0, 0.1, 0.3, 1) }
 	f := fake.Faults{
+		Save: p(), Keep: p(), LateKeep: p(), Drop: p(),
 		Ensure: p(), LateEnsure: p(), Unlink: p(),
 		Prepare: p(), Launch: p(), LateLaunch: p(), Attach: p(), Find: p(), Kill: p(), Release: p(), Discard: p(),
 		Bug: pick(s.script, 0, 0, 0.05, 0.3), Slow: p(), Twice: p(), MaxSlow: pick(s.script, time.Millisecond, time.Second, time.Minute),
@@ -222,6 +227,16 @@ func (s *stage) mend() {
 // fill takes the room from under the guests' disks, or gives it back. The
 // store's own disk is another one.
 func (s *stage) fill() { s.world.Fill(s.script.IntN(2) == 0) }
+
+// spoil damages the saved guests of a VM, or removes them.
+func (s *stage) spoil() {
+	name, how := s.anyone(), s.script.IntN(2)
+	for id, r := range s.judge.records() {
+		if r.Spec.Name == name {
+			s.world.Spoil(id, how == 0)
+		}
+	}
+}
 
 // damage makes a record unreadable while no daemon runs, in some seeds.
 func (s *stage) damage() {

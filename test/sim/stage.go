@@ -71,6 +71,7 @@ func run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
 	s.world = fake.New(seed, fake.Watch{
 		Launching: s.judge.launching, Killing: s.judge.killing, Discarded: s.judge.discarded, Broken: s.judge.brokenByWorld,
 	}, s.guest, s.story.tell)
+	s.judge.saved = s.checkP17turn
 	s.drawRoom()
 	s.boot()
 	s.play()
