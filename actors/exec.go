@@ -49,15 +49,18 @@ func (v *vmActor) exec(m exec) {
 }
 
 func (r *runActor) exec(m exec) {
-	conn, owner := r.agent, r.ctx
+	owner := r.ctx
 	go func() {
-		conn, err := r.agentConn(m.ctx, owner, conn)
+		conn, err := r.agentConn(m.ctx, owner)
 		if err != nil {
 			m.reply <- execAnswer{err: err}
 			return
 		}
 		result, err := conn.Exec(m.ctx, m.argv) //nolint:contextcheck // the request's, which came by message
 		if err != nil {
+			if host.KindOf(err) == host.Gone {
+				r.agent.drop(conn)
+			}
 			err = &vm.Refusal{
 				Code: vm.Unavailable, Why: fmt.Sprintf("%.80q did not run in %s: %v", m.argv[0], r.ref.Name, err),
 				Try: "a program that the guest has; for the built-in guest see blixard vm exec --help",

@@ -83,12 +83,12 @@ func (r *runActor) probe(m probeDue) {
 		limit = r.rec.Spec.Start.Timeout
 	}
 	p.due = r.env.ports.Clock.Now()
-	conn, session, owner := r.agent, r.session, r.ctx
+	session, owner := r.session, r.ctx
 	r.background(limit, func(ctx context.Context) any {
 		if kind == vm.CheckVMM {
 			return probeResult{probeDue: m, err: answers(ctx, session)}
 		}
-		conn, err := r.agentConn(ctx, owner, conn)
+		conn, err := r.agentConn(ctx, owner)
 		if err == nil {
 			err = conn.Ping(ctx)
 		}
@@ -104,26 +104,9 @@ func answers(ctx context.Context, s host.Session) error {
 	return err
 }
 
-// agentConn returns the connection that is open, or opens one that ends with this actor.
-func (r *runActor) agentConn(ctx, owner context.Context, conn host.AgentConn) (host.AgentConn, error) {
-	if conn != nil {
-		return conn, nil
-	}
-	opened, err := r.env.ports.Agent.Open(ctx, r.paths)
-	if err != nil {
-		return nil, err
-	}
-	context.AfterFunc(owner, opened.Close)
-	return opened, nil
-}
-
 func (r *runActor) probeResult(m probeResult) {
-	if m.agent != nil {
-		r.agent = m.agent
-	}
-	if host.KindOf(m.err) == host.Gone && r.agent != nil {
-		r.agent.Close() // the next round opens it anew
-		r.agent = nil
+	if host.KindOf(m.err) == host.Gone {
+		r.agent.drop(m.agent) // the next round opens it anew
 	}
 	if m.visit != r.visit {
 		return

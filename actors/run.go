@@ -84,8 +84,8 @@ type runActor struct {
 	ready                 bool
 	evidence              policies.Evidence // what was noticed of the guest before its VMM ended
 	probes                []probe
-	visit                 int            // counts startProbes: rounds of an earlier one are stale
-	agent                 host.AgentConn // the agent's socket takes one client
+	visit                 int // counts startProbes: rounds of an earlier one are stale
+	agent                 agentLine
 	told                  messages.HealthJudged
 	cutOff                map[string]string // taps by which the guest reaches nobody now, and why
 }

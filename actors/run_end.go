@@ -112,9 +112,9 @@ func (r *runActor) powerDown() {
 }
 
 func (r *runActor) shutdownByAgent() {
-	conn, owner := r.agent, r.ctx
+	owner := r.ctx
 	r.background(r.rec.Spec.Stop.Timeout, func(ctx context.Context) any {
-		conn, err := r.agentConn(ctx, owner, conn)
+		conn, err := r.agentConn(ctx, owner)
 		if err != nil {
 			return sessionFailed{"open agent", err}
 		}

@@ -211,14 +211,11 @@ func (r *runActor) setClock() {
 		return
 	}
 	r.suspend.loaded = false
-	conn, owner, now := r.agent, r.ctx, r.env.ports.Clock.Now
+	owner, now := r.ctx, r.env.ports.Clock.Now
 	r.background(clockBound, func(ctx context.Context) any {
-		used, err := r.agentConn(ctx, owner, conn)
+		conn, err := r.agentConn(ctx, owner)
 		if err == nil {
-			err = used.SetTime(ctx, now)
-			if conn == nil {
-				used.Close() // the agent's socket takes one client
-			}
+			err = conn.SetTime(ctx, now)
 		}
 		return sessionFailed{"set the guest's clock", err}
 	})

@@ -22,6 +22,7 @@ type process struct {
 	timers   []*time.Timer
 	watchers map[*watcher]bool
 	sessions map[*session]bool
+	clients  []*agentConn  // of the agent's socket, which serves the first alone
 	answered chan struct{} // closed when the guest's agent is up; replaced by a reset
 	gone     chan struct{} // closed at its end
 	ended    bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"sync/atomic"
 
 	"github.com/blixard/blixard/host"
@@ -140,7 +141,20 @@ func (a agent) Open(_ context.Context, f host.Paths) (host.AgentConn, error) {
 	if p == nil {
 		return nil, host.Fail(host.Gone, "open agent", errNone)
 	}
-	return &agentConn{d: a.d, p: p}, nil
+	c := &agentConn{d: a.d, p: p}
+	p.clients = append(p.clients, c)
+	return c, nil
+}
+
+// served says whether the agent hears this client: another one that is open
+// came first. The world's lock is held.
+func (c *agentConn) served() bool {
+	for _, one := range c.p.clients {
+		if !one.d.dead() {
+			return one == c
+		}
+	}
+	return false
 }
 
 type agentConn struct {
@@ -152,12 +166,12 @@ type agentConn struct {
 func (c *agentConn) Ping(ctx context.Context) error {
 	w := c.d.world
 	w.mu.Lock()
-	up, silent, ended := c.p.answered, c.p.silent, c.p.ended
+	up, silent, ended, served := c.p.answered, c.p.silent, c.p.ended, c.served()
 	w.mu.Unlock()
 	if ended {
 		return host.Fail(host.Gone, "ping", errNone)
 	}
-	if silent {
+	if silent || !served {
 		up = nil
 	}
 	select {
@@ -202,4 +216,8 @@ func (c *agentConn) Exec(context.Context, []string) (host.ExecResult, error) {
 	return host.ExecResult{}, host.Fail(host.Broken, "exec", errors.New("the fake guest has no programs"))
 }
 
-func (c *agentConn) Close() {}
+func (c *agentConn) Close() {
+	c.d.world.mu.Lock()
+	defer c.d.world.mu.Unlock()
+	c.p.clients = slices.DeleteFunc(c.p.clients, func(one *agentConn) bool { return one == c })
+}
