@@ -54,7 +54,7 @@ var panicMark = []byte("Kernel panic - not syncing")
 func Classify(e Evidence) vm.Failure {
 	cause, why := rootCause(e)
 	return vm.Failure{
-		Incarnation: e.Incarnation, Cause: cause, Evidence: oneLine(why, maxEvidence), At: e.At,
+		Incarnation: e.Incarnation, Cause: cause, Evidence: oneLine(why), At: e.At,
 		Exit: e.Exit, Alive: e.Alive, Ready: e.Ready,
 	}
 }
@@ -219,14 +219,14 @@ func with(what, detail string) string {
 }
 
 // oneLine makes text of anybody one line that no terminal interprets, of at
-// most that many bytes (P15).
-func oneLine(s string, most int) string {
-	cut := s[:min(len(s), most+utf8.UTFMax)] // what comes after it can't be shown
+// most maxEvidence bytes (P15).
+func oneLine(s string) string {
+	cut := s[:min(len(s), maxEvidence+utf8.UTFMax)] // what comes after it can't be shown
 	line := strings.Join(strings.Fields(string(vm.Visible([]byte(cut)))), " ")
-	if len(line) <= most && len(cut) == len(s) {
+	if len(line) <= maxEvidence && len(cut) == len(s) {
 		return line
 	}
-	end := min(len(line), most-len("…"))
+	end := min(len(line), maxEvidence-len("…"))
 	for end > 0 && end < len(line) && !utf8.RuneStart(line[end]) {
 		end--
 	}

@@ -35,7 +35,7 @@ func NewProbe(c vm.Check, at time.Time) Probe {
 // Took returns the probe after one result: detail says what was seen, where
 // there is something to say. Failures below the threshold make it degraded.
 func (p Probe) Took(ok bool, at time.Time, detail string) Probe {
-	detail = oneLine(detail, maxEvidence)
+	detail = oneLine(detail)
 	if ok {
 		return p.passed(at, detail)
 	}
@@ -72,7 +72,7 @@ func (p Probe) passed(at time.Time, detail string) Probe {
 // console's unhealthy pattern: thresholds are for doubts.
 func (p Probe) Condemned(at time.Time, detail string) Probe {
 	p.Streak = min(p.Streak, 0) - 1
-	return p.becomes(vm.Unhealthy, at, oneLine(detail, maxEvidence))
+	return p.becomes(vm.Unhealthy, at, oneLine(detail))
 }
 
 // becomes keeps the time of the first sight: the same health twice is one.

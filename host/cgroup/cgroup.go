@@ -55,8 +55,9 @@ type Tree struct {
 	homes  [kinds]home
 	seen   seen
 
-	mu   sync.Mutex
-	held map[string]bool // names of groups that a live VMM, or one that is being made, needs
+	mu    sync.Mutex
+	held  map[string]bool // names of groups that a live VMM, or one that is being made, needs
+	swept bool
 }
 
 // Open finds the places. node is a word for the node in paths, of letters and

@@ -17,8 +17,20 @@ import (
 // Sweep removes the groups of this node that no live VMM needs: those that a
 // daemon left which died before its VMM, or with it. They are ours by their
 // place and name; one that isn't empty is kept, the kernel sees to that (P8).
+// The first time, those are kept that tell of a kill: whoever makes up for that
+// end still asks for it.
 func (t *Tree) Sweep() {
+	if t == nil || t.held == nil {
+		return
+	}
+	t.mu.Lock()
+	first := !t.swept
+	t.swept = true
+	t.mu.Unlock()
 	t.each(func(name string, dirs []string) {
+		if first && t.kills(dirs) {
+			return
+		}
 		t.mu.Lock() // nobody makes a group while its folders go
 		defer t.mu.Unlock()
 		for _, dir := range dirs {
@@ -27,6 +39,24 @@ func (t *Tree) Sweep() {
 			}
 		}
 	})
+}
+
+func (t *Tree) kills(dirs []string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool { return Read(dir).Kills > 0 })
+}
+
+// Starved says whether the kernel killed the VMM of an incarnation while nobody
+// looked, by the group that was left.
+func (t *Tree) Starved(ref vm.Ref) *vm.OutOfMemory {
+	called, err := name(ref)
+	if err != nil || t == nil || t.held == nil || t.homes[memory].own == "" {
+		return nil
+	}
+	m := Read(filepath.Join(t.folder(t.homes[memory]), called))
+	if m.Kills == 0 {
+		return nil
+	}
+	return OutOfMemory(m, filepath.Join("/", top, t.node, called), "its VMM")
 }
 
 // Close removes the folders of this node, unless a VMM lives in one.
@@ -113,7 +143,7 @@ func (t *Tree) end(dir string) error {
 func (t *Tree) kill(pid int, dir string) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return nil //nolint:nilerr // it is gone
+		return nil
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if !t.inside(pid, dir) {

@@ -254,8 +254,13 @@ func TestAGroupThatSomebodyIsInIsNotTaken(t *testing.T) {
 
 func TestNoNameEscapes(t *testing.T) {
 	for _, bad := range []vm.Ref{
-		{}, {VM: ref.VM, Name: "..", Incarnation: 1}, {VM: ref.VM, Name: "a/b", Incarnation: 1}, {VM: "../../x", Name: "web", Incarnation: 1},
-		{VM: "0123456789ABCDEF", Name: "web", Incarnation: 1}, {VM: ref.VM, Name: "web"}, {VM: ref.VM + "0", Name: "web", Incarnation: 1},
+		{},
+		{VM: ref.VM, Name: "..", Incarnation: 1},
+		{VM: ref.VM, Name: "a/b", Incarnation: 1},
+		{VM: "../../x", Name: "web", Incarnation: 1},
+		{VM: "0123456789ABCDEF", Name: "web", Incarnation: 1},
+		{VM: ref.VM, Name: "web"},
+		{VM: ref.VM + "0", Name: "web", Incarnation: 1},
 		{VM: ref.VM, Name: "we.b", Incarnation: 1},
 	} {
 		if got, err := name(bad); err == nil {

@@ -2,10 +2,12 @@ package process
 
 import (
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/blixard/blixard/host/launchertest"
 	"github.com/blixard/blixard/vm"
@@ -93,4 +95,37 @@ func TestAKillEndsWhatAVMMLeftInItsCgroupAndNothingElse(t *testing.T) {
 	if !launchertest.Alive(bystander) {
 		t.Error("P8: its neighbour died")
 	}
+}
+
+// A VMM that the kernel killed for want of memory while no daemon ran is told so.
+func TestAnEndForWantOfMemoryIsKeptByItsCgroup(t *testing.T) {
+	w := newWorld(t)
+	if why := w.l.Holding().Memory; why != "" {
+		t.Skip("this machine doesn't limit memory: " + why)
+	}
+	when := filepath.Join(w.Dir, "when")
+	orphan := w.Orphans(w.Leak(1, 32*vm.MiB, when))[0]
+	if err := w.L.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(when, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); launchertest.Alive(orphan); {
+		if time.Now().After(deadline) {
+			t.Fatal("it lives")
+		}
+	}
+	w.L = w.Open()
+	if _, err := w.L.List(t.Context()); err != nil { // which sweeps
+		t.Fatal(err)
+	}
+	e, err := w.L.Verdict(t.Context(), w.Ref(1, 1), &orphan)
+	if err != nil || e.OOM == nil || e.OOM.Limit != 32*vm.MiB || e.OOM.Host {
+		t.Errorf("told %+v, %v", e, err)
+	}
+	if err := w.L.Kill(t.Context(), w.Ref(1, 1), &orphan); err != nil {
+		t.Fatal(err)
+	}
+	w.wantCgroups("P7: it is made up for")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -91,6 +92,19 @@ func (m *maker) Adopted(v *proof.VMM) {
 
 // Holding is what cgroups can hold here.
 func (l *Launcher) Holding() vm.Holding { return l.hands.tree.Holding() }
+
+// Verdict is what we saw ourselves or, of a VMM that the kernel killed for want
+// of memory while no daemon looked, what its cgroup has kept.
+func (l *Launcher) Verdict(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Exit, error) {
+	seen, err := l.Seats.Verdict(ctx, ref, hint)
+	if err == nil && (seen.Known || seen.OOM != nil) {
+		return seen, nil
+	}
+	if o := l.hands.tree.Starved(ref); o != nil {
+		return vm.Exit{At: time.Now(), OOM: o}, nil
+	}
+	return seen, err
+}
 
 // List scans afresh, and removes the cgroups that a daemon left which died with
 // its VMMs.
