@@ -99,10 +99,22 @@ func (c resourcesConfig) terms() (actors.Resources, error) {
 		}
 	}
 	for _, one := range []struct {
-		set *bytesOf
-		to  *vm.Bytes
-	}{{c.Memory, &t.Override.Memory}, {c.Disk, &t.Override.Disk}, {c.Reserve.Memory, &t.Reserve.Memory}} {
-		if one.set != nil {
+		key    string
+		set    *bytesOf
+		to     *vm.Bytes
+		lowest vm.Bytes
+	}{
+		{"memory", c.Memory, &t.Override.Memory, vm.MiB},
+		{"disk", c.Disk, &t.Override.Disk, vm.MiB},
+		{"reserve.memory", c.Reserve.Memory, &t.Reserve.Memory, 0},
+	} {
+		switch {
+		case one.set == nil:
+		case vm.Bytes(*one.set) < one.lowest:
+			return actors.Resources{}, &vm.Refusal{
+				Code: vm.Invalid, Why: fmt.Sprintf("resources.%s is %s", one.key, vm.Bytes(*one.set)), Try: "a size from 1MiB on, or leave it out: then it is what the machine has",
+			}
+		default:
 			*one.to = vm.Bytes(*one.set)
 		}
 	}
