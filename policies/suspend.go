@@ -20,7 +20,7 @@ const unloadable = "load of migration failed"
 func WhileLoading(f vm.Failure, stderr string) vm.Failure {
 	if f.Cause == vm.CauseVMMCrash && (crashed(f.Exit) || strings.Contains(stderr, unloadable)) {
 		f.Cause = vm.CauseSavedState
-		f.Evidence = oneLine("its VMM can't load it: "+f.Evidence)
+		f.Evidence = oneLine("its VMM can't load it: " + f.Evidence)
 	}
 	return f
 }
