@@ -27,8 +27,8 @@ func nodeResourcesCommand(c *cli) *cobra.Command {
   reserve     what is kept for the host
   room        capacity × overcommit − reserve: what can be promised
   reserved    what the VMs hold, up or down, from creation to deletion
-  free        what can still be promised; below zero, nothing that grows is
-              admitted until it fits
+  free        what can still be promised; below zero, nothing new is admitted
+              until it fits
   used        now, by everything on the machine
   pressure    the share of the last ten seconds in which something waited
 
@@ -83,7 +83,7 @@ func (c *cli) resourceWords(ctx context.Context, r *blixardv1.NodeResourcesRespo
 	b := &block{alarms: map[string]bool{noMore: true, alerting: true}}
 	if over := r.GetOver(); len(over) > 0 {
 		b.addAll(noMore, over)
-		b.add("", "Nothing that grows is admitted until it fits. VMs that exist run, stop and start as before.")
+		b.add("", "Nothing new is admitted until that fits, and no VM may grow in it. VMs that exist run, stop and start as before.")
 		b.add("", "What to do: delete VMs or lower what they have, or give the node more: resources in its configuration")
 	}
 	c.alertLines(b, furtherAlerts(r))
