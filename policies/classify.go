@@ -69,7 +69,7 @@ func rootCause(e Evidence) (vm.Cause, string) {
 	case e.Panicked:
 		return vm.CauseGuestPanic, with("the guest panicked", firstOf(console, e.Detail))
 	case starved(e.Exit):
-		return outOfMemory(*e.Exit)
+		return outOfMemory(e)
 	case console != "":
 		return vm.CauseGuestPanic, with("the guest's console shows a panic", console)
 	case e.Reset:
@@ -103,16 +103,19 @@ func rootCause(e Evidence) (vm.Cause, string) {
 func starved(x *vm.Exit) bool { return x != nil && (x.OOM != nil || x.Result == "oom-kill") }
 
 // outOfMemory tells whose memory was at its end, with the numbers and what to do.
-func outOfMemory(x vm.Exit) (vm.Cause, string) {
-	switch o := x.OOM; {
+func outOfMemory(e Evidence) (vm.Cause, string) {
+	try := "raise memory, or look for a leak of the VMM"
+	if e.Runner {
+		try = "set memory to what the runner was built with, or look for a leak of its VMM"
+	}
+	switch o := e.Exit.OOM; {
 	case o == nil: // systemd alone has seen it
-		return vm.CauseOOMCgroup, "killed at its own memory limit: raise memory, or look for a leak of the VMM"
+		return vm.CauseOOMCgroup, "killed at its own memory limit: " + try
 	case o.Host:
 		return vm.CauseOOMHost, fmt.Sprintf("the kernel killed %s, which used %v of the %v that it may: the memory of the node, or of a cgroup around, was at its end; stop a VM, or give the node more",
 			o.Victim, o.Usage, o.Limit)
 	default:
-		return vm.CauseOOMCgroup, fmt.Sprintf("the kernel killed %s at its own memory limit: %v used of %v; raise memory, or look for a leak of the VMM",
-			o.Victim, o.Usage, o.Limit)
+		return vm.CauseOOMCgroup, fmt.Sprintf("the kernel killed %s at its own memory limit: %v used of %v; %s", o.Victim, o.Usage, o.Limit, try)
 	}
 }
 

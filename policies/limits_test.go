@@ -27,3 +27,20 @@ func TestALimitLeavesWhatWasPromised(t *testing.T) {
 		}
 	})
 }
+
+func TestTheSlackOfALimit(t *testing.T) {
+	r := vm.Reservation{Memory: 192 * vm.MiB}
+	for story, c := range map[string]struct {
+		spec vm.Spec
+		want vm.Bytes
+	}{
+		"of any guest":         {vm.Spec{Memory: 128 * vm.MiB}, (192 + 64 + 1) * vm.MiB},
+		"of one with disks":    {vm.Spec{Memory: 128 * vm.MiB, Disks: []vm.Disk{{Size: vm.GiB}, {Path: "/a.qcow2"}}}, (192 + 64 + 1 + 32) * vm.MiB},
+		"of a system's disk":   {vm.Spec{Memory: 128 * vm.MiB, Boot: vm.Boot{Disk: "/a"}}, (192 + 64 + 1 + 32) * vm.MiB},
+		"of somebody's runner": {vm.Spec{Memory: 128 * vm.MiB, Boot: vm.Boot{Runner: "/r"}}, (192 + 64 + 1 + 1024) * vm.MiB},
+	} {
+		if got := policies.LimitsFor(c.spec, r).Memory; got != c.want {
+			t.Errorf("%s: %v, want %v", story, got, c.want)
+		}
+	}
+}
