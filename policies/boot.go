@@ -54,6 +54,9 @@ func Woken(rec vm.Record, w Waking) Turn {
 			t.Event = vm.HeldBack
 		case vm.StayDown:
 			t.Event = vm.Dismissed
+			if s.Saved != nil {
+				t.Event = vm.Shelved
+			}
 		case vm.Enqueue:
 			if !s.Queued && w.At.Before(s.Deadline) { // P10: its next try survives the boot, and so does the wait for it
 				return Turn{Event: vm.Woke, At: w.At, BootID: w.BootID}

@@ -191,7 +191,8 @@ var boots = []row{
 	{rest &^ (vm.Stopped | vm.Backoff), on(vm.Enlisted), ignore},
 	{vm.Backoff, on(vm.HeldBack), move(vm.Failed)},
 	{vm.Backoff, on(vm.Dismissed), move(vm.Stopped)},
-	{rest &^ vm.Backoff, on(vm.HeldBack, vm.Dismissed), ignore},
+	{vm.Backoff, on(vm.Shelved), move(vm.Suspended)},
+	{rest &^ vm.Backoff, on(vm.HeldBack, vm.Dismissed, vm.Shelved), ignore},
 	{vm.Backoff, on(vm.CalledUp), move(vm.Preparing, vm.Prepare)},
 	{rest &^ vm.Backoff, on(vm.CalledUp), ignore},
 

@@ -112,7 +112,7 @@ func carry(out *Outcome, t Turn) {
 		believe(&out.Record, t.At)
 	case vm.Enlisted:
 		s.Intent, s.Queued = vm.WantRunning, true
-	case vm.HeldBack, vm.Dismissed:
+	case vm.HeldBack, vm.Dismissed, vm.Shelved:
 		follow(s, *t.Decision)
 	case vm.Rebooted:
 		// Its end was judged already, not what the boot makes of it; what was given up stays held.
@@ -133,10 +133,7 @@ func carryAsk(out *Outcome, t Turn) {
 	case vm.StartAsked, vm.RestartAsked:
 		s.Intent, s.After, s.AskedDown = vm.WantRunning, vm.ThenRestart, false
 	case vm.StopAsked, vm.KillAsked:
-		if s.Phase == vm.Stopped && t.Event == vm.KillAsked {
-			s.Saved = nil // a boot of the node had dismissed it before it was loaded
-		}
-		if s.Phase != vm.Stopped && s.Saved != nil && t.Event == vm.StopAsked {
+		if s.Saved != nil && t.Event == vm.StopAsked {
 			s.Intent, s.After, s.AskedDown = vm.WantSuspended, vm.ThenSuspend, true // what was not loaded yet is kept
 			return
 		}
@@ -219,6 +216,9 @@ func follow(s *vm.State, d vm.Decision) {
 		s.After = vm.ThenHold
 	case vm.StayDown:
 		s.After, s.Intent = vm.ThenStop, vm.WantStopped
+		if s.Saved != nil { // it was not loaded yet
+			s.After, s.Intent = vm.ThenSuspend, vm.WantSuspended
+		}
 	}
 }
 
@@ -274,7 +274,7 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	if to != vm.Paused {
 		s.Stalled = ""
 	}
-	if to == vm.Stopped && t.Event != vm.Dismissed || to == vm.Removing || to == vm.Preparing && outgrown(*r) != "" {
+	if to&(vm.Stopped|vm.Removing) != 0 || to == vm.Preparing && outgrown(*r) != "" {
 		s.Saved = nil
 	}
 	if to == vm.Preparing {

@@ -64,7 +64,7 @@ func reason(before, after vm.State, t Turn) string {
 // also where its phase stays: not where a person had decided, or a budget.
 func decidedByBoot(before vm.State, t Turn) bool {
 	switch t.Event {
-	case vm.Enlisted, vm.HeldBack, vm.Dismissed:
+	case vm.Enlisted, vm.HeldBack, vm.Dismissed, vm.Shelved:
 		return true
 	case vm.Rebooted:
 		return before.Intent == vm.WantRunning && before.After != vm.ThenHold

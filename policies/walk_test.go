@@ -59,7 +59,7 @@ func (w *walker) fill(e vm.Event) Turn {
 		adopted := Adopted(w.rec, found, nil, w.boot, w.now)
 		adopted.Spread = t.Spread
 		return adopted
-	case vm.Woke, vm.Rebooted, vm.Enlisted, vm.HeldBack, vm.Dismissed:
+	case vm.Woke, vm.Rebooted, vm.Enlisted, vm.HeldBack, vm.Dismissed, vm.Shelved:
 		booted := rapid.Bool().Draw(w.t, "booted anew")
 		if booted {
 			w.boot += "+"

@@ -64,6 +64,7 @@ const (
 	Enlisted   // it is to come up, when its turn comes
 	HeldBack   // it is wanted up, and its autostart policy holds it
 	Dismissed  // it is wanted up, and its autostart policy leaves that to a person
+	Shelved    // the same, and its guest is saved: it stays suspended
 	CalledUp   // its turn in the bootstrap has come
 	NodeEnding // the node goes down: it is to end, and to come back at the next boot
 
@@ -81,7 +82,7 @@ var eventNames = [...]string{
 	ReleasedToStop: "ReleasedToStop", ReleasedToRestart: "ReleasedToRestart", ReleasedToBackoff: "ReleasedToBackoff",
 	ReleasedToHold: "ReleasedToHold", ReleasedToRemove: "ReleasedToRemove", ReleasedToSuspend: "ReleasedToSuspend",
 	Discarded: "Discarded", DeadlinePassed: "DeadlinePassed", Woke: "Woke",
-	Rebooted: "Rebooted", Enlisted: "Enlisted", HeldBack: "HeldBack", Dismissed: "Dismissed", CalledUp: "CalledUp",
+	Rebooted: "Rebooted", Enlisted: "Enlisted", HeldBack: "HeldBack", Dismissed: "Dismissed", Shelved: "Shelved", CalledUp: "CalledUp",
 	NodeEnding: "NodeEnding",
 }
 

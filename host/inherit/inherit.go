@@ -101,7 +101,7 @@ func (s *Set) open(c host.Command) error {
 		s.files = append(s.files, fd)
 	}
 	for _, one := range c.Files {
-		fd, err := unix.Open(one.Path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		fd, err := regular(one.Path)
 		if err != nil {
 			return fmt.Errorf("open %s: %w", one.Path, err)
 		}
@@ -119,6 +119,24 @@ func logFile(path string) (int, error) {
 	fd, err := unix.Open(path, flags, 0o640)
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+var errNoFile = errors.New("it is no regular file")
+
+// regular opens a file for reading, and nothing else: opening a pipe would wait.
+func regular(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	var at unix.Stat_t
+	if err = unix.Fstat(fd, &at); err == nil && at.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = errNoFile
+	}
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil
 }

@@ -38,6 +38,7 @@ func TestArgsOfEveryShape(t *testing.T) {
 	shapes := map[string]func(*Launch){
 		"image":         nil,
 		"image-kvm":     func(l *Launch) { l.Accel = AccelKVM },
+		"image-loaded":  func(l *Launch) { l.Paths.Load = "/var/lib/blixard/vms/web-1/saved-6.state" },
 		"image-cmdline": func(l *Launch) { l.Spec.Boot.Cmdline = "blixard.die=panic,5s" },
 		"image-full": func(l *Launch) {
 			l.Spec.CPUs, l.Spec.Memory = 4, 512*vm.MiB+4*vm.KiB

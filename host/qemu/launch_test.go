@@ -25,6 +25,8 @@ type guest struct {
 	paths   host.Paths
 	process *exec.Cmd
 	ended   chan struct{}
+	kernel  string
+	stderr  *os.File // takes what QEMU writes; nil: the test's own
 }
 
 // qemuBinary finds QEMU, or skips and says why.
@@ -71,7 +73,7 @@ func start(t *testing.T, elf []byte, bend func(*vm.Spec)) *guest {
 	ref := vm.Ref{VM: "0123456789abcdef", Name: "t", Incarnation: 1, BootID: "b"}
 	g := &guest{
 		t: t, driver: New(Config{Binary: path, Accel: AccelTCG, TSCKHz: HostTSCKHz()}), paths: host.NewPaths(dir, dir, ref),
-		ended: make(chan struct{}),
+		ended: make(chan struct{}), kernel: spec.Boot.Kernel,
 	}
 	for _, folder := range []string{g.paths.Folder, g.paths.Run, g.paths.Disks} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -107,6 +109,9 @@ func (g *guest) launch(c host.Command) {
 	g.t.Helper()
 	argv := strings.Join(c.Argv, "\x00")
 	g.process = &exec.Cmd{Path: c.Argv[0], Dir: c.Dir, Env: c.Env, Stderr: os.Stderr}
+	if g.stderr != nil {
+		g.process.Stderr = g.stderr
+	}
 	for i, s := range c.Sockets {
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.Path, Net: "unix"})
 		if err != nil {
@@ -121,6 +126,15 @@ func (g *guest) launch(c host.Command) {
 		defer l.Close()
 		g.process.ExtraFiles = append(g.process.ExtraFiles, file)
 		argv = strings.ReplaceAll(argv, "{fd:"+s.Name+"}", fmt.Sprint(3+i))
+	}
+	for i, f := range c.Files {
+		file, err := os.Open(f.Path)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		defer file.Close()
+		g.process.ExtraFiles = append(g.process.ExtraFiles, file)
+		argv = strings.ReplaceAll(argv, "{fd:"+f.Name+"}", fmt.Sprint(3+len(c.Sockets)+i))
 	}
 	g.process.Args = strings.Split(argv, "\x00")
 	if err := g.process.Start(); err != nil {

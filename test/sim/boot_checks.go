@@ -168,7 +168,7 @@ func (j *judge) checkP5boot(before, after vm.Record, kind string) {
 // leftByBoot says whether a boot may leave a VM down that was wanted up.
 func leftByBoot(kind string, p vm.AutostartPolicy, node policies.BootPolicy) bool {
 	byPerson := p == vm.AutostartNever || p == vm.AutostartInherit && node == policies.BootManual
-	return byPerson && (kind == vm.Rebooted.String() || kind == vm.Dismissed.String())
+	return byPerson && (kind == vm.Rebooted.String() || kind == vm.Dismissed.String() || kind == vm.Shelved.String())
 }
 
 // checkShutdown: once a shutdown says that all are down, all are, and every one

@@ -1,0 +1,152 @@
+package policies
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// suspended is a VM whose guest of incarnation 3 is on the disk.
+func suspended() vm.Record {
+	r := record(vm.Suspended, vm.WantSuspended)
+	r.State.Saved = &vm.SavedState{Incarnation: 3, At: noon, Bytes: vm.MiB, Hardware: r.Spec.Hardware()}
+	return r
+}
+
+// through takes turns and fails at a refusal.
+func through(t *testing.T, r vm.Record, turns ...Turn) vm.Record {
+	t.Helper()
+	for _, one := range turns {
+		one.At = noon
+		out := Next(r, one)
+		if out.Refusal != nil {
+			t.Fatalf("%s × %s: %v", r.State.Phase, one.Event, out.Refusal)
+		}
+		r = out.Record
+	}
+	return r
+}
+
+func TestASavedGuestIsForgottenBeforeItRunsOn(t *testing.T) {
+	r := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Prepared}, Turn{Event: vm.Launched, Process: &vm.Process{PID: 7}})
+	if !Loading(r.State) {
+		t.Fatalf("nothing is loaded in %s with %+v", r.State.Phase, r.State.Saved)
+	}
+	out := Next(r, Turn{Event: vm.GuestLoaded, At: noon})
+	if !out.Write || out.Record.State.Saved != nil || len(out.Effects) == 0 || out.Effects[0] != vm.Resume {
+		t.Fatalf("want it forgotten, written, then resumed: %+v", out)
+	}
+	again := Next(out.Record, Turn{Event: vm.GuestLoaded, At: noon})
+	if again.Write || len(again.Effects) > 0 {
+		t.Fatalf("a second notice acts: %+v", again)
+	}
+}
+
+func TestOnlyWhatCannotBeLoadedIsGivenUp(t *testing.T) {
+	for _, one := range []struct {
+		failure vm.Failure
+		keeps   bool
+	}{
+		{vm.Failure{Cause: vm.CauseSavedState}, false},
+		{vm.Failure{Cause: vm.CauseStartPermanent}, true},
+		{vm.Failure{Cause: vm.CauseStartTransient}, true},
+		{vm.Failure{Cause: vm.CauseVMMCrash}, true},
+		{vm.Failure{Cause: vm.CauseHostReboot}, true},
+	} {
+		r := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Prepared})
+		out := Next(r, Turn{Event: vm.VMMGone, At: noon, Failure: &one.failure})
+		if s := out.Record.State; (s.Saved != nil) != one.keeps {
+			t.Errorf("%s: saved %+v, reason %s", one.failure.Cause, s.Saved, s.Reason)
+		}
+		if d := out.Crash.Decision; one.failure.Cause == vm.CauseSavedState && (d.Charged || d.Do != vm.RestartNow || out.Record.State.Phase != vm.Preparing) {
+			t.Errorf("want it booted afresh at once and not charged, got %+v in %s", d, out.Record.State.Phase)
+		}
+	}
+}
+
+func TestWhileLoadingOnlyTheLoadIsToBlame(t *testing.T) {
+	crash := vm.Failure{Cause: vm.CauseVMMCrash, Exit: &vm.Exit{Known: true, Code: 1}}
+	segv := vm.Failure{Cause: vm.CauseVMMCrash, Exit: &vm.Exit{Known: true, Signal: sigSEGV}}
+	killed := vm.Failure{Cause: vm.CauseVMMCrash, Exit: &vm.Exit{Known: true, Signal: sigKILL}}
+	for _, one := range []struct {
+		f      vm.Failure
+		stderr string
+		want   vm.Cause
+	}{
+		{crash, "qemu: load of migration failed: Invalid argument", vm.CauseSavedState},
+		{crash, "qemu: Failed to get \"write\" lock", vm.CauseVMMCrash},
+		{segv, "", vm.CauseSavedState},
+		{killed, "", vm.CauseVMMCrash},
+		{vm.Failure{Cause: vm.CauseOOMHost}, "load of migration failed", vm.CauseOOMHost},
+	} {
+		if got := WhileLoading(one.f, one.stderr).Cause; got != one.want {
+			t.Errorf("%s, %q: %s, want %s", one.f.Cause, one.stderr, got, one.want)
+		}
+	}
+}
+
+func TestOtherHardwareBootsAfreshAndSaysWhy(t *testing.T) {
+	r := suspended()
+	spec := r.Spec
+	spec.Memory *= 2
+	r = through(t, r, Turn{Event: vm.SpecAsked, Spec: &spec})
+	if r.State.Saved == nil {
+		t.Fatal("a spec that may be taken back lost the guest")
+	}
+	out := Next(r, Turn{Event: vm.StartAsked, At: noon})
+	if s := out.Record.State; s.Saved != nil || !strings.Contains(s.Reason, "hardware was changed") || out.Entry.Why != s.Reason {
+		t.Fatalf("saved %+v, reason %q, journal %q", s.Saved, s.Reason, out.Entry.Why)
+	}
+}
+
+// TestASpecThatWaitedIsNotWhatWasSaved: the guest is that of the machine that ran.
+func TestASpecThatWaitedIsNotWhatWasSaved(t *testing.T) {
+	r := through(t, record(vm.Stopped, vm.WantStopped), Turn{Event: vm.StartAsked}, Turn{Event: vm.Prepared}, Turn{Event: vm.GuestAnswered})
+	spec := r.Spec
+	spec.Memory *= 2
+	r = through(t, r, Turn{Event: vm.SpecAsked, Spec: &spec}, Turn{Event: vm.SuspendAsked}, Turn{Event: vm.GuestSaved, Saved: &vm.SavedState{}})
+	if r.State.Saved.Hardware == spec.Hardware() {
+		t.Fatal("a guest of the old machine would be loaded into the new one")
+	}
+}
+
+func TestWhatCannotBeSavedGoesOn(t *testing.T) {
+	for _, e := range []vm.Event{vm.SaveFailed, vm.DeadlinePassed} {
+		r := through(t, record(vm.Running, vm.WantRunning), Turn{Event: vm.SuspendAsked})
+		if r.State.Deadline.Sub(noon) < saveTimeout {
+			t.Fatalf("saving has until %s", r.State.Deadline)
+		}
+		out := Next(r, Turn{Event: e, At: noon, Why: "the disk is full"})
+		if s := out.Record.State; s.Phase != vm.Running || s.Intent != vm.WantRunning || len(out.Effects) != 1 || out.Effects[0] != vm.Resume {
+			t.Errorf("%s: %s wanted %s, then %v", e, s.Phase, s.Intent, out.Effects)
+		}
+	}
+}
+
+func TestABootOfTheNodeKeepsWhatWasSaved(t *testing.T) {
+	loading := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Prepared})
+	for name, r := range map[string]vm.Record{"suspended": suspended(), "loading": loading} {
+		for _, policy := range []vm.AutostartPolicy{vm.AutostartAlways, vm.AutostartNever, vm.AutostartHealthy} {
+			r.Spec.Autostart.Policy = policy
+			is := through(t, r, Woken(r, Waking{At: noon, BootID: "b2", NewBoot: true, Policy: RestartAll}))
+			for is.State.Phase == vm.Reaping {
+				is = through(t, is, Turn{Event: is.State.After.Released()})
+			}
+			if is.State.Saved == nil {
+				t.Errorf("%s under %s: %s, and its memory is lost", name, policy, is.State.Phase)
+			}
+		}
+	}
+}
+
+func TestAStartThatLoadsHasTimeToRead(t *testing.T) {
+	r := suspended()
+	r.Spec.Memory = 64 * vm.GiB
+	r.State.Saved.Hardware = r.Spec.Hardware()
+	r = through(t, r, Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Prepared})
+	if got := r.State.Deadline.Sub(noon); got < 15*time.Minute {
+		t.Errorf("64 GiB have %s", got)
+	}
+}
