@@ -51,6 +51,9 @@ func (t *tracker) alertFacts() (f policies.AlertFacts, records map[vm.Name]vm.Re
 		}
 	}
 	there := map[vm.ID]bool{}
+	for _, b := range t.broken {
+		there[b.ID] = true // its record can't be read, and its VM may run
+	}
 	for _, v := range t.env.views.list() {
 		s := v.rec.State
 		there[v.rec.ID] = true
