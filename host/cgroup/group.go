@@ -174,3 +174,9 @@ func (t *Tree) hold(name string, yes bool) {
 		delete(t.held, name)
 	}
 }
+
+func (t *Tree) holds(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held[name]
+}

@@ -70,6 +70,34 @@ func TestAProcessBeginsInAGroupOfV2(t *testing.T) {
 	}
 }
 
+// Where the kernel, or a sandbox around us, can't fork into a group.
+func TestAProcessIsTakenIntoAGroupOfV2(t *testing.T) {
+	dir := somewhere(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	pid, _, err := syscall.StartProcess("/bin/cat", []string{"cat"}, &syscall.ProcAttr{Files: []uintptr{r.Fd(), 2, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Group{v2: dir}
+	if err := g.Take(pid); err != nil {
+		t.Error(err)
+	}
+	if in := words(filepath.Join(dir, "cgroup.procs")); len(in) != 1 || in[0] != fmt.Sprint(pid) {
+		t.Errorf("it has %v, want %d", in, pid)
+	}
+	w.Close()
+	if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
+		t.Error(err)
+	}
+	if CantFork(nil) || CantFork(unix.EPERM) || !CantFork(&os.SyscallError{Err: unix.ENOSYS}) {
+		t.Error("the errors of a kernel that can't are mistaken")
+	}
+}
+
 // Whatever this machine has: the process is in all of its groups, and no thread
 // of ours stays there.
 func TestAProcessBeginsInItsGroup(t *testing.T) {

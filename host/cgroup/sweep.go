@@ -27,7 +27,7 @@ func (t *Tree) Sweep() {
 	first := !t.swept
 	t.swept = true
 	t.mu.Unlock()
-	t.each(func(name string, dirs []string) {
+	t.each(func(name string) bool { return !t.holds(name) }, func(name string, dirs []string) {
 		if first && t.kills(dirs) {
 			return
 		}
@@ -76,7 +76,7 @@ func (t *Tree) Close() {
 // behind in its group, and removes that. Repeating it is safe.
 func (t *Tree) Clear(ref vm.Ref) error {
 	var failed error
-	t.each(func(name string, dirs []string) {
+	t.each(func(name string) bool { return strings.Contains(name, "."+string(ref.VM)+".") }, func(name string, dirs []string) {
 		if of, _ := parse(name); of.VM != ref.VM || of.Incarnation > ref.Incarnation {
 			return
 		}
@@ -91,8 +91,9 @@ func (t *Tree) Clear(ref vm.Ref) error {
 	return failed
 }
 
-// each calls do for every group of this node that its name proves ours.
-func (t *Tree) each(do func(name string, dirs []string)) {
+// each calls do for every group of this node that is wanted and that its name
+// proves ours. There may be thousands of others: want is asked first.
+func (t *Tree) each(want func(name string) bool, do func(name string, dirs []string)) {
 	if t == nil || t.held == nil {
 		return
 	}
@@ -104,19 +105,29 @@ func (t *Tree) each(do func(name string, dirs []string)) {
 			continue
 		}
 		seen[at] = true
-		entries, err := os.ReadDir(at)
-		if err != nil {
-			continue // nothing was made there
-		}
-		for _, e := range entries {
-			if _, ours := parse(e.Name()); ours && e.IsDir() {
-				found[e.Name()] = append(found[e.Name()], filepath.Join(at, e.Name()))
+		for _, name := range namesIn(at) {
+			if !want(name) {
+				continue
+			}
+			if _, ours := parse(name); ours {
+				found[name] = append(found[name], filepath.Join(at, name))
 			}
 		}
 	}
 	for name, dirs := range found {
 		do(name, dirs)
 	}
+}
+
+// namesIn a folder, in no order; none where it isn't there.
+func namesIn(dir string) []string {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1) // what was read until then is enough for now
+	return names
 }
 
 // endsWithin bounds the wait for one killed process: its memory may be large.
