@@ -15,7 +15,7 @@ func UsageToProto(u vm.Usage) *blixardv1.Usage {
 		MemoryPeakBytes: int64(u.MemoryPeak), DiskVirtualBytes: int64(u.DiskVirtual), CpuPercent: u.CPUPercent,
 		ReadRate: u.ReadRate, WriteRate: u.WriteRate, RxRate: u.RxRate, TxRate: u.TxRate, BalloonBytes: int64(u.Balloon),
 		GuestFreeBytes: int64(u.GuestFree), IdleSince: Stamp(u.IdleSince), CpuWaited: u.Stalled.CPU.Seconds(),
-		MemoryWaited: u.Stalled.Memory.Seconds(), IoWaited: u.Stalled.IO.Seconds(),
+		MemoryWaited: u.Stalled.Memory.Seconds(), IoWaited: u.Stalled.IO.Seconds(), MemoryChargedBytes: int64(u.Charged),
 	}
 }
 

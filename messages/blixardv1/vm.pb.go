@@ -767,26 +767,27 @@ func (x *Reservation) GetDiskBytes() int64 {
 
 // Usage is what the VMM uses now. Zero where nobody can tell.
 type Usage struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	MemoryBytes      int64                  `protobuf:"varint,1,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // resident
-	DiskBytes        int64                  `protobuf:"varint,2,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`       // allocated on the host
-	CpuSeconds       float64                `protobuf:"fixed64,3,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"`   // since its launch
-	At               *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
-	MemoryPeakBytes  int64                  `protobuf:"varint,5,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
-	DiskVirtualBytes int64                  `protobuf:"varint,6,opt,name=disk_virtual_bytes,json=diskVirtualBytes,proto3" json:"disk_virtual_bytes,omitempty"` // what its disks may grow to
-	CpuPercent       float64                `protobuf:"fixed64,7,opt,name=cpu_percent,json=cpuPercent,proto3" json:"cpu_percent,omitempty"`                    // of one processor, between the last two samples
-	ReadRate         float64                `protobuf:"fixed64,8,opt,name=read_rate,json=readRate,proto3" json:"read_rate,omitempty"`                          // bytes a second, from storage
-	WriteRate        float64                `protobuf:"fixed64,9,opt,name=write_rate,json=writeRate,proto3" json:"write_rate,omitempty"`
-	RxRate           float64                `protobuf:"fixed64,10,opt,name=rx_rate,json=rxRate,proto3" json:"rx_rate,omitempty"` // bytes a second, received by the guest; taps alone are counted
-	TxRate           float64                `protobuf:"fixed64,11,opt,name=tx_rate,json=txRate,proto3" json:"tx_rate,omitempty"`
-	BalloonBytes     int64                  `protobuf:"varint,12,opt,name=balloon_bytes,json=balloonBytes,proto3" json:"balloon_bytes,omitempty"`         // what the balloon leaves to the guest; 0: it has none
-	GuestFreeBytes   int64                  `protobuf:"varint,13,opt,name=guest_free_bytes,json=guestFreeBytes,proto3" json:"guest_free_bytes,omitempty"` // by the guest's own word
-	IdleSince        *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=idle_since,json=idleSince,proto3" json:"idle_since,omitempty"`                   // absent: it isn't idle by its spec's measure
-	CpuWaited        float64                `protobuf:"fixed64,15,opt,name=cpu_waited,json=cpuWaited,proto3" json:"cpu_waited,omitempty"`                 // seconds in which it waited for a processor (PSI)
-	MemoryWaited     float64                `protobuf:"fixed64,16,opt,name=memory_waited,json=memoryWaited,proto3" json:"memory_waited,omitempty"`
-	IoWaited         float64                `protobuf:"fixed64,17,opt,name=io_waited,json=ioWaited,proto3" json:"io_waited,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	MemoryBytes        int64                  `protobuf:"varint,1,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // resident
+	DiskBytes          int64                  `protobuf:"varint,2,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`       // allocated on the host
+	CpuSeconds         float64                `protobuf:"fixed64,3,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"`   // since its launch
+	At                 *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	MemoryPeakBytes    int64                  `protobuf:"varint,5,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
+	DiskVirtualBytes   int64                  `protobuf:"varint,6,opt,name=disk_virtual_bytes,json=diskVirtualBytes,proto3" json:"disk_virtual_bytes,omitempty"` // what its disks may grow to
+	CpuPercent         float64                `protobuf:"fixed64,7,opt,name=cpu_percent,json=cpuPercent,proto3" json:"cpu_percent,omitempty"`                    // of one processor, between the last two samples
+	ReadRate           float64                `protobuf:"fixed64,8,opt,name=read_rate,json=readRate,proto3" json:"read_rate,omitempty"`                          // bytes a second, from storage
+	WriteRate          float64                `protobuf:"fixed64,9,opt,name=write_rate,json=writeRate,proto3" json:"write_rate,omitempty"`
+	RxRate             float64                `protobuf:"fixed64,10,opt,name=rx_rate,json=rxRate,proto3" json:"rx_rate,omitempty"` // bytes a second, received by the guest; taps alone are counted
+	TxRate             float64                `protobuf:"fixed64,11,opt,name=tx_rate,json=txRate,proto3" json:"tx_rate,omitempty"`
+	BalloonBytes       int64                  `protobuf:"varint,12,opt,name=balloon_bytes,json=balloonBytes,proto3" json:"balloon_bytes,omitempty"`         // what the balloon leaves to the guest; 0: it has none
+	GuestFreeBytes     int64                  `protobuf:"varint,13,opt,name=guest_free_bytes,json=guestFreeBytes,proto3" json:"guest_free_bytes,omitempty"` // by the guest's own word
+	IdleSince          *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=idle_since,json=idleSince,proto3" json:"idle_since,omitempty"`                   // absent: it isn't idle by its spec's measure
+	CpuWaited          float64                `protobuf:"fixed64,15,opt,name=cpu_waited,json=cpuWaited,proto3" json:"cpu_waited,omitempty"`                 // seconds in which it waited for a processor (PSI)
+	MemoryWaited       float64                `protobuf:"fixed64,16,opt,name=memory_waited,json=memoryWaited,proto3" json:"memory_waited,omitempty"`
+	IoWaited           float64                `protobuf:"fixed64,17,opt,name=io_waited,json=ioWaited,proto3" json:"io_waited,omitempty"`
+	MemoryChargedBytes int64                  `protobuf:"varint,18,opt,name=memory_charged_bytes,json=memoryChargedBytes,proto3" json:"memory_charged_bytes,omitempty"` // of it, what counts against the reservation: no pages of files, which the kernel can drop; 0: nobody can tell
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
@@ -934,6 +935,13 @@ func (x *Usage) GetMemoryWaited() float64 {
 func (x *Usage) GetIoWaited() float64 {
 	if x != nil {
 		return x.IoWaited
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryChargedBytes() int64 {
+	if x != nil {
+		return x.MemoryChargedBytes
 	}
 	return 0
 }
@@ -1599,7 +1607,7 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x04cpus\x18\x01 \x01(\x05R\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
 	"\n" +
-	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\"\xea\x04\n" +
+	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\"\x9c\x05\n" +
 	"\x05Usage\x12!\n" +
 	"\fmemory_bytes\x18\x01 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
 	"\n" +
@@ -1624,7 +1632,8 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"cpu_waited\x18\x0f \x01(\x01R\tcpuWaited\x12#\n" +
 	"\rmemory_waited\x18\x10 \x01(\x01R\fmemoryWaited\x12\x1b\n" +
-	"\tio_waited\x18\x11 \x01(\x01R\bioWaited\"p\n" +
+	"\tio_waited\x18\x11 \x01(\x01R\bioWaited\x120\n" +
+	"\x14memory_charged_bytes\x18\x12 \x01(\x03R\x12memoryChargedBytes\"p\n" +
 	"\n" +
 	"SavedState\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12*\n" +
