@@ -51,6 +51,7 @@ var benches = []bench{
 	{"libvirt", benchLibvirt},
 	{"density", benchDensity},
 	{"sample", benchSampling},
+	{"suspend", benchSuspend},
 }
 
 func main() {
