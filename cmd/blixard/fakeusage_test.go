@@ -32,6 +32,7 @@ func (n fakeNode) use(v *blixardv1.VM) *blixardv1.VM {
 	}
 	switch v.GetName() {
 	case "web":
+		v.Usage.MemoryChargedBytes = int64(58 * vm.MiB)
 		v.Usage.IdleSince, v.Usage.CpuPercent, v.Usage.CpuWaited, v.Usage.IoWaited = nil, 97.4, 1.5, 0.2
 		v.Usage.ReadRate, v.Usage.WriteRate, v.Usage.RxRate, v.Usage.TxRate = 3*1024*1024, 12000, 1500, 800
 		v.Usage.BalloonBytes, v.Usage.GuestFreeBytes = int64(96*vm.MiB), int64(40*vm.MiB)

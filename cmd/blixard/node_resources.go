@@ -27,8 +27,8 @@ func nodeResourcesCommand(c *cli) *cobra.Command {
   reserve     what is kept for the host
   room        capacity × overcommit − reserve: what can be promised
   reserved    what the VMs hold, up or down, from creation to deletion
-  free        what can still be promised; below zero, nothing new is admitted
-              until it fits
+  free        what can still be promised; below zero, nothing new is
+              admitted until it fits
   used        now, by everything on the machine
   pressure    the share of the last ten seconds in which something waited
 

@@ -29,9 +29,9 @@ func topCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "top", Short: "Follow what the VMs and the node use, live",
 		Long: `Show what the node and its VMs use, on the whole screen and anew every two
-seconds: CPU% of one processor, memory resident of reserved, bytes a second
-from and to storage and networks, and for how long a VM has been idle by its
-spec's measure.
+seconds: CPU% of one processor, memory that counts against the reservation of
+what is reserved, bytes a second from and to storage and networks, and for how
+long a VM has been idle by its spec's measure.
 
   c m d n N   sort by CPU, memory, disk, network, name; again: reversed
   ↑ ↓ j k     choose a VM; PgUp PgDn g G too; its reason stands at the foot

@@ -26,7 +26,7 @@ var (
 		return ofLive(v, fmt.Sprintf("%.1f", v.GetUsage().GetCpuPercent()))
 	}}
 	memoryColumn = column{"MEMORY", 11, byMemory, func(_ *cli, v *blixardv1.VM) string {
-		return or(ofLive(v, tight(v.GetUsage().GetMemoryBytes())), "-") + "/" + tight(v.GetReservation().GetMemoryBytes())
+		return or(ofLive(v, tight(memoryOf(v))), "-") + "/" + tight(v.GetReservation().GetMemoryBytes())
 	}}
 	diskColumn = column{"DISK", 11, "", func(_ *cli, v *blixardv1.VM) string {
 		if v.GetUsage() == nil {
@@ -263,7 +263,7 @@ func (c *cli) drawHelp(width, height int) []string {
 		"  p, space    pause, go on",
 		"  q, Ctrl-C   leave", "",
 		"  CPU%        of one processor, by the whole VMM",
-		"  MEMORY      resident of reserved",
+		"  MEMORY      what counts against its reservation, of that",
 		"  DISK        allocated of what it may grow to",
 		"  IO, NET     bytes a second, both ways; user-mode networks count nowhere",
 		"  IDLE        for so long, by the measure in its spec",

@@ -46,7 +46,7 @@ var orderNames = []string{byCPU, byMemory, byDisk, byNetwork, byName}
 // orders give the number that VMs are sorted by, the highest first.
 var orders = map[string]func(*blixardv1.VM) float64{
 	byCPU:     func(v *blixardv1.VM) float64 { return live(v, v.GetUsage().GetCpuPercent()) },
-	byMemory:  func(v *blixardv1.VM) float64 { return live(v, float64(v.GetUsage().GetMemoryBytes())) },
+	byMemory:  func(v *blixardv1.VM) float64 { return live(v, float64(memoryOf(v))) },
 	byDisk:    func(v *blixardv1.VM) float64 { return live(v, v.GetUsage().GetReadRate()+v.GetUsage().GetWriteRate()) },
 	byNetwork: func(v *blixardv1.VM) float64 { return live(v, v.GetUsage().GetRxRate()+v.GetUsage().GetTxRate()) },
 	byName:    func(*blixardv1.VM) float64 { return 0 }, // all alike: the name decides

@@ -19,8 +19,9 @@ counts the restarts that supervision made; in brackets, the failures of now
 against the crash budget.
 
 -o wide shows use beside reservation, by the daemon's last look: CPU% of one
-processor; USED is memory, resident of reserved; DISK is allocated of what it
-may grow to; IO is read and written. "blixard top" follows them.`,
+processor; USED is memory that counts against the reservation, of that; DISK is
+allocated of what it may grow to; IO is read and written. "blixard top" follows
+them.`,
 		Example: "  blixard vm list\n  blixard vm ls -o wide\n  blixard vm list -o json |\n    jq -r '.vms[] | select(.phase==\"failed\") | .name'",
 		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -21,7 +21,16 @@ func memoryCell(v *blixardv1.VM) string {
 	if !measured(v) {
 		return "-/" + size(v.GetReservation().GetMemoryBytes())
 	}
-	return size(v.GetUsage().GetMemoryBytes()) + "/" + size(v.GetReservation().GetMemoryBytes())
+	return size(memoryOf(v)) + "/" + size(v.GetReservation().GetMemoryBytes())
+}
+
+// memoryOf is what counts against the reservation; where nobody can tell, all
+// that is resident.
+func memoryOf(v *blixardv1.VM) int64 {
+	if n := v.GetUsage().GetMemoryChargedBytes(); n != 0 {
+		return n
+	}
+	return v.GetUsage().GetMemoryBytes()
 }
 
 func diskCell(v *blixardv1.VM) string {
@@ -57,13 +66,13 @@ func (c *cli) usageLines(b *block, v *blixardv1.VM) {
 		b.addIf(u.GetDiskBytes() != 0, "Usage", "%s of %s disk", size(u.GetDiskBytes()), size(max(u.GetDiskVirtualBytes(), v.GetReservation().GetDiskBytes())))
 		return
 	}
-	peak := ""
-	if u.GetMemoryPeakBytes() > u.GetMemoryBytes() {
-		peak = fmt.Sprintf(" (%s at most)", size(u.GetMemoryPeakBytes()))
+	resident := ""
+	if u.GetMemoryChargedBytes() != 0 {
+		resident = fmt.Sprintf(" (%s resident with pages of files, %s at most)", size(u.GetMemoryBytes()), size(max(u.GetMemoryPeakBytes(), u.GetMemoryBytes())))
 	}
 	virtual := max(u.GetDiskVirtualBytes(), v.GetReservation().GetDiskBytes())
-	b.add("Usage", "%s cpu, %s of %s memory%s, %s of %s disk, %.1fs of processor time", percent(u.GetCpuPercent()), size(u.GetMemoryBytes()),
-		size(v.GetReservation().GetMemoryBytes()), peak, size(u.GetDiskBytes()), size(virtual), u.GetCpuSeconds())
+	b.add("Usage", "%s cpu, %s of %s memory%s, %s of %s disk, %.1fs of processor time", percent(u.GetCpuPercent()), size(memoryOf(v)),
+		size(v.GetReservation().GetMemoryBytes()), resident, size(u.GetDiskBytes()), size(virtual), u.GetCpuSeconds())
 	b.add("", "reads %s, writes %s, receives %s, sends %s", rate(u.GetReadRate()), rate(u.GetWriteRate()), rate(u.GetRxRate()), rate(u.GetTxRate()))
 	if waited := waits(u); waited != "" {
 		b.add("", "waited since its launch: %s", waited)
