@@ -66,12 +66,14 @@ func TestUsageHasRatesFromTheSecondSampleOn(t *testing.T) {
 type counting struct {
 	host.Meter
 	reads atomic.Int64
+	asked atomic.Pointer[[]vm.Metered]  // in the last look
 	hangs atomic.Pointer[chan struct{}] // until it is closed
 	fails atomic.Bool
 }
 
 func (c *counting) Read(ctx context.Context, of []vm.Metered) (map[vm.ID]vm.Counters, error) {
 	c.reads.Add(1)
+	c.asked.Store(&of)
 	if until := c.hangs.Load(); until != nil {
 		<-*until
 	}
@@ -195,6 +197,52 @@ func TestPeakOfMemoryIsThatOfTheLastSampleWhereTheEndTellsNone(t *testing.T) {
 		last := s.state("web").LastExit
 		if last == nil || last.Failure.Exit == nil || last.Failure.Exit.MemoryPeak != 200*vm.MiB {
 			t.Errorf("the last end: %+v", last)
+		}
+		s.end()
+	})
+}
+
+// runnerTaps has one tap that a built runner made.
+type runnerTaps struct {
+	host.Links
+	of atomic.Pointer[vm.ID]
+}
+
+func (l *runnerTaps) List(ctx context.Context) ([]vm.FoundLink, error) {
+	found, err := l.Links.List(ctx)
+	if id := l.of.Load(); id != nil {
+		found = append(found, vm.FoundLink{Name: "vm-built", VM: *id})
+	}
+	return found, err
+}
+
+func TestTapsOfEachKindAreMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m, taps := newStage(t, quick), &counting{}, &runnerTaps{}
+		s.wrap = func(p host.Ports) host.Ports {
+			m.Meter, p.Meter = p.Meter, m
+			taps.Links, p.Links = p.Links, taps
+			return p
+		}
+		s.kill()
+		s.create("bridged", func(spec *vm.Spec) { spec.Networks = []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0"}} })
+		s.create("built", func(spec *vm.Spec) { spec.Boot = vm.Boot{Runner: "/runner"} })
+		rec, _ := s.node.Get("built")
+		taps.of.Store(&rec.ID)
+		s.after(20 * time.Second)
+		links := map[vm.Name][]string{}
+		for _, one := range *m.asked.Load() {
+			links[one.Ref.Name] = one.Links
+			if one.Folder == "" {
+				t.Errorf("%s has no folder", one.Ref.Name)
+			}
+		}
+		bridged, _ := s.node.Get("bridged")
+		if got := links["bridged"]; len(got) != 1 || got[0] != host.LinkName(bridged.Slot, 0) {
+			t.Errorf("taps of a bridged VM: %v", got)
+		}
+		if got := links["built"]; len(got) != 1 || got[0] != "vm-built" {
+			t.Errorf("taps of a built runner: %v", got)
 		}
 		s.end()
 	})
