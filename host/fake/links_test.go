@@ -40,6 +40,7 @@ func up(t *testing.T, p host.Ports, r vm.Ref) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Limits = vm.Limits{Memory: vm.GiB, Tasks: 100}
 	if _, err := p.Launcher.Launch(t.Context(), c); host.KindOf(err) != host.Transient || err == nil {
 		t.Errorf("launched without taps: %v", err)
 	}
