@@ -47,7 +47,7 @@ func (v *vmActor) reclaim(c actor.Context, m reclaimAsked) {
 
 func (v *vmActor) reclaimEnded(m reclaimAsked, failed string) {
 	v.env.tell(v.env.tracker, reclaimDone{
-		id: m.id, incarnation: v.rec.State.Incarnation, do: m.Do, why: m.ReclaimStep.Why, failed: failed,
+		id: m.id, incarnation: v.rec.State.Incarnation, do: m.Do, why: m.Why, failed: failed,
 	})
 }
 
@@ -60,7 +60,7 @@ const (
 
 // balloon has the guest give memory back, or gives it again, off the mailbox.
 func (r *runActor) balloon(m balloon) {
-	session, env, done := r.session, r.env, reclaimDone{id: m.id, incarnation: r.ref.Incarnation, do: m.Do, why: m.ReclaimStep.Why}
+	session, env, done := r.session, r.env, reclaimDone{id: m.id, incarnation: r.ref.Incarnation, do: m.Do, why: m.Why}
 	if session == nil {
 		done.failed = "its VMM does not answer just now"
 		env.tell(env.tracker, done)

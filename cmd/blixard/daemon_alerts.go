@@ -61,8 +61,11 @@ func (c alertsConfig) marks() (policies.AlertMarks, error) {
 		set markConfig
 		to  *policies.AlertMark
 	}{
-		{"memory", c.Memory, &m.Memory}, {"disk", c.Disk, &m.Disk}, {"pressure.cpu", c.Pressure.CPU, &m.CPU},
-		{"pressure.memory", c.Pressure.Memory, &m.MemoryWait}, {"pressure.io", c.Pressure.IO, &m.IO},
+		{"memory", c.Memory, &m.Memory},
+		{"disk", c.Disk, &m.Disk},
+		{"pressure.cpu", c.Pressure.CPU, &m.CPU},
+		{"pressure.memory", c.Pressure.Memory, &m.MemoryWait},
+		{"pressure.io", c.Pressure.IO, &m.IO},
 	} {
 		if one.set.Raise != 0 {
 			one.to.Raise = float64(one.set.Raise)
