@@ -261,6 +261,8 @@ func (e *env) mend(ctx context.Context, d policies.Discrepancy) error {
 			return e.tellVM(d.VM, messages.Leftover{Incarnation: d.Record.State.Incarnation})
 		}
 		return e.ports.Folders.Release(ctx, vm.Ref{VM: d.Folder.ID, Name: d.Folder.Name, Incarnation: d.Folder.Last})
+	case policies.MendDropSaved:
+		return e.tellVM(d.VM, messages.StatesLeft{Incarnation: d.Record.State.Incarnation})
 	case policies.MendQuarantine:
 		name, err := e.ports.Salvage.Quarantine(ctx, *d.Folder)
 		if err == nil {

@@ -19,6 +19,8 @@ func (v *vmActor) hearSaved(c actor.Context, f messages.Fact) {
 		v.turn(c, policies.Turn{Event: vm.SaveFailed, Why: m.Why})
 	case messages.GuestLoaded:
 		v.turn(c, policies.Turn{Event: vm.GuestLoaded})
+	case messages.StatesLeft:
+		v.dropSaved()
 	case messages.StatesDropped:
 	}
 }

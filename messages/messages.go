@@ -169,6 +169,13 @@ type SpaceBack struct{ Incarnation vm.Incarnation }
 // Of is the incarnation that the fact speaks of.
 func (f SpaceBack) Of() vm.Incarnation { return f.Incarnation }
 
+// StatesLeft: reconciler → vm/<name>. Saved guests were found that the record
+// doesn't name; may come late and twice.
+type StatesLeft struct{ Incarnation vm.Incarnation }
+
+// Of is the incarnation that the fact speaks of.
+func (f StatesLeft) Of() vm.Incarnation { return f.Incarnation }
+
 // Leftover: reconciler → vm/<name>. A run folder was found that a VM at rest
 // must not have; may come late and twice.
 type Leftover struct{ Incarnation vm.Incarnation }

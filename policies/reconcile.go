@@ -38,6 +38,7 @@ const (
 	MendLook       Mend = "look"        // let the VM's actor look again for a VMM that it believes alive
 	MendRemoveLink Mend = "remove-link" // a tap that nothing uses
 	MendRemoveRun  Mend = "remove-run"  // a run folder that nothing uses
+	MendDropSaved  Mend = "drop-saved"  // a saved guest that no record names
 	MendQuarantine Mend = "quarantine"  // move a folder of a VM that nobody knows aside; it can be moved back
 	MendNothing    Mend = "report"      // only a person can know what is right
 )
@@ -242,6 +243,25 @@ func (c *comparison) record(r *vm.Record, folder *vm.FoundFolder) {
 		c.tell(Discrepancy{
 			Key: "missing/" + string(r.ID), Mend: MendNothing, Gate: GateNever, VM: r.Spec.Name, Record: r,
 			What: "folder of " + string(r.Spec.Name), Why: "it is gone, with all that was in it; restore it from a backup before the VM starts again",
+		})
+	}
+	if folder != nil && folder.ID == r.ID {
+		c.saved(r, folder.Saved)
+	}
+}
+
+// saved finds guests that were saved and will never be loaded. One of the
+// incarnation that is up may be just being written.
+func (c *comparison) saved(r *vm.Record, found []vm.Incarnation) {
+	s := r.State
+	for _, n := range found {
+		named := s.Saved != nil && s.Saved.Incarnation == n
+		if named || n > s.Incarnation || n == s.Incarnation && s.Phase&idle == 0 {
+			continue
+		}
+		c.tell(Discrepancy{
+			Key: fmt.Sprintf("saved/%s/%d", r.ID, n), Mend: MendDropSaved, Gate: GateTwice, VM: r.Spec.Name, Record: r,
+			What: fmt.Sprintf("saved guest of %s/%d", r.Spec.Name, n), Why: "its record doesn't name it, so nothing will ever load it",
 		})
 	}
 }

@@ -150,3 +150,32 @@ func TestAStartThatLoadsHasTimeToRead(t *testing.T) {
 		t.Errorf("64 GiB have %s", got)
 	}
 }
+
+func TestASavedGuestThatNoRecordNamesIsDropped(t *testing.T) {
+	for _, one := range []struct {
+		phase vm.Phase
+		saved *vm.SavedState
+		want  int
+	}{
+		{vm.Running, nil, 1}, // of 2; that of 3 may be just being written
+		{vm.Starting, &vm.SavedState{Incarnation: 2}, 0},
+		{vm.Suspended, &vm.SavedState{Incarnation: 3}, 1},
+		{vm.Stopped, nil, 2},
+	} {
+		r := record(one.phase, vm.WantRunning)
+		r.State.Saved = one.saved
+		folder := vm.FoundFolder{Name: r.Spec.Name, ID: r.ID, Folder: true, Saved: []vm.Incarnation{2, 3, 4}}
+		n := 0
+		for _, d := range Compare(Inventory{Folders: []vm.FoundFolder{folder}}, Records{All: []vm.Record{r}}) {
+			if d.Mend == MendDropSaved {
+				n++
+				if d.Gate != GateTwice || d.VM != r.Spec.Name {
+					t.Errorf("%s: %+v", one.phase, d)
+				}
+			}
+		}
+		if n != one.want {
+			t.Errorf("%s with %+v: %d are dropped, want %d", one.phase, one.saved, n, one.want)
+		}
+	}
+}

@@ -30,4 +30,6 @@ type FoundFolder struct {
 	Folder bool        // the durable folder exists
 	Tenant Incarnation // whose run folder it says it is; 0: it doesn't say
 	Run    bool        // a run folder exists
+
+	Saved []Incarnation // whose guests are saved in it, whole or not
 }

@@ -12,10 +12,20 @@ import (
 	"time"
 )
 
+// tellers are the commands that write one line.
+var tellers = map[string]func() string{
+	"date":   func() string { return time.Now().UTC().Format(time.RFC3339Nano) },
+	"uptime": func() string { return uptime().String() },
+}
+
 // applet is one of the commands that this program also is, for guest-exec.
 func applet(name string, args []string) (code int) {
 	out := bufio.NewWriter(os.Stdout)
 	defer func() { _ = out.Flush() }()
+	if f, ok := tellers[name]; ok {
+		_, _ = out.WriteString(f() + "\n")
+		return 0
+	}
 	switch name {
 	case "true":
 		return 0
@@ -36,12 +46,6 @@ func applet(name string, args []string) (code int) {
 		return 0
 	case "kill": // itself, by the signal's number
 		_ = syscall.Kill(os.Getpid(), syscall.Signal(number(args, int(syscall.SIGKILL))))
-		return 0
-	case "date":
-		_, _ = out.WriteString(time.Now().UTC().Format(time.RFC3339Nano) + "\n")
-		return 0
-	case "uptime":
-		_, _ = out.WriteString(uptime().String() + "\n")
 		return 0
 	case "burn": // a processor, for so many seconds
 		for end := time.Now().Add(time.Duration(number(args, 1)) * time.Second); time.Now().Before(end); {

@@ -24,6 +24,12 @@ func (s salvage) List(ctx context.Context) ([]vm.FoundFolder, error) {
 	for name, id := range w.folders {
 		found[name] = vm.FoundFolder{Name: name, Path: "/state/vms/" + string(name), ID: id, Folder: true}
 	}
+	for name, one := range found {
+		for n := range w.images[one.ID] {
+			one.Saved = append(one.Saved, n)
+		}
+		found[name] = one
+	}
 	for name := range w.runs {
 		one := found[name]
 		one.Name, one.Run, one.Tenant = name, true, 1

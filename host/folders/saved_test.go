@@ -125,6 +125,7 @@ func TestASavedGuestThatWasTouchedIsRefused(t *testing.T) {
 			if err := os.WriteFile(path+".away", []byte("the guest"), 0o600); err != nil {
 				return err
 			}
+			_ = os.Remove(path)
 			return os.Symlink(path+".away", path)
 		},
 	} {

@@ -176,7 +176,7 @@ func TestDaemonMayDieWhileAGuestIsSavedOrLoaded(t *testing.T) {
 	t.Parallel()
 	w := begin(t, node.Options{Args: []string{"--enable-faults"}})
 	name := "web"
-	vm := w.up(node.Builtin(name, ""))
+	w.up(node.Builtin(name, ""))
 	was := w.life(name)
 	for _, phase := range []string{"suspending", "killing", "reaping", "suspended"} {
 		for _, when := range []string{"before", "written"} {
@@ -187,7 +187,7 @@ func TestDaemonMayDieWhileAGuestIsSavedOrLoaded(t *testing.T) {
 				w.suspend(name) // the ask was lost with the daemon
 			}
 			w.reaches(name, "suspended", boot)
-			vm = w.resume(name)
+			vm := w.resume(name)
 			if w.life(name) != was {
 				t.Fatalf("the guest booted after a death %s the write of %s", when, phase)
 			}
@@ -204,7 +204,7 @@ func TestDaemonMayDieWhileAGuestIsSavedOrLoaded(t *testing.T) {
 				_, err := w.ResumeOf(w.ctx, name)
 				w.must(err)
 			}
-			vm = w.healthy(name, 0)
+			vm := w.healthy(name, 0)
 			if w.life(name) != was {
 				t.Fatalf("the guest booted after a death %s the write of %s", when, phase)
 			}

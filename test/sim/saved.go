@@ -31,6 +31,11 @@ func (s *stage) checkP17turn(before, after vm.Record, t persistence.Turn) {
 // checkP17rest: what is suspended is there to be loaded.
 func (s *stage) checkP17rest(r vm.Record) {
 	at := r.State
+	for _, n := range s.world.Images(r.ID) {
+		if n < at.Incarnation && (at.Saved == nil || at.Saved.Incarnation != n) {
+			s.judge.broken("checkP17", r.Spec.Name, "what incarnation %d saved is left on the disk", n)
+		}
+	}
 	if at.Phase != vm.Suspended || s.world.Spoilt(r.ID) {
 		return
 	}
