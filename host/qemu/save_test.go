@@ -217,3 +217,31 @@ func TestWhatIsNoGuestEndsItsVMM(t *testing.T) {
 		})
 	}
 }
+
+// TestAMachineWithFirmwareAndADiskIsSaved: with every device that such a machine has.
+func TestAMachineWithFirmwareAndADiskIsSaved(t *testing.T) {
+	disk := shortDir(t) + "/boot.raw"
+	if err := os.WriteFile(disk, make([]byte, vm.MiB), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bend := func(s *vm.Spec) {
+		s.Boot, s.Memory, s.CPUs = vm.Boot{Disk: disk}, 64*vm.MiB, 2
+		s.Disks = []vm.Disk{{Name: "data", Size: vm.MiB}}
+		s.Networks = []vm.Network{{Mode: vm.NetworkUser}}
+	}
+	g := start(t, nil, bend)
+	s, _ := g.attach()
+	path, _ := g.saveInto(s)
+	g.kill()
+	next := g.load(g.spec(bend), path)
+	again, _ := next.attach()
+	if err := again.Loaded(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	next.wantState(again, host.GuestPaused)
+	if err := again.Resume(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	next.wantState(again, host.GuestRuns)
+	next.saveInto(again) // and once more
+}
