@@ -150,7 +150,7 @@ func (f *fleet) make(c actor.Context, m create) (*member, *vm.Refusal) {
 	}
 	now := f.env.ports.Clock.Now()
 	rec := vm.Record{
-		ID: m.held.id, Slot: f.slots.free(), Spec: m.Spec, Reservation: m.held.reservation,
+		ID: m.id, Slot: f.slots.free(), Spec: m.Spec, Reservation: m.reservation,
 		State: vm.State{
 			Revision: 1, Phase: vm.Stopped, PhaseSince: now, CreatedAt: now, HealthSince: now,
 			Reason: "created by " + m.By.String(),

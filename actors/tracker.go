@@ -145,8 +145,8 @@ func (t *tracker) Receive(c actor.Context) {
 	case respec:
 		t.respec(m)
 	case rebuilt:
-		m.held.turn = t.book.Hold(m.rec.ID, m.rec.Reservation) // it exists: never refused
-		m.held.id, m.held.reservation = m.rec.ID, m.rec.Reservation
+		m.turn = t.book.Hold(m.rec.ID, m.rec.Reservation) // it exists: never refused
+		m.id, m.reservation = m.rec.ID, m.rec.Reservation
 		t.publish()
 		t.env.tell(t.env.fleet, m)
 	case settled:
@@ -206,7 +206,7 @@ func (t *tracker) create(m create) {
 		return
 	}
 	m.held = held{id: vm.NewID(), reservation: need}
-	m.held.turn = t.book.Hold(m.held.id, need)
+	m.turn = t.book.Hold(m.id, need)
 	t.making[name] = &making{}
 	t.publish()
 	t.env.tell(t.env.fleet, m)

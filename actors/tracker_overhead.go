@@ -34,6 +34,9 @@ func overheadsIn(store persistence.Store, log *zap.Logger) policies.Overheads {
 
 // learn takes in what the VMMs need besides their guests' RAM.
 func (t *tracker) learn(all usages) {
+	if len(all) == 0 {
+		return
+	}
 	var look []policies.Seen
 	for _, v := range t.env.views.list() {
 		s := v.rec.State

@@ -150,7 +150,7 @@ func (v *vmActor) carryOut(c actor.Context, m asked) *vm.Refusal {
 			return r
 		}
 	}
-	return v.try(c, policies.Turn{Event: m.Event, By: m.By.String(), Spec: m.Spec, Reservation: m.held.reservation})
+	return v.try(c, policies.Turn{Event: m.Event, By: m.By.String(), Spec: m.Spec, Reservation: m.reservation})
 }
 
 // harmless are the asks that start and delete nothing.

@@ -44,6 +44,7 @@ var benches = []bench{
 	{"stopped", benchStopped},
 	{"scale", benchScale},
 	{"simulator", benchSimulator},
+	{"admit", benchAdmit},
 	{"boot", benchBoot},
 	{"adopt", benchAdopt},
 	{"reconcile", benchReconcile},

@@ -23,6 +23,7 @@ func (s *stage) heal() {
 	s.disk.toGo.Store(0)
 	time.Sleep(10 * time.Minute)
 	synctest.Wait()
+	s.checkP12book() // before a restart counts anew what a bug may have forgotten
 	if s.node != nil && (s.parked() || s.script.IntN(2) == 0) {
 		s.story.tell("NODE daemon restarted after healing")
 		s.reboot(time.Second)

@@ -32,6 +32,7 @@ var steps = []step{
 	{8, (*stage).breakDisk},
 	{6, (*stage).mend},
 	{3, (*stage).resize},
+	{3, (*stage).rush},
 	{4, (*stage).fill},
 	{2, (*stage).damage},
 	{2, (*stage).spoil},

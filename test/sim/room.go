@@ -3,8 +3,10 @@ package sim
 import (
 	"context"
 	"math/rand/v2"
+	"testing/synctest"
 	"time"
 
+	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
 )
@@ -49,6 +51,24 @@ func (s *stage) resize() {
 	if r := &s.judge.room; r.tight {
 		s.resizeTo(pick(r.dice, 0.3, 0.75, 1, 1.5))
 	}
+}
+
+// rush has everybody create and change at once while the disk is slow, so that
+// many are decided before the first of them is written.
+func (s *stage) rush() {
+	if s.dead() || !s.judge.room.tight {
+		return
+	}
+	before := s.disk.fault()
+	s.disk.breaks(diskFaults{stall: 1})
+	for _, name := range s.plan.names {
+		s.create(name, false)
+		spec := s.sized(s.plan.casts[name].spec)
+		s.ask(name, messages.Ask{Event: vm.SpecAsked, Spec: &spec})
+	}
+	time.Sleep(time.Minute)
+	synctest.Wait()
+	s.disk.breaks(before)
 }
 
 func (s *stage) resizeTo(share float64) {
