@@ -126,8 +126,6 @@ func (c *cli) block(v *blixardv1.VM, wide bool) *block {
 	b.add("Phase", "%s for %s: %s", v.GetPhase(), or(c.since(v.GetPhaseSince()), "0s"), or(v.GetReason(), "no reason was given"))
 	c.stillLines(b, v)
 	b.addIf(v.GetSpecPending(), "Spec", "%s: blixard vm restart %s", specWaits, v.GetName())
-	b.addIf(v.GetSaved() != nil, "Saved", "its guest of incarnation %d, %s on the disk, since %s; the next start loads it",
-		v.GetSaved().GetIncarnation(), size(v.GetSaved().GetBytes()), c.moment(v.GetSaved().GetAt()))
 	b.addIf(v.GetQueued(), "Queue", "it waits for its turn after a boot of the node (blixard node status); blixard vm start %s starts it now", v.GetName())
 	b.addIf(v.GetDeadline() != nil, "Deadline", "%s", c.until(v.GetDeadline()))
 	b.add("Intent", "%s", v.GetIntent())
