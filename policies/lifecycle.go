@@ -209,7 +209,8 @@ var boots = []row{
 var suspends = []row{
 	{vm.Running | vm.Paused, on(vm.SuspendAsked), move(vm.Suspending, vm.Save)},
 	{vm.Suspending | vm.Suspended, on(vm.SuspendAsked), stay()},
-	{rest &^ (vm.Running | vm.Paused | vm.Suspending | vm.Suspended | vm.Removing), on(vm.SuspendAsked), notSuspending},
+	{vm.Adopting, on(vm.SuspendAsked), beingAdopted},
+	{rest &^ (vm.Running | vm.Paused | vm.Suspending | vm.Suspended | vm.Adopting | vm.Removing), on(vm.SuspendAsked), notSuspending},
 	{vm.Suspended, on(vm.StartAsked, vm.ResumeAsked), move(vm.Preparing, vm.Prepare)},
 	{vm.Suspending, on(vm.StartAsked, vm.ResumeAsked), stay()}, // After says that it comes up again
 	{vm.Suspending | vm.Suspended, on(vm.StopAsked, vm.RestartAsked), isSuspended},

@@ -28,44 +28,38 @@ func applet(name string, args []string) (code int) {
 	}
 	switch name {
 	case "true":
-		return 0
 	case "false":
 		return 1
 	case "exit":
 		return number(args, 0)
 	case "echo":
 		_, _ = out.WriteString(strings.Join(args, " ") + "\n")
-		return 0
 	case "env":
 		_, _ = out.WriteString(strings.Join(os.Environ(), "\n") + "\n")
-		return 0
 	case "cat":
 		return cat(out, args)
 	case "sleep":
 		time.Sleep(time.Duration(number(args, 1)) * time.Second)
-		return 0
 	case "kill": // itself, by the signal's number
 		_ = syscall.Kill(os.Getpid(), syscall.Signal(number(args, int(syscall.SIGKILL))))
-		return 0
 	case "burn": // a processor, for so many seconds
 		for end := time.Now().Add(time.Duration(number(args, 1)) * time.Second); time.Now().Before(end); {
 		}
-		return 0
 	case "eat": // so many MiB of memory, held for a minute
 		held := eaten(number(args, 1))
 		time.Sleep(time.Minute)
 		runtime.KeepAlive(held)
-		return 0
 	case "fill": // so many MiB of a disk
 		return fill(args)
 	case "yes": // as many lines as it is told
 		for range number(args, 1000) {
 			_, _ = out.WriteString("y\n")
 		}
-		return 0
+	default:
+		_, _ = os.Stderr.WriteString("usage: burn|cat|date|eat|echo|env|exit|false|fill|kill|sleep|true|uptime|yes [ARGUMENT…]\n")
+		return 2
 	}
-	_, _ = os.Stderr.WriteString("usage: burn|cat|date|eat|echo|env|exit|false|fill|kill|sleep|true|uptime|yes [ARGUMENT…]\n")
-	return 2
+	return 0
 }
 
 // number is the first argument, or what stands in for it.

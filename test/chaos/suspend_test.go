@@ -180,10 +180,15 @@ func TestDaemonMayDieWhileAGuestIsSavedOrLoaded(t *testing.T) {
 	was := w.life(name)
 	for _, phase := range []string{"suspending", "killing", "reaping", "suspended"} {
 		for _, when := range []string{"before", "written"} {
-			w.dies(when+":"+phase+":"+name, func() error { _, err := w.SuspendOf(w.ctx, name); return err })
+			w.dies(when+":"+phase+":"+name, func() error {
+				w.reaches(name, "running", boot) // it is adopted first
+				_, err := w.SuspendOf(w.ctx, name)
+				return err
+			})
 			is, err := w.Get(w.ctx, name)
 			w.must(err)
 			if is.GetIntent() != "suspended" {
+				w.reaches(name, "running", boot)
 				w.suspend(name) // the ask was lost with the daemon
 			}
 			w.reaches(name, "suspended", boot)
