@@ -157,6 +157,7 @@ func (s *stage) checkAtRest() {
 			s.judge.broken("checkP11", r.Spec.Name, "status doesn't show what is durable")
 		}
 		s.checkP17rest(r)
+		s.checkReclaimRest(r)
 		if r.State.Phase&(vm.Stopped|vm.Backoff|vm.Failed|vm.Suspended) != 0 && s.world.Held(r.Spec.Name) {
 			s.judge.broken("checkP7", r.Spec.Name, "%s, and its run folder is still there", r.State.Phase)
 		}

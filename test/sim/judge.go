@@ -102,6 +102,7 @@ func (j *judge) wrote(t persistence.Turn) {
 		j.saved(before, after, t)
 	}
 	j.checkP10turn(before, after, t)
+	j.checkReclaim(before, after, t)
 	if before.State.Revision == 0 {
 		j.checkP13slots(after)
 	}

@@ -50,6 +50,7 @@ func draw(seed uint64, dice *rand.Rand) *plan {
 		p.names = append(p.names, name)
 		spec := drawSpec(name, dice)
 		spec.Autostart.DependsOn = drawDependencies(dice, p.names[:i]) // on earlier ones: no cycle
+		spec.Reclaim = drawReclaim(seed, idleness(seed, string(name)))
 		p.casts[name] = cast{spec: spec, nature: drawNature(dice)}
 	}
 	return p

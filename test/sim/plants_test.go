@@ -71,6 +71,8 @@ var plants = []struct {
 	{"one broken record keeps the daemon down", "checkP13", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
 		return strictStore{st}
 	}}},
+	{"a ladder for VMs that never asked for one", "checkReclaim", loads(func(r *vm.Record) { r.Spec.Reclaim = wholeLadder })},
+	{"a person's pause that counts as the node's own", "checkReclaim", loads(func(r *vm.Record) { r.State.Reclaimed = r.State.Phase == vm.Paused })},
 	{"a boot that forgets who was asked down", "checkP5", loads(func(r *vm.Record) { r.State.AskedDown = false })},
 	{"a shutdown that is written as a person's stop", "checkP5", Plant{End: stopAll}},
 	{"a shutdown that says done at once", "checkShutdown", Plant{End: func(s *stage) { s.checkShutdown(nil) }}},
@@ -228,6 +230,10 @@ func TestPlantedBugs(t *testing.T) {
 		})
 	}
 }
+
+var wholeLadder = vm.Spec{Reclaim: vm.Reclaim{Steps: []vm.ReclaimStep{
+	{Do: vm.ReclaimBalloon, After: time.Minute}, {Do: vm.ReclaimPause, After: time.Minute}, {Do: vm.ReclaimSuspend, After: 2 * time.Minute},
+}}}.Filled().Reclaim
 
 type blindLauncher struct{ host.Launcher }
 

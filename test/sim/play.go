@@ -59,6 +59,7 @@ func (s *stage) play() {
 				break
 			}
 		}
+		s.idle()
 		s.pass()
 		if s.dead() {
 			s.reboot(s.span())
@@ -106,6 +107,9 @@ func (s *stage) askAnything(name vm.Name) {
 		spec := s.plan.casts[name].spec
 		spec.Restart.Budget.Attempts = 1 + s.script.IntN(10)
 		spec.Autostart.Policy = drawPolicy(s.script)
+		if s.lull.IntN(3) == 0 {
+			spec.Reclaim = drawReclaim(s.seed, s.lull)
+		}
 		if s.script.IntN(8) == 0 {
 			spec.CPUs++ // another machine: what was saved doesn't load into it
 		}

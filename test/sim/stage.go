@@ -35,6 +35,7 @@ type Plant struct {
 type stage struct {
 	seed   uint64
 	script *rand.Rand // drawn from by the script's goroutine alone
+	lull   *rand.Rand // the same, for idle VMs; see idleness
 	plan   *plan
 	plant  Plant
 	log    *zap.Logger
@@ -59,7 +60,7 @@ type stage struct {
 func run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
 	dice := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible by seed
 	s := &stage{
-		seed: seed, script: dice, plan: draw(seed, dice), plant: p, log: log, story: newStory(),
+		seed: seed, script: dice, lull: idleness(seed, "script"), plan: draw(seed, dice), plant: p, log: log, story: newStory(),
 		memory: persistence.NewMemory(), dice: map[string]*rand.Rand{},
 	}
 	s.judge = newJudge(s.story)
