@@ -111,7 +111,7 @@ var plants = []struct {
 		return p
 	}}},
 	{"a loaded guest that nobody lets go on", "checkP17", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
-		p.Driver = stillDriver{p.Driver}
+		p.Driver, p.Agent = stillDriver{p.Driver}, answeringAgent{p.Agent}
 		return p
 	}}},
 	{"a saved guest that is removed with the others", "checkP17", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {

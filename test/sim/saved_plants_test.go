@@ -60,6 +60,18 @@ func (s hastySession) Loaded(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// answeringAgent answers whatever its guest does, so that no check finds out.
+type answeringAgent struct{ host.Agent }
+
+func (a answeringAgent) Open(ctx context.Context, f host.Paths) (host.AgentConn, error) {
+	c, err := a.Agent.Open(ctx, f)
+	return answeringConn{c}, err
+}
+
+type answeringConn struct{ host.AgentConn }
+
+func (answeringConn) Ping(context.Context) error { return nil }
+
 // stillDriver lets nobody go on who stands still.
 type stillDriver struct{ host.Driver }
 
