@@ -66,12 +66,11 @@ func blindly() (policies.Inventory, policies.Records) {
 	record := func(id vm.ID, name vm.Name, phase vm.Phase) vm.Record {
 		return vm.Record{ID: id, Spec: vm.Spec{Name: name}, State: vm.State{Phase: phase, Incarnation: 1}}
 	}
-	return policies.Inventory{
-			Links:   []vm.FoundLink{{Name: "blx2n0", VM: down, Number: 1}, {Name: "blx3n0", VM: unknown, Number: 1}},
-			Folders: []vm.FoundFolder{{Name: "old", ID: unknown, Folder: true}, {Name: "down", ID: down, Folder: true, Run: true, Tenant: 7}, {Name: "gone", Run: true, Tenant: 7}},
-		}, policies.Records{
-			All: []vm.Record{record(up, "up", vm.Running), record(down, "down", vm.Stopped)},
-		}
+	found := policies.Inventory{
+		Links:   []vm.FoundLink{{Name: "blx2n0", VM: down, Number: 1}, {Name: "blx3n0", VM: unknown, Number: 1}},
+		Folders: []vm.FoundFolder{{Name: "old", ID: unknown, Folder: true}, {Name: "down", ID: down, Folder: true, Run: true, Tenant: 7}, {Name: "gone", Run: true, Tenant: 7}},
+	}
+	return found, policies.Records{All: []vm.Record{record(up, "up", vm.Running), record(down, "down", vm.Stopped)}}
 }
 
 // Where nobody knows which VMMs live, nothing that one might use is touched, and
