@@ -1,11 +1,6 @@
 package messages
 
-import (
-	"context"
-	"fmt"
-
-	"github.com/blixard/blixard/vm"
-)
+import "context"
 
 // ClientHeader is the request header in which a client says its name ("cli", a
 // plugin's). It is a courtesy for the journal, never a proof.
@@ -39,16 +34,4 @@ func (r Role) String() string {
 		return roleNames[r]
 	}
 	return "none"
-}
-
-// ParseRole reads a role's name.
-func ParseRole(s string) (Role, error) {
-	for r, name := range roleNames {
-		if name == s {
-			return Role(r), nil
-		}
-	}
-	return NoRole, &vm.Refusal{
-		Code: vm.Invalid, Why: fmt.Sprintf("%.40q is no role", s), Try: "viewer, operator or admin",
-	}
 }
