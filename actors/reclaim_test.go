@@ -195,7 +195,7 @@ func TestAlertsAreToldAndComeBackAfterARestart(t *testing.T) {
 		s.after(time.Minute)
 		s.alerts()
 		got := s.journal("", "AlertRaised", "AlertCleared")
-		want := []string{"AlertRaised disk: 95.0 GiB", "AlertRaised disk: 95.0 GiB", "AlertCleared disk is over"}
+		want := []string{"AlertRaised disk: 95 GiB", "AlertRaised disk: 95 GiB", "AlertCleared disk is over"}
 		if !slices.EqualFunc(got, want, strings.HasPrefix) {
 			t.Errorf("the journal says\n%s", strings.Join(got, "\n"))
 		}

@@ -19,10 +19,10 @@ func measures(n vm.NodeResources, m AlertMarks) []condition {
 	disk := u.DiskUsed + u.DiskFree
 	return []condition{
 		level(vm.AlertMemory, share(u.Memory, n.Capacity.Memory), m.Memory, false,
-			fmt.Sprintf("%s of %s memory are in use", roughly(u.Memory), roughly(n.Capacity.Memory)),
+			fmt.Sprintf("%s of %s memory are in use", showBytes(float64(u.Memory)), showBytes(float64(n.Capacity.Memory))),
 			"suspend or stop a VM: blixard top shows which uses most"),
 		level(vm.AlertDisk, share(u.DiskUsed, disk), m.Disk, false,
-			fmt.Sprintf("%s of %s on the state folder's disk are in use, %s are free", roughly(u.DiskUsed), roughly(disk), roughly(u.DiskFree)),
+			fmt.Sprintf("%s of %s on the state folder's disk are in use, %s are free", showBytes(float64(u.DiskUsed)), showBytes(float64(disk)), showBytes(float64(u.DiskFree))),
 			"free space, or grow the disk: blixard top shows which VM holds most"),
 		level(vm.AlertCPUPressure, u.CPU, m.CPU, true, waits(u.CPU, "a processor"),
 			"give the VMs fewer vCPUs or a cpuQuota, or move some away"),
@@ -47,7 +47,7 @@ func growth(u vm.NodeUsage, m AlertMarks, pace diskPace) []condition {
 	return []condition{{
 		alertKey: alertKey{kind: vm.AlertDiskGrowth}, over: known && left <= m.FullWithin, under: !known || left > 2*m.FullWithin,
 		wait: time.Minute, patient: true,
-		why: fmt.Sprintf("the state folder's disk is full in %s at the pace of the last hour, %s are free", left.Round(time.Minute), roughly(u.DiskFree)),
+		why: fmt.Sprintf("the state folder's disk is full in %s at the pace of the last hour, %s are free", left.Round(time.Minute), showBytes(float64(u.DiskFree))),
 		try: "free space, or grow the disk: blixard top shows which VM writes most",
 	}}
 }
@@ -57,19 +57,6 @@ func share(part, whole vm.Bytes) float64 {
 		return 0
 	}
 	return 100 * float64(part) / float64(whole)
-}
-
-// roughly is a size for people: two digits and a unit.
-func roughly(b vm.Bytes) string {
-	for _, u := range []struct {
-		size vm.Bytes
-		name string
-	}{{vm.GiB, "GiB"}, {vm.MiB, "MiB"}, {vm.KiB, "KiB"}} {
-		if b >= u.size {
-			return fmt.Sprintf("%.1f %s", float64(b)/float64(u.size), u.name)
-		}
-	}
-	return fmt.Sprintf("%d B", b)
 }
 
 // The disk's pace: one sample a minute, for an hour.

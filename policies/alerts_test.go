@@ -128,7 +128,7 @@ func TestAnAlertSaysTheNumbersOfNow(t *testing.T) {
 	w := newWatched()
 	w.look(memory(95))
 	w.look(memory(97))
-	if len(w.state.Active) != 1 || w.state.Active[0].Why != "97.0 GiB of 100.0 GiB memory are in use" || w.state.Active[0].Try == "" {
+	if len(w.state.Active) != 1 || w.state.Active[0].Why != "97 GiB of 100 GiB memory are in use" || w.state.Active[0].Try == "" {
 		t.Errorf("got %+v", w.state.Active)
 	}
 	if !w.state.Active[0].Since.Equal(noon.Add(10 * time.Second)) {
