@@ -69,18 +69,42 @@ func (r *runActor) beginSave() {
 // saveGuest writes the guest of a session, and returns when a power cut would
 // find it whole.
 func (e *env) saveGuest(ctx context.Context, s host.Session, ref vm.Ref, memory vm.Bytes) (vm.SavedState, error) {
+	by, err := s.Kind(ctx)
+	if err != nil {
+		return vm.SavedState{}, err
+	}
+	state, err := e.keptGuest(ctx, s, ref)
+	if err != nil {
+		state, err = e.writeGuest(ctx, s, ref, memory)
+	}
+	state.By = by
+	return state, err
+}
+
+// keptGuest is the file of a guest that stands still since it was saved. To let
+// it run for another saving would leave the disks ahead of a file that a record
+// may name already, where the store failed to say so.
+func (e *env) keptGuest(ctx context.Context, s host.Session, ref vm.Ref) (vm.SavedState, error) {
+	state, err := s.State(ctx)
+	if err != nil {
+		return vm.SavedState{}, err
+	}
+	if state != host.GuestSaved {
+		return vm.SavedState{}, host.Fail(host.Gone, "look for a saved guest", errors.New("it has run on"))
+	}
+	return e.ports.Folders.Kept(ctx, ref)
+}
+
+func (e *env) writeGuest(ctx context.Context, s host.Session, ref vm.Ref, memory vm.Bytes) (vm.SavedState, error) {
 	file, err := e.ports.Folders.NewState(ctx, ref, memory+stateSpare(memory))
 	if err != nil {
 		return vm.SavedState{}, err
 	}
 	defer file.Drop()
-	by, err := s.Save(ctx, file)
-	if err != nil {
+	if err := s.Save(ctx, file); err != nil {
 		return vm.SavedState{}, err
 	}
-	state, err := file.Keep(ctx)
-	state.By = by
-	return state, err
+	return file.Keep(ctx)
 }
 
 func (r *runActor) saveEnded(m saveEnded) {

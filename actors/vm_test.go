@@ -24,7 +24,8 @@ type stage struct {
 	life  *fake.Daemon
 	store *persistence.Memory
 	node  *actors.Node
-	wrap  func(host.Ports) host.Ports // nil: the ports as they are
+	wrap  func(host.Ports) host.Ports               // nil: the ports as they are
+	keep  func(persistence.Store) persistence.Store // nil: the store as it is
 
 	conduct   actors.Conduct
 	resources actors.Resources
@@ -49,8 +50,12 @@ func (s *stage) boot() {
 	if s.wrap != nil {
 		ports = s.wrap(ports)
 	}
+	var store persistence.Store = s.store
+	if s.keep != nil {
+		store = s.keep(store)
+	}
 	node, err := actors.Start(actors.Config{
-		Ports: ports, Store: s.store, Log: zaptest.NewLogger(s.t), Observer: deaf{}, Conduct: s.conduct, Resources: s.resources,
+		Ports: ports, Store: store, Log: zaptest.NewLogger(s.t), Observer: deaf{}, Conduct: s.conduct, Resources: s.resources,
 		Fatal:  func(why string) { s.t.Errorf("fatal: %s", why) },
 		Status: func() gateway.Status { return gateway.Status{} },
 	})

@@ -153,10 +153,11 @@ type Session interface {
 	// gives up a saving that is under way, whoever began it.
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
-	// Save stops the guest and writes all of it; by is the kind and version of
-	// the VMM that wrote. The guest stands still afterwards, also where it failed.
+	// Kind is the kind and version of the VMM, as Driver.Loads knows it.
+	Kind(ctx context.Context) (string, error)
+	// Save stops the guest and writes all of it. The guest stands still afterwards, also where it failed.
 	// Repeating it is safe: an earlier saving that is under way is given up.
-	Save(ctx context.Context, into io.Writer) (by string, err error)
+	Save(ctx context.Context, into io.Writer) error
 	// Loaded returns when the guest that the VMM was launched with is whole in it.
 	// It stands still until Resume. A VMM that can't load it ends: Gone.
 	Loaded(ctx context.Context) error

@@ -15,9 +15,12 @@ import (
 // has another: so there is never half a guest under a name that is loaded.
 type States interface {
 	// NewState begins a file for the guest of the incarnation, which takes at most
-	// limit bytes, in place of an earlier try. Where the disk has no room for them,
+	// limit bytes, in place of an earlier try, and of one whose guest has run on. Where the disk has no room for them,
 	// it fails as Transient, before the guest is halted for it.
 	NewState(ctx context.Context, ref vm.Ref, limit vm.Bytes) (StateFile, error)
+	// Kept is the whole file of the incarnation's guest, as Keep told of it; Gone
+	// where there is none. It reads all of it.
+	Kept(ctx context.Context, ref vm.Ref) (vm.SavedState, error)
 	// CheckState says why a saved guest can't be loaded: Broken where it is gone
 	// or isn't what was written. It reads the whole file.
 	CheckState(ctx context.Context, ref vm.Ref, s vm.SavedState) error

@@ -96,7 +96,22 @@ func (f folders) NewState(ctx context.Context, ref vm.Ref, _ vm.Bytes) (host.Sta
 	if f.d.world.full {
 		return nil, host.Fail(host.Transient, "save into the disk", errors.New("no room"))
 	}
+	delete(f.d.world.images[ref.VM], ref.Incarnation)
 	return &stateFile{d: f.d, ref: ref}, nil
+}
+
+func (f folders) Kept(ctx context.Context, ref vm.Ref) (vm.SavedState, error) {
+	if err := f.d.call(ctx, "look for a saved guest of "+string(ref.Name), 0); err != nil {
+		return vm.SavedState{}, err
+	}
+	w := f.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := w.images[ref.VM][ref.Incarnation]
+	if one == nil {
+		return vm.SavedState{}, host.Fail(host.Gone, "look for a saved guest", errNoImage)
+	}
+	return one.saved, nil
 }
 
 func (s *stateFile) Write(b []byte) (int, error) { return len(b), nil }
@@ -167,8 +182,11 @@ func (w *World) dropStates(r vm.Record) {
 	}
 }
 
+// Kind is what the fake VMM calls itself.
+func (s *session) Kind(context.Context) (string, error) { return by, nil }
+
 // Save halts the guest at once and takes as long as a slow call.
-func (s *session) Save(ctx context.Context, into io.Writer) (string, error) {
+func (s *session) Save(ctx context.Context, into io.Writer) error {
 	mine := 0
 	err := s.with(ctx, func(p *process) {
 		p.saving++
@@ -179,10 +197,10 @@ func (s *session) Save(ctx context.Context, into io.Writer) (string, error) {
 		p.turn(host.GuestRuns, host.GuestPaused)
 	})
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := s.d.call(ctx, "save "+string(s.p.ref.Name), s.d.faults().Save); err != nil {
-		return "", err
+		return err
 	}
 	cut := false
 	err = s.with(ctx, func(p *process) {
@@ -197,7 +215,7 @@ func (s *session) Save(ctx context.Context, into io.Writer) (string, error) {
 	if err == nil && cut {
 		err = host.Fail(host.Transient, "save", errCut)
 	}
-	return by, err
+	return err
 }
 
 // runsOn: whatever holds this guest's memory is behind its disks from now on.

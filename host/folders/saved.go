@@ -47,8 +47,10 @@ func (f *Folders) NewState(_ context.Context, ref vm.Ref, limit vm.Bytes) (host.
 	}
 	// An earlier try may still be written to: it has lost its name, and so can't be kept.
 	name := filepath.Base(at.StateTry(ref.Incarnation))
-	if err := place.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.Join(fail(doing, at.Folder, err), place.Close())
+	for _, old := range []string{name, filepath.Base(at.State(ref.Incarnation))} {
+		if err := place.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(fail(doing, at.Folder, err), place.Close())
+		}
 	}
 	file, err := place.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, stateMode)
 	if err != nil {
@@ -147,13 +149,36 @@ func (s *stateFile) Drop() {
 	_, _ = s.file.Close(), s.place.Close()
 }
 
+// Kept reads the file of an incarnation; see host.States.
+func (f *Folders) Kept(ctx context.Context, ref vm.Ref) (vm.SavedState, error) {
+	at := f.Paths(ref)
+	doing := "look for a saved guest in " + at.Folder
+	file, err := openState(at.State(ref.Incarnation))
+	if errors.Is(err, fs.ErrNotExist) {
+		return vm.SavedState{}, host.Fail(host.Gone, doing, errNoState)
+	}
+	if err != nil {
+		return vm.SavedState{}, fail(doing, at.Folder, err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return vm.SavedState{}, fail(doing, at.Folder, err)
+	}
+	n, sum, err := summed(ctx, file, vm.Bytes(info.Size()))
+	if err != nil {
+		return vm.SavedState{}, fail(doing, at.Folder, err)
+	}
+	return vm.SavedState{At: info.ModTime(), Bytes: n, Sum: sum}, nil
+}
+
 // CheckState reads the file; see host.States. It is in the host's memory then,
 // where its VMM finds it.
 func (f *Folders) CheckState(ctx context.Context, ref vm.Ref, saved vm.SavedState) error {
 	at := f.Paths(ref)
 	path := at.State(saved.Incarnation)
 	doing := "check " + path
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	file, err := openState(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return host.Fail(host.Broken, doing, errNoState)
 	}
@@ -161,21 +186,32 @@ func (f *Folders) CheckState(ctx context.Context, ref vm.Ref, saved vm.SavedStat
 		return fail(doing, at.Folder, err)
 	}
 	defer file.Close()
-	sum := crc32.New(castagnoli)
-	stop := context.AfterFunc(ctx, func() { _ = file.Close() })
-	defer stop()
-	n, err := io.CopyBuffer(sum, io.LimitReader(file, int64(saved.Bytes)+1), make([]byte, vm.MiB))
-	if ctx.Err() != nil {
-		return fail(doing, at.Folder, ctx.Err())
-	}
+	n, sum, err := summed(ctx, file, saved.Bytes+1)
 	if err != nil {
 		return fail(doing, at.Folder, err)
 	}
-	if vm.Bytes(n) != saved.Bytes || sum.Sum32() != saved.Sum {
+	if n != saved.Bytes || sum != saved.Sum {
 		return host.Fail(host.Broken, doing, fmt.Errorf("%w: %d bytes with the sum %08x, written were %d with %08x",
-			errNotIt, n, sum.Sum32(), saved.Bytes, saved.Sum))
+			errNotIt, n, sum, saved.Bytes, saved.Sum))
 	}
 	return nil
+}
+
+// openState opens what may have been put there by anybody.
+func openState(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+}
+
+// summed reads at most that many bytes.
+func summed(ctx context.Context, file *os.File, most vm.Bytes) (vm.Bytes, uint32, error) {
+	sum := crc32.New(castagnoli)
+	stop := context.AfterFunc(ctx, func() { _ = file.Close() })
+	defer stop()
+	n, err := io.CopyBuffer(sum, io.LimitReader(file, int64(most)), make([]byte, vm.MiB))
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return vm.Bytes(n), sum.Sum32(), err
 }
 
 // DropStates removes what no record names; see host.States.

@@ -72,6 +72,14 @@ func TestASavedGuestIsWholeOrNotThere(t *testing.T) {
 	if err := f.CheckState(t.Context(), r.Ref(), saved); err != nil {
 		t.Error(err)
 	}
+	again, err := f.Kept(t.Context(), r.Ref())
+	if err != nil || again.Bytes != saved.Bytes || again.Sum != saved.Sum {
+		t.Errorf("found as %+v, %v; kept %+v", again, err, saved)
+	}
+	begun(t, f, r).Drop() // its guest has run on
+	if _, err := f.Kept(t.Context(), r.Ref()); host.KindOf(err) != host.Gone {
+		t.Errorf("a guest that ran on is still there: %v", err)
+	}
 }
 
 func TestWhatIsGivenUpLeavesNothing(t *testing.T) {

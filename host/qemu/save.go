@@ -49,34 +49,30 @@ const (
 var errSaveCut = errors.New("QEMU gave the saving up")
 
 // Save halts the guest and writes it; see host.Session.
-func (s *session) Save(ctx context.Context, into io.Writer) (string, error) {
-	by, err := s.kind(ctx)
-	if err != nil {
-		return "", err
-	}
+func (s *session) Save(ctx context.Context, into io.Writer) error {
 	if err := s.tellMigration(ctx); err != nil {
-		return "", err
+		return err
 	}
 	if err := s.settle(ctx); err != nil {
-		return "", err
+		return err
 	}
 	if err := s.Pause(ctx); err != nil {
-		return "", err
+		return err
 	}
 	if _, err := s.call(ctx, "migrate-set-parameters", map[string]int64{"max-bandwidth": unlimited}); err != nil {
-		return "", err
+		return err
 	}
 	out, err := s.pipe(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer out.Close()
 	if err := s.stream(ctx, out, into); err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpBound)
 		defer cancel()
-		return "", errors.Join(err, s.giveUp(stop))
+		return errors.Join(err, s.giveUp(stop))
 	}
-	return by, nil
+	return nil
 }
 
 // stream lets QEMU write and takes what comes until QEMU has closed the pipe.
@@ -240,8 +236,8 @@ func (s *session) tellMigration(ctx context.Context) error {
 	return err
 }
 
-// kind is the VMM that answers, as Loads knows it: what it saves loads into its like alone.
-func (s *session) kind(ctx context.Context) (string, error) {
+// Kind is the VMM that answers: what it saves loads into its like alone.
+func (s *session) Kind(ctx context.Context) (string, error) {
 	b, err := s.call(ctx, "query-version", nil)
 	if err != nil {
 		return "", err

@@ -22,7 +22,10 @@ func (g *guest) saveInto(s host.Session) (path string, by string) {
 		g.t.Fatal(err)
 	}
 	defer file.Close()
-	if by, err = s.Save(deadline(g.t), file); err != nil {
+	if by, err = s.Kind(deadline(g.t)); err != nil {
+		g.t.Fatalf("kind: %v", err)
+	}
+	if err = s.Save(deadline(g.t), file); err != nil {
 		g.t.Fatalf("save: %v", err)
 	}
 	return path, by
@@ -138,7 +141,7 @@ func TestAGuestThatCannotBeSavedGoesOn(t *testing.T) {
 	g := start(t, PVHGuest(), large)
 	s, _ := g.attach()
 	for range 2 {
-		if _, err := s.Save(deadline(t), &stuck{left: 4096}); !errors.Is(err, errDiskFull) {
+		if err := s.Save(deadline(t), &stuck{left: 4096}); !errors.Is(err, errDiskFull) {
 			t.Fatalf("want the writer's own error, got %v", err)
 		}
 		g.wantState(s, host.GuestPaused)
@@ -161,7 +164,7 @@ func TestWhoGivesUpASavingLetsTheGuestGoOn(t *testing.T) {
 		<-slow.met
 		cancel()
 	}()
-	if _, err := s.Save(ctx, slow); err == nil {
+	if err := s.Save(ctx, slow); err == nil {
 		t.Fatal("it was saved into nothing")
 	}
 	s.Close()
@@ -180,7 +183,7 @@ func TestAVMMThatDiesWhileItSavesIsGone(t *testing.T) {
 		<-gone.met
 		_ = g.process.Process.Kill()
 	}()
-	if _, err := s.Save(deadline(t), gone); err == nil {
+	if err := s.Save(deadline(t), gone); err == nil {
 		t.Fatal("it was saved by the dead")
 	}
 }

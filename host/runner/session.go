@@ -112,10 +112,11 @@ func refused(doing string) error {
 	return host.Fail(host.Broken, doing, errors.New("only a runner of QEMU's with a control socket can be paused and resumed"))
 }
 
+// Kind is nobody's: what it would save has no name to be loaded by.
+func (s *session) Kind(context.Context) (string, error) { return "", notSaved("save the guest") }
+
 // Save is refused: nobody could launch the runner with what it wrote.
-func (s *session) Save(context.Context, io.Writer) (string, error) {
-	return "", notSaved("save the guest")
-}
+func (s *session) Save(context.Context, io.Writer) error { return notSaved("save the guest") }
 
 // Loaded is refused.
 func (s *session) Loaded(context.Context) error { return notSaved("load a saved guest") }

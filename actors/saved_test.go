@@ -1,0 +1,62 @@
+package actors_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/blixard/blixard/persistence"
+	"github.com/blixard/blixard/vm"
+)
+
+// doubtful writes the turn in which a guest is saved and says that it did not;
+// after that it writes nothing, as a store does that had an error.
+type doubtful struct {
+	persistence.Store
+	failed bool
+}
+
+func (d *doubtful) Commit(t persistence.Turn) (uint64, error) {
+	if d.failed {
+		return 0, errors.New("no space left on device")
+	}
+	n, err := d.Store.Commit(t)
+	if t.Entry != nil && t.Entry.Kind == vm.GuestSaved.String() {
+		d.failed = true
+		return 0, errors.New("no space left on device")
+	}
+	return n, err
+}
+
+// A guest whose saving is durable, though the store said that it isn't, is not
+// saved again: it would run for that, and the next daemon would load what its
+// disks are ahead of.
+func TestAGuestWhoseSavingIsInDoubtIsNotSavedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		s.keep = func(st persistence.Store) persistence.Store { return &doubtful{Store: st} }
+		s.kill()
+		s.create("web", nil)
+		s.after(5 * time.Second)
+		s.want("web", vm.Running, 1)
+		if err := s.ask("web", vm.SuspendAsked); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Minute) // its actor tries again and again
+
+		s.keep = nil
+		s.kill()
+		s.after(time.Minute)
+		s.want("web", vm.Suspended, 1)
+		if err := s.ask("web", vm.ResumeAsked); err != nil {
+			t.Fatal(err)
+		}
+		s.after(10 * time.Second)
+		s.want("web", vm.Running, 2)
+		if st := s.state("web"); st.Crashes != 0 || st.Saved != nil {
+			t.Errorf("%d crashes, saved %v: %s", st.Crashes, st.Saved, st.Reason)
+		}
+		s.end()
+	})
+}
