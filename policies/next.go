@@ -68,6 +68,11 @@ func refused(rec vm.Record, t Turn, a action) *vm.Refusal {
 	if t.Event == vm.StopAsked && rec.State.Saved != nil && rec.State.Phase&(vm.Killing|vm.Reaping|vm.Backoff|vm.Failed) != 0 {
 		a = isSuspended // its memory would be lost
 	}
+	if t.Event == vm.SpecAsked && a.verb != verbRefuse {
+		if r := wouldLose(rec, t); r != nil {
+			return r
+		}
+	}
 	if t.Event == vm.SuspendAsked && a.verb == verbMove {
 		if r := cantSuspend(rec, t); r != nil {
 			return r

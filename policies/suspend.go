@@ -102,6 +102,26 @@ func savedAs(r vm.Record, saved vm.SavedState) *vm.SavedState {
 	return &saved
 }
 
+// wouldLose refuses a spec into whose hardware a saved guest doesn't load: what
+// a person wants of a VM is not worth its memory until he says so.
+func wouldLose(rec vm.Record, t Turn) *vm.Refusal {
+	s, name := rec.State, rec.Spec.Name
+	saved := cmp.Or(s.Hardware, rec.Spec.Hardware())
+	switch {
+	case s.Saved != nil:
+		saved = s.Saved.Hardware
+	case s.Phase != vm.Suspending:
+		return nil
+	}
+	if saved == t.Spec.Hardware() {
+		return nil
+	}
+	return &vm.Refusal{
+		Code: vm.WrongPhase, Why: fmt.Sprintf("%s is %s, and its saved guest would be lost: it loads into the hardware alone that it ran on", name, s.Phase),
+		Try: fmt.Sprintf("blixard vm resume %s, apply it then, and restart; or give its memory up before: blixard vm stop --force %s", name, name),
+	}
+}
+
 // cantSuspend refuses what only the spec or the disk speak against.
 func cantSuspend(rec vm.Record, t Turn) *vm.Refusal {
 	name := rec.Spec.Name
@@ -109,6 +129,12 @@ func cantSuspend(rec vm.Record, t Turn) *vm.Refusal {
 		return &vm.Refusal{
 			Code: vm.Invalid, Why: fmt.Sprintf("%s is a runner's VM: only a VMM that Blixard made itself can save its guest", name),
 			Try: fmt.Sprintf("blixard vm pause %s, or blixard vm stop %s", name, name),
+		}
+	}
+	if s := rec.State; s.Hardware != "" && s.Hardware != rec.Spec.Hardware() {
+		return &vm.Refusal{
+			Code: vm.WrongPhase, Why: fmt.Sprintf("%s has a new spec that waits for its next start, with other hardware than it runs on: a saved guest would not load into it", name),
+			Try: fmt.Sprintf("blixard vm restart %s first, or apply the hardware that it runs on", name),
 		}
 	}
 	if t.DiskFull != "" {

@@ -87,28 +87,42 @@ func TestWhileLoadingOnlyTheLoadIsToBlame(t *testing.T) {
 	}
 }
 
+// A new spec is not worth a guest's memory: it is refused while it would cost that.
+func TestASpecOfOtherHardwareLosesNoSavedGuest(t *testing.T) {
+	for _, r := range []vm.Record{suspended(), through(t, record(vm.Running, vm.WantRunning), Turn{Event: vm.SuspendAsked})} {
+		spec := r.Spec
+		spec.Memory *= 2
+		out := Next(r, Turn{Event: vm.SpecAsked, Spec: &spec, At: noon})
+		if out.Refusal == nil || !strings.Contains(out.Refusal.Try, "stop --force web") || out.Record.Spec.Memory != r.Spec.Memory {
+			t.Errorf("%s: %v, memory %s", r.State.Phase, out.Refusal, out.Record.Spec.Memory)
+		}
+		spec = r.Spec
+		spec.Restart.Budget.Attempts++
+		if out := Next(r, Turn{Event: vm.SpecAsked, Spec: &spec, At: noon}); out.Refusal != nil {
+			t.Errorf("%s: the same hardware: %v", r.State.Phase, out.Refusal)
+		}
+	}
+}
+
+// What another daemon, or the loss of the store, made of the spec all the same is told.
 func TestOtherHardwareBootsAfreshAndSaysWhy(t *testing.T) {
 	r := suspended()
-	spec := r.Spec
-	spec.Memory *= 2
-	r = through(t, r, Turn{Event: vm.SpecAsked, Spec: &spec})
-	if r.State.Saved == nil {
-		t.Fatal("a spec that may be taken back lost the guest")
-	}
+	r.Spec.Memory *= 2
 	out := Next(r, Turn{Event: vm.StartAsked, At: noon})
 	if s := out.Record.State; s.Saved != nil || !strings.Contains(s.Reason, "hardware was changed") || out.Entry.Why != s.Reason {
 		t.Fatalf("saved %+v, reason %q, journal %q", s.Saved, s.Reason, out.Entry.Why)
 	}
 }
 
-// TestASpecThatWaitedIsNotWhatWasSaved: the guest is that of the machine that ran.
-func TestASpecThatWaitedIsNotWhatWasSaved(t *testing.T) {
+// A guest that runs on other hardware than its spec says by now could be saved,
+// and never loaded.
+func TestAGuestWhoseSpecWaitsIsNotSuspended(t *testing.T) {
 	r := through(t, record(vm.Stopped, vm.WantStopped), Turn{Event: vm.StartAsked}, Turn{Event: vm.Prepared}, Turn{Event: vm.GuestAnswered})
 	spec := r.Spec
 	spec.Memory *= 2
-	r = through(t, r, Turn{Event: vm.SpecAsked, Spec: &spec}, Turn{Event: vm.SuspendAsked}, Turn{Event: vm.GuestSaved, Saved: &vm.SavedState{}})
-	if r.State.Saved.Hardware == spec.Hardware() {
-		t.Fatal("a guest of the old machine would be loaded into the new one")
+	r = through(t, r, Turn{Event: vm.SpecAsked, Spec: &spec})
+	if out := Next(r, Turn{Event: vm.SuspendAsked, At: noon}); out.Refusal == nil || !strings.Contains(out.Refusal.Try, "restart web") {
+		t.Errorf("suspended all the same: %v", out.Refusal)
 	}
 }
 
