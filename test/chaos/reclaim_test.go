@@ -105,7 +105,7 @@ func TestAnIdleGuestIsSuspendedByItself(t *testing.T) {
 	works := w.up(busy)
 	burnt := make(chan node.Result, 1)
 	go func() {
-		r, _ := w.CLI(w.ctx, "vm", "exec", "busy", "--timeout", "2m", "--", "burn", "60")
+		r, _ := w.CLI(w.ctx, "vm", "exec", "busy", "--timeout", "4m", "--", "burn", "200")
 		burnt <- r
 	}()
 	w.up(calm)
