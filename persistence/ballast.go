@@ -51,9 +51,9 @@ func (b *ballast) room() (guests, ours int64, err error) {
 	if err := unix.Statfs(filepath.Dir(b.path), &is); err != nil {
 		return 0, 0, err
 	}
-	guests, ours = int64(is.Bavail)*is.Bsize, int64(is.Bavail)*is.Bsize
+	guests, ours = int64(is.Bavail)*is.Frsize, int64(is.Bavail)*is.Frsize
 	if os.Geteuid() == 0 {
-		ours = int64(is.Bfree) * is.Bsize
+		ours = int64(is.Bfree) * is.Frsize
 	}
 	return guests, ours, nil
 }

@@ -195,7 +195,7 @@ func (d *daemon) lowSpace() string {
 		return ""
 	}
 	var now unix.Statfs_t
-	if unix.Statfs(d.state, &now) == nil && int64(now.Bavail)*now.Bsize < nearlyFull {
+	if unix.Statfs(d.state, &now) == nil && int64(now.Bavail)*now.Frsize < nearlyFull {
 		d.disk.CheckSpace() // what it was told at the last look is not true any more
 	}
 	low, why := d.disk.LowOnSpace()

@@ -44,14 +44,14 @@ func (r Reader) Capacity() (has vm.Capacity, held vm.Bytes, err error) {
 		has.CPUs = min(has.CPUs, g.quota())
 		has.Memory = min(has.Memory, g.memory())
 	}
-	var of unix.Statfs_t
-	if err := unix.Statfs(r.State, &of); err != nil {
-		return has, 0, host.Fail(host.Transient, "read what is free on the disk of "+r.State, err)
+	free, err := r.Room(r.State)
+	if err != nil {
+		return has, 0, err
 	}
 	if held, err = r.held(); err != nil {
 		return has, 0, host.Fail(host.Transient, "read what the disks of VMs hold", err)
 	}
-	has.Disk = vm.Bytes(of.Bavail)*vm.Bytes(of.Bsize) + held
+	has.Disk = free + held
 	return has, held, nil
 }
 

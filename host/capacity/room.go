@@ -13,5 +13,6 @@ func (Reader) Room(path string) (vm.Bytes, error) {
 	if err := unix.Statfs(path, &fs); err != nil {
 		return 0, host.Fail(host.Transient, "read the room under "+path, err)
 	}
-	return vm.Bytes(fs.Bavail) * vm.Bytes(fs.Bsize), nil
+	// The kernel counts in fragments; FUSE has others than its blocks.
+	return vm.Bytes(fs.Bavail) * vm.Bytes(fs.Frsize), nil
 }

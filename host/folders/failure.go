@@ -39,7 +39,7 @@ func room(path string) string {
 	if err := unix.Statfs(path, &s); err != nil {
 		return "free space unknown"
 	}
-	unit := vm.Bytes(s.Bsize)
+	unit := vm.Bytes(s.Frsize)
 	return fmt.Sprintf("%d MiB of %d MiB left, %d of %d files left",
 		vm.Bytes(s.Bavail)*unit/vm.MiB, vm.Bytes(s.Blocks)*unit/vm.MiB, s.Ffree, s.Files)
 }

@@ -68,7 +68,7 @@ func roomFor(folder string, need vm.Bytes) error {
 	if err := unix.Statfs(folder, &s); err != nil {
 		return err
 	}
-	free := vm.Bytes(s.Bavail) * vm.Bytes(s.Bsize)
+	free := vm.Bytes(s.Bavail) * vm.Bytes(s.Frsize)
 	if free < need+stateReserve {
 		return fmt.Errorf("%w: up to %d MiB, and %d MiB stay free; %d MiB are left",
 			errNoRoom, need/vm.MiB, stateReserve/vm.MiB, free/vm.MiB)
