@@ -42,8 +42,7 @@ func (t *tracker) watch(now time.Time) {
 // alertFacts gathers what alerts are judged by, and the records of the VMs that
 // alerts may name.
 func (t *tracker) alertFacts() (f policies.AlertFacts, records map[vm.Name]vm.Record) {
-	a := t.account()
-	f.Node = vm.NodeResources{Capacity: a.Capacity, Over: a.Over(), Usage: t.samples.node}
+	f.Node = vm.NodeResources{Over: t.account().Over(), Usage: t.samples.node}
 	records = map[vm.Name]vm.Record{}
 	for _, one := range t.watched.alerts {
 		if v, ok := t.env.views.get(one.VM); ok {

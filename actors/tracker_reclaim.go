@@ -77,9 +77,7 @@ func (t *tracker) reclaim(now time.Time) {
 	if len(able) == 0 {
 		return
 	}
-	a := t.account()
-	node := vm.NodeResources{Capacity: a.Capacity, Usage: t.samples.node}
-	for _, step := range policies.Reclaim(now, t.reclaiming.last, node, able, t.conf.Reclaim) {
+	for _, step := range policies.Reclaim(now, t.reclaiming.last, t.samples.node, able, t.conf.Reclaim) {
 		v := byName[step.VM]
 		one := t.reclaiming.of[v.rec.ID]
 		one.incarnation, one.tried, one.asked, one.failed = v.rec.State.Incarnation, now, step.Do, ""

@@ -163,7 +163,7 @@ func inOrder(active map[alertKey]vm.Alert) []vm.Alert {
 func conditions(f AlertFacts, m AlertMarks, pace diskPace, active []vm.Alert) []condition {
 	var out []condition
 	if u := f.Node.Usage; !u.At.IsZero() {
-		out = append(out, measures(f.Node, m)...)
+		out = append(out, measures(u, m)...)
 		out = append(out, growth(u, m, pace)...)
 	}
 	over := condition{alertKey: alertKey{kind: vm.AlertOvercommit}, wait: m.Overlong, over: len(f.Node.Over) > 0, under: len(f.Node.Over) == 0}

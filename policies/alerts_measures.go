@@ -7,9 +7,9 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-// measures are the node's levels against their marks.
-func measures(n vm.NodeResources, m AlertMarks) []condition {
-	u := n.Usage
+// measures are the node's levels against their marks: those of the machine, whatever
+// the configuration lets be promised of it.
+func measures(u vm.NodeUsage, m AlertMarks) []condition {
 	level := func(kind vm.AlertKind, value float64, mark AlertMark, patient bool, why, try string) condition {
 		return condition{
 			alertKey: alertKey{kind: kind}, over: value >= mark.Raise, under: value < mark.Clear, wait: mark.For, patient: patient,
@@ -18,8 +18,8 @@ func measures(n vm.NodeResources, m AlertMarks) []condition {
 	}
 	disk := u.DiskUsed + u.DiskFree
 	return []condition{
-		level(vm.AlertMemory, share(u.Memory, n.Capacity.Memory), m.Memory, false,
-			fmt.Sprintf("%s of %s memory are in use", showBytes(float64(u.Memory)), showBytes(float64(n.Capacity.Memory))),
+		level(vm.AlertMemory, share(u.Memory, u.MemoryOf), m.Memory, false,
+			fmt.Sprintf("%s of %s memory are in use", showBytes(float64(u.Memory)), showBytes(float64(u.MemoryOf))),
 			"suspend or stop a VM: blixard top shows which uses most"),
 		level(vm.AlertDisk, share(u.DiskUsed, disk), m.Disk, false,
 			fmt.Sprintf("%s of %s on the state folder's disk are in use, %s are free", showBytes(float64(u.DiskUsed)), showBytes(float64(disk)), showBytes(float64(u.DiskFree))),

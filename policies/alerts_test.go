@@ -22,8 +22,8 @@ type watched struct {
 
 func newWatched() *watched {
 	w := &watched{now: noon}
-	w.facts.Node.Capacity.Memory = 100 * vm.GiB
-	w.facts.Node.Usage = vm.NodeUsage{DiskFree: 100 * vm.GiB}
+	w.facts.Node.Capacity.Memory = vm.GiB // what may be promised of it says nothing of what is left of it
+	w.facts.Node.Usage = vm.NodeUsage{DiskFree: 100 * vm.GiB, MemoryOf: 100 * vm.GiB}
 	return w
 }
 

@@ -48,7 +48,7 @@ type ReclaimStep struct {
 
 // Reclaim is one look: what to take back, and what to give again. last is when
 // it last took something.
-func Reclaim(now, last time.Time, n vm.NodeResources, vms []Reclaimable, rules ReclaimRules) []ReclaimStep {
+func Reclaim(now, last time.Time, u vm.NodeUsage, vms []Reclaimable, rules ReclaimRules) []ReclaimStep {
 	var back, due []ReclaimStep
 	var idlest *Reclaimable
 	var its vm.ReclaimStep
@@ -67,7 +67,7 @@ func Reclaim(now, last time.Time, n vm.NodeResources, vms []Reclaimable, rules R
 			idlest, its = v, step
 		}
 	}
-	if why := shortOfMemory(n, rules); why != "" && len(due) == 0 && idlest != nil && passed(now, last, rules.Pause) {
+	if why := shortOfMemory(u, rules); why != "" && len(due) == 0 && idlest != nil && passed(now, last, rules.Pause) {
 		idle := now.Sub(idlest.idleSince(rules)).Round(time.Second)
 		due = []ReclaimStep{{idlest.Name, its.Do, fmt.Sprintf("%s, and no VM that may give some back is idle for longer: %s", why, idle)}}
 	}
@@ -75,13 +75,13 @@ func Reclaim(now, last time.Time, n vm.NodeResources, vms []Reclaimable, rules R
 	return append(back, due[:min(len(due), reclaimAtOnce)]...)
 }
 
-// shortOfMemory says why the node is; empty: it isn't.
-func shortOfMemory(n vm.NodeResources, r ReclaimRules) string {
-	u := n.Usage
-	switch left := 100 - share(u.Memory, n.Capacity.Memory); {
+// shortOfMemory says why the machine is, however much of it is promised; empty:
+// it isn't.
+func shortOfMemory(u vm.NodeUsage, r ReclaimRules) string {
+	switch left := 100 - share(u.Memory, u.MemoryOf); {
 	case u.At.IsZero():
 		return ""
-	case n.Capacity.Memory > 0 && left < r.Available:
+	case u.MemoryOf > 0 && left < r.Available:
 		return fmt.Sprintf("%.0f %% of the node's memory are available", max(0, left))
 	case u.MemoryWait >= r.Pressure:
 		return fmt.Sprintf("work waited for memory in %.0f %% of the last ten seconds", u.MemoryWait)

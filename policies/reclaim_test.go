@@ -38,13 +38,13 @@ func taken(do vm.ReclaimDo, ago time.Duration) func(v *Reclaimable) {
 
 func busy(v *Reclaimable) { v.IdleSince = time.Time{} }
 
-func short(n *vm.NodeResources) { n.Usage.Memory = 95 * vm.GiB }
+func short(u *vm.NodeUsage) { u.Memory = 95 * vm.GiB }
 
 func TestWhatIsTakenBack(t *testing.T) {
 	min := time.Minute
 	cases := map[string]struct {
 		vms   []Reclaimable
-		node  func(n *vm.NodeResources)
+		node  func(u *vm.NodeUsage)
 		ago   time.Duration // since the last step; 0: none yet
 		steps string
 	}{
@@ -67,8 +67,8 @@ func TestWhatIsTakenBack(t *testing.T) {
 		"short: with a pause":        {[]Reclaimable{idler("a", 2*min)}, short, 20 * time.Second, ""},
 		"short: after the pause":     {[]Reclaimable{idler("a", 2*min)}, short, 30 * time.Second, "a balloon"},
 		"short: the idlest's next":   {[]Reclaimable{idler("a", 2*min), idler("b", 5*min, taken(vm.ReclaimBalloon, 2*min))}, short, 2 * min, "b pause"},
-		"waiting counts as short":    {[]Reclaimable{idler("a", 2*min)}, func(n *vm.NodeResources) { n.Usage.MemoryWait = 12 }, 0, "a balloon"},
-		"not measured is not short":  {[]Reclaimable{idler("a", 2*min)}, func(n *vm.NodeResources) { short(n); n.Usage.At = time.Time{} }, 0, ""},
+		"waiting counts as short":    {[]Reclaimable{idler("a", 2*min)}, func(u *vm.NodeUsage) { u.MemoryWait = 12 }, 0, "a balloon"},
+		"not measured is not short":  {[]Reclaimable{idler("a", 2*min)}, func(u *vm.NodeUsage) { short(u); u.At = time.Time{} }, 0, ""},
 		"no longer idle":             {[]Reclaimable{idler("a", 0, busy, taken(vm.ReclaimBalloon, min))}, nil, 0, "a give-back"},
 		"its own filling isn't work": {[]Reclaimable{idler("a", 0, busy, taken(vm.ReclaimBalloon, 20*time.Second))}, nil, 0, ""},
 		"never any more":             {[]Reclaimable{idler("a", time.Hour, taken(vm.ReclaimBalloon, min), func(v *Reclaimable) { v.Rules = vm.Reclaim{} })}, nil, 0, "a give-back"},
@@ -82,16 +82,16 @@ func TestWhatIsTakenBack(t *testing.T) {
 		}, nil, 0, "b balloon, c balloon, d balloon, e balloon"},
 	}
 	for name, c := range cases {
-		n := vm.NodeResources{Capacity: vm.Capacity{Memory: 100 * vm.GiB}, Usage: vm.NodeUsage{At: noon, Memory: 50 * vm.GiB}}
+		u := vm.NodeUsage{At: noon, Memory: 50 * vm.GiB, MemoryOf: 100 * vm.GiB}
 		if c.node != nil {
-			c.node(&n)
+			c.node(&u)
 		}
 		var last time.Time
 		if c.ago > 0 {
 			last = noon.Add(-c.ago)
 		}
 		var got []string
-		for _, s := range Reclaim(noon, last, n, c.vms, DefaultReclaimRules) {
+		for _, s := range Reclaim(noon, last, u, c.vms, DefaultReclaimRules) {
 			got = append(got, string(s.VM)+" "+string(s.Do))
 			if s.Why == "" {
 				t.Errorf("%s: no reason for %s", name, got)
@@ -122,11 +122,11 @@ func TestReclaimLaws(t *testing.T) {
 			v.Tried, v.Since = noon.Add(-span("tried")), noon.Add(-span("since"))
 			vms = append(vms, v)
 		}
-		n := vm.NodeResources{Capacity: vm.Capacity{Memory: 100}, Usage: vm.NodeUsage{
-			At: noon, Memory: vm.Bytes(rapid.IntRange(0, 100).Draw(t, "memory")), MemoryWait: rapid.Float64Range(0, 100).Draw(t, "wait"),
-		}}
+		u := vm.NodeUsage{
+			At: noon, MemoryOf: 100, Memory: vm.Bytes(rapid.IntRange(0, 100).Draw(t, "memory")), MemoryWait: rapid.Float64Range(0, 100).Draw(t, "wait"),
+		}
 		took, seen := 0, map[vm.Name]bool{}
-		for _, s := range Reclaim(noon, noon.Add(-span("last")), n, vms, DefaultReclaimRules) {
+		for _, s := range Reclaim(noon, noon.Add(-span("last")), u, vms, DefaultReclaimRules) {
 			i := slices.IndexFunc(vms, func(v Reclaimable) bool { return v.Name == s.VM })
 			v := vms[i]
 			if seen[s.VM] {

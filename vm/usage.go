@@ -57,7 +57,9 @@ type NodeUsage struct {
 	At         time.Time
 	Busy       time.Duration // of all processors together, since the machine was switched on
 	CPUPercent float64       // the same between the last two samples, 100 for each processor
+	CPUs       float64       // that Busy is of: the machine's
 	Memory     Bytes         // not available to new work
+	MemoryOf   Bytes         // that Memory is of: the machine's, or a cgroup's limit where that is nearer; no override
 	DiskUsed   Bytes         // of the state folder's filesystem, by anybody
 	DiskFree   Bytes
 	CPU        float64 // pressure: share of the last ten seconds in which something waited, in percent

@@ -172,9 +172,10 @@ func (v *vmms) Loads(spec vm.Spec, s vm.SavedState) error {
 func (v *vmms) agent() host.Agent { return qemu.Agent{} }
 
 // meter measures VMMs and the node.
-func (d *daemon) meter() host.Meter {
+func (d *daemon) meter(launcher string) host.Meter {
 	return meter.New(meter.Config{
 		Proc: procfs.Default.Root, State: d.state, BootID: d.boot, Pressure: pressure.Machine{Proc: procfs.Default.Root}.Pressure,
+		Use: d.capacity(launcher).Use,
 	})
 }
 
@@ -193,11 +194,15 @@ type machine struct {
 }
 
 func (d *daemon) machine(launcher string) host.Machine {
+	return machine{pressure.Machine{Proc: procfs.Default.Root}, d.capacity(launcher)}
+}
+
+func (d *daemon) capacity(launcher string) capacity.Reader {
 	of := capacity.Reader{State: d.state}
 	if launcher == launcherSystemd {
 		of.Slice = proof.Slice // there its VMMs are, and not where we are
 	}
-	return machine{pressure.Machine{Proc: procfs.Default.Root}, of}
+	return of
 }
 
 // openFiles counts our descriptors; 0 where /proc doesn't tell.

@@ -37,7 +37,8 @@ func (w *World) Load(name vm.Name, l Load) bool {
 	return false
 }
 
-// Spend sets what the whole machine uses, as far as the meter tells it.
+// Spend sets what the whole machine uses, as far as the meter tells it; without
+// MemoryOf, of the memory that the world has.
 func (w *World) Spend(u vm.NodeUsage) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -86,6 +87,9 @@ func (m meter) Node(ctx context.Context) (vm.NodeUsage, error) {
 	m.d.world.mu.Lock()
 	defer m.d.world.mu.Unlock()
 	u := m.d.world.spent
+	if u.MemoryOf == 0 {
+		u.MemoryOf = m.d.world.capacity.Memory
+	}
 	p := m.d.world.pressure
 	u.At, u.CPU, u.MemoryWait, u.IO = time.Now(), p.CPU, p.Memory, p.IO
 	return u, nil

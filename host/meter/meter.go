@@ -31,6 +31,9 @@ type Config struct {
 	State    string                        // the state folder, whose filesystem counts as the node's disk
 	BootID   vm.BootID                     // of this boot: a process of another one is gone
 	Pressure func() (host.Pressure, error) // the node's; nil: nobody tells
+	// Use is what the cgroups of VMMs hold of their limit, where one is below
+	// what the machine has; zeros, or nil: none is.
+	Use func() (used, of vm.Bytes)
 }
 
 // Meter is a host.Meter. It remembers, for each process, which of its threads

@@ -208,6 +208,24 @@ func TestNodeIsMeasured(t *testing.T) {
 	if err != nil || u.Busy != 1610*time.Millisecond || u.Memory != 1000000*vm.KiB || u.CPU != 1 || u.MemoryWait != 2 || u.IO != 3 {
 		t.Errorf("%+v, %v", u, err)
 	}
+	if u.CPUs != 1 || u.MemoryOf != 4040404*vm.KiB {
+		t.Errorf("of which machine: %+v", u)
+	}
+	for _, one := range []struct{ used, of, wantUsed, wantOf vm.Bytes }{
+		{0, 0, 1000000 * vm.KiB, 4040404 * vm.KiB},
+		{10 * vm.MiB, 100 * vm.MiB, 1000000 * vm.KiB, 4040404 * vm.KiB}, // the machine has less left
+		{90 * vm.MiB, 100 * vm.MiB, 90 * vm.MiB, 100 * vm.MiB},
+	} {
+		w.conf.Use = func() (used, of vm.Bytes) { return one.used, one.of }
+		if u, err := New(w.conf).Node(t.Context()); err != nil || u.Memory != one.wantUsed || u.MemoryOf != one.wantOf {
+			t.Errorf("a cgroup with %s of %s: %+v, %v", one.used, one.of, u, err)
+		}
+	}
+	w.write("proc/meminfo", "MemTotal: 4000 kB\nMemAvailable: 1000 kB\nHugetlb: 2000 kB\n")
+	w.conf.Use = nil
+	if u, err := New(w.conf).Node(t.Context()); err != nil || u.Memory != 1000*vm.KiB || u.MemoryOf != 2000*vm.KiB {
+		t.Errorf("huge pages: %+v, %v", u, err)
+	}
 	if u.DiskUsed <= 0 || u.DiskFree <= 0 || u.At.IsZero() {
 		t.Errorf("disk: %+v", u)
 	}

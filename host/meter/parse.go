@@ -222,20 +222,35 @@ func parseBusy(b []byte) time.Duration {
 	return ticks(busy)
 }
 
-// parseMeminfo reads the memory that isn't available to new work.
-func parseMeminfo(b []byte) vm.Bytes {
-	var total, available uint64
+// parseCPUs counts the lines of single processors: "cpu0 1 2 3".
+func parseCPUs(b []byte) (n float64) {
+	for one := []byte(nil); len(b) > 0; {
+		one, b = line(b)
+		if len(one) > 3 && string(one[:3]) == "cpu" && one[3] >= '0' && one[3] <= '9' {
+			n++
+		}
+	}
+	return n
+}
+
+// parseMeminfo reads the memory that isn't available to new work, and what there
+// is in all: without huge pages, as no guest of ours is in them.
+func parseMeminfo(b []byte) (used, of vm.Bytes) {
+	var total, available, huge uint64
 	var has [2]bool
-	for one := []byte(nil); len(b) > 0 && has != [2]bool{true, true}; {
+	for one := []byte(nil); len(b) > 0; {
 		one, b = line(b)
 		if n, ok := labelled(one, "MemTotal:"); ok {
 			total, has[0] = n, true
 		} else if n, ok := labelled(one, "MemAvailable:"); ok {
 			available, has[1] = n, true
+		} else if n, ok := labelled(one, "Hugetlb:"); ok {
+			huge = n
 		}
 	}
+	total -= min(huge, total)
 	if has != [2]bool{true, true} || available > total {
-		return 0
+		return 0, 0
 	}
-	return amount(total-available, vm.KiB)
+	return amount(total-available, vm.KiB), amount(total, vm.KiB)
 }

@@ -157,7 +157,8 @@ func FuzzKernelFiles(f *testing.F) {
 		s, _ := parseStat(b)
 		resident, peak := parseStatus(b)
 		read, written := parseIO(b)
-		for _, n := range []vm.Bytes{resident, peak, read, written, parseLimit(b), parseMeminfo(b), parseCharged(b)} {
+		used, of := parseMeminfo(b)
+		for _, n := range []vm.Bytes{resident, peak, read, written, parseLimit(b), used, of, parseCharged(b)} {
 			if n < 0 {
 				t.Errorf("%d bytes", n)
 			}
