@@ -35,7 +35,7 @@ func (n *Node) Usage(name vm.Name) vm.Usage {
 
 // Limits are what a VM of that record is held to here.
 func (n *Node) Limits(r vm.Record) (vm.Limits, vm.Holding) {
-	return policies.LimitsFor(r.Spec, r.Reservation), n.env.ports.Launcher.Holding()
+	return policies.LimitsFor(r.Runs().Spec, r.Runs().Reservation), n.env.ports.Launcher.Holding()
 }
 
 // Needs is what a spec would hold, and the refusal where that would be refused.

@@ -146,12 +146,25 @@ func carryAsk(out *Outcome, t Turn) {
 	case vm.DeleteAsked, vm.ForceDeleteAsked:
 		s.Intent, s.After = vm.WantRemoved, vm.ThenRemove
 	case vm.SpecAsked:
-		out.Record.Spec, out.Record.Reservation, out.Whole = *t.Spec, t.Reservation, true // P12
-		s.Pending = s.Phase&(idle|vm.Removing) == 0
+		respec(&out.Record, t)
+		out.Whole = true // P12
 		forgive(s)
 	case vm.ResetAsked:
 		forgive(s)
 	}
+}
+
+// respec keeps a new spec. It waits for the next start where a launch would
+// differ from what was launched; going back to that ends the wait.
+func respec(r *vm.Record, t Turn) {
+	s, runs := &r.State, r.Runs()
+	if s.Phase&(idle|vm.Removing) == 0 && (s.Runs != nil || !s.Pending) {
+		s.Pending, s.Runs = !t.Spec.Launches(runs.Spec), nil
+		if s.Pending {
+			s.Runs = &runs
+		}
+	}
+	r.Spec, r.Reservation = *t.Spec, t.Reservation
 }
 
 // believe shortens a wait that a clock which was set back has made longer than
@@ -274,7 +287,7 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 		s.Queued = false
 	}
 	if to&(vm.Preparing|idle) != 0 {
-		s.Pending = false
+		s.Pending, s.Runs = false, nil
 	}
 	if to != vm.Paused {
 		s.Stalled = ""

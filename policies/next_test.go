@@ -113,7 +113,7 @@ func atOnce(p vm.Phase, i vm.Intent) vm.Record {
 func TestARestartAtOnceBeginsInTheTurnOfTheDeath(t *testing.T) {
 	gone := Turn{Event: vm.VMMGone, At: noon, BootID: "b1", Failure: &vm.Failure{Cause: vm.CauseVMMCrash}}
 	changed := vm.Spec{Name: "web"}.Filled()
-	changed.Restart.Delays = []time.Duration{0}
+	changed.Restart.Delays, changed.CPUs = []time.Duration{0}, 2
 	for _, c := range []struct {
 		story  string
 		before vm.Record
@@ -148,13 +148,27 @@ func TestARestartAtOnceBeginsInTheTurnOfTheDeath(t *testing.T) {
 }
 
 func TestANewSpecIsPendingUntilAStart(t *testing.T) {
-	for _, p := range vm.AllPhases.Each() {
+	for _, p := range (vm.AllPhases &^ vm.Suspending).Each() {
 		rec := record(p, vm.WantRunning)
 		rec.State.LastExit = &vm.Crash{}
-		spec := rec.Spec
-		out := Next(rec, Turn{Event: vm.SpecAsked, At: noon, Spec: &spec})
-		if held := p&(idle|vm.Removing) == 0; out.Record.State.Pending != held {
-			t.Errorf("a new spec in %s: pending %v", p, out.Record.State.Pending)
+		was, more := rec.Spec, rec.Spec
+		more.CPUs++
+		out := Next(rec, Turn{Event: vm.SpecAsked, At: noon, Spec: &more})
+		held := p&(idle|vm.Removing) == 0
+		if s := out.Record.State; s.Pending != held || (s.Runs != nil) != held {
+			t.Errorf("a new spec in %s: pending %v, while %v runs", p, s.Pending, s.Runs)
+		}
+		if runs := out.Record.Runs().Spec.CPUs; held && runs != was.CPUs {
+			t.Errorf("%d processors are told to run in %s, which were launched with %d", runs, p, was.CPUs)
+		}
+		more.CPUs++
+		out = Next(out.Record, Turn{Event: vm.SpecAsked, At: noon, Spec: &more})
+		if runs := out.Record.Runs().Spec.CPUs; held && runs != was.CPUs {
+			t.Errorf("a second new spec in %s: %d processors are told to run, which were launched with %d", p, runs, was.CPUs)
+		}
+		out = Next(out.Record, Turn{Event: vm.SpecAsked, At: noon, Spec: &was})
+		if s := out.Record.State; held && (s.Pending || s.Runs != nil) {
+			t.Errorf("the spec that runs came back in %s: pending %v", p, s.Pending)
 		}
 	}
 	rec := record(vm.Reaping, vm.WantRunning)
@@ -167,6 +181,21 @@ func TestANewSpecIsPendingUntilAStart(t *testing.T) {
 		if Next(rec, Turn{Event: e, At: noon}).Record.State.Pending {
 			t.Errorf("it still waits after %s", e)
 		}
+	}
+}
+
+func TestWhatIsReadAnewWaitsForNoStart(t *testing.T) {
+	rec := record(vm.Running, vm.WantRunning)
+	spec := rec.Spec
+	spec.Restart.Policy, spec.Autostart.Priority = vm.RestartNever, 7
+	spec.Reclaim = vm.Reclaim{Steps: []vm.ReclaimStep{{Do: vm.ReclaimPause, After: time.Minute}}, Keep: 50}
+	if Next(rec, Turn{Event: vm.SpecAsked, At: noon, Spec: &spec}).Record.State.Pending {
+		t.Error("what takes effect at once is said to wait")
+	}
+	old := rec
+	old.State.Pending = true // by a daemon that didn't keep what runs
+	if s := Next(old, Turn{Event: vm.SpecAsked, At: noon, Spec: &spec}).Record.State; !s.Pending || s.Runs != nil {
+		t.Errorf("nobody knows what runs, and yet: pending %v, runs %v", s.Pending, s.Runs)
 	}
 }
 

@@ -39,7 +39,8 @@ type State struct {
 	ReadyAt     time.Time   `json:"readyAt"`             // zero: the guest of this incarnation has not answered yet
 	AskedDown   bool        `json:"askedDown,omitempty"` // since it was last asked up: nothing but a person brings it up (P5)
 	Queued      bool        `json:"queued,omitempty"`    // in Backoff: waits for its turn after a boot of the node
-	Pending     bool        `json:"pending,omitempty"`   // a new spec came since this incarnation began: it waits for the next start
+	Pending     bool        `json:"pending,omitempty"`   // a launch would differ from this incarnation by a spec that came since it began
+	Runs        *Began      `json:"runs,omitempty"`      // with Pending: what this incarnation was begun with; nil: an older daemon didn't say
 	Stalled     string      `json:"stalled,omitempty"`   // in Paused: which disk can't grow; empty: a person paused it
 	Reclaimed   bool        `json:"reclaimed,omitempty"` // in Paused and Suspended: the node did that by itself, as the VM was idle
 	Saved       *SavedState `json:"saved,omitempty"`     // the next start loads it; nil: it boots

@@ -1,0 +1,35 @@
+package vm
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// Began is what an incarnation was begun with, where a newer spec waits for
+// the next start.
+type Began struct {
+	Spec        Spec        `json:"spec"`
+	Reservation Reservation `json:"reservation"`
+}
+
+// Launches says whether a launch by either spec makes the same incarnation. What
+// supervision, boot and reclaiming ask for is read anew each time, so that a
+// change of it takes effect at once.
+func (s Spec) Launches(other Spec) bool { return bytes.Equal(s.launch(), other.launch()) }
+
+func (s Spec) launch() []byte {
+	s.Restart, s.Autostart, s.Reclaim = Restart{}, Autostart{}, Reclaim{}
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("vm: " + err.Error()) // plain values can't fail
+	}
+	return b
+}
+
+// Runs is what the VM's VMM was launched with: the spec, unless a newer one waits.
+func (r *Record) Runs() Began {
+	if r.State.Runs != nil {
+		return *r.State.Runs
+	}
+	return Began{Spec: r.Spec, Reservation: r.Reservation}
+}
