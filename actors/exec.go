@@ -41,11 +41,26 @@ func (v *vmActor) exec(m exec) {
 	if v.rec.State.Phase != vm.Running || v.run == nil {
 		m.reply <- execAnswer{err: &vm.Refusal{
 			Code: vm.WrongPhase, Why: fmt.Sprintf("%s is %s, a command needs a running guest", v.rec.Spec.Name, v.rec.State.Phase),
-			Try: "blixard vm start --wait " + string(v.rec.Spec.Name),
+			Try: comesUp(v.rec.State.Phase) + string(v.rec.Spec.Name),
 		}}
 		return
 	}
 	v.env.tell(v.run, m)
+}
+
+// comesUp is the command by which a VM in that phase comes to run, but for its name.
+func comesUp(p vm.Phase) string {
+	switch p { //nolint:exhaustive // the others are down
+	case vm.Paused, vm.Suspended:
+		return "blixard vm resume --wait "
+	case vm.Preparing, vm.Starting, vm.Running, vm.Adopting: // on its way, or attached to in a moment
+		return "blixard vm wait --for phase=running "
+	case vm.Suspending, vm.Stopping, vm.Killing, vm.Reaping, vm.Removing:
+		return "blixard vm explain "
+	case vm.Failed:
+		return "blixard vm reset --wait "
+	}
+	return "blixard vm start --wait "
 }
 
 func (r *runActor) exec(m exec) {

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,8 +48,13 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 	case s.Phase == vm.Paused && s.Stalled != "":
 		e.State = fmt.Sprintf("%s: its disk can't grow, so its vCPUs stand still; wanted %s, health %s", s.Phase, s.Intent, s.Health)
 		e.Next = "it goes on when there is room: blixard node resources"
+	case s.Phase&(vm.Paused|vm.Suspending|vm.Suspended) != 0 && s.Reclaimed:
+		takenBack(&e, r)
 	case s.Phase == vm.Stopped && rested(s):
 		e.Next = "nothing: the guest powered itself off, and stays down until it is started"
+	}
+	if s.Phase&(vm.Stopped|vm.Suspended) != 0 && r.Reservation != (vm.Reservation{}) {
+		e.State += fmt.Sprintf("; it holds %s of memory and %s of disk of the node's room", showBytes(float64(r.Reservation.Memory)), showBytes(float64(r.Reservation.Disk)))
 	}
 	if w.late != "" {
 		e.Next += "; when the time is up, " + w.late
@@ -59,6 +65,23 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 	return e
 }
 
+// takenBack tells of a VM that the node itself has stand still.
+func takenBack(e *Explanation, r vm.Record) {
+	s := r.State
+	switch s.Phase { //nolint:exhaustive // of the three that the node brings about
+	case vm.Paused:
+		e.State = fmt.Sprintf("%s: its vCPUs stand still because the node paused it, as it was idle; wanted %s, health %s", s.Phase, s.Intent, s.Health)
+		e.Rule = "reclaim: the VM's own reclaim lets the node pause it"
+		if slices.ContainsFunc(r.Spec.Reclaim.Steps, func(step vm.ReclaimStep) bool { return step.Do == vm.ReclaimSuspend }) {
+			e.Next += "; where it stays idle, the node suspends it next"
+		}
+	case vm.Suspended:
+		e.Rule = "reclaim: the VM's own reclaim let the node suspend it, as it was idle; the node doesn't bring it back by itself"
+	case vm.Suspending:
+		e.Rule = "reclaim: the VM's own reclaim lets the node suspend it, as it is idle"
+	}
+}
+
 type words struct {
 	is, next, late string
 	can            []string
@@ -66,7 +89,7 @@ type words struct {
 
 var phaseWords = map[vm.Phase]words{
 	vm.Stopped: {
-		is: "nothing runs and nothing is held", next: "nothing: it stays down until it is started",
+		is: "nothing runs", next: "nothing: it stays down until it is started",
 		can: []string{"start {name}", "delete {name}"},
 	},
 	vm.Preparing: {
@@ -90,7 +113,7 @@ var phaseWords = map[vm.Phase]words{
 		can: []string{"wait {name} --for phase=suspended --timeout 2m", "stop {name} --force"},
 	},
 	vm.Suspended: {
-		is: "its guest is saved on the disk; nothing runs and nothing is held", next: "nothing until it is resumed or started",
+		is: "its guest is saved on the disk, and nothing runs", next: "nothing until it is resumed or started",
 		can: []string{"resume {name}", "stop {name} --force", "delete {name}"},
 	},
 	vm.Stopping: {
@@ -181,6 +204,8 @@ func ruleOf(s vm.State) string {
 	switch {
 	case stands(s):
 		return s.LastExit.Decision.Rule + ": " + s.LastExit.Decision.Why
+	case s.Phase == vm.Paused && s.Stalled == "":
+		return "pause: a person paused it"
 	case !s.Deadline.IsZero():
 		return fmt.Sprintf("deadline: phase %s may last %s", s.Phase, s.Deadline.Sub(s.PhaseSince).Round(time.Millisecond))
 	}

@@ -57,6 +57,15 @@ func ended(after vm.After, phase vm.Phase, lasts time.Duration) func(*vm.Record)
 	}
 }
 
+func reclaimed(then func(*vm.Record)) func(*vm.Record) {
+	return func(r *vm.Record) {
+		then(r)
+		r.State.Reclaimed = true
+		r.Spec.Reclaim.Steps = []vm.ReclaimStep{{Do: vm.ReclaimPause, After: 10 * time.Minute}, {Do: vm.ReclaimSuspend, After: time.Hour}}
+		r.Reservation = vm.Reservation{CPUs: 1, Memory: 574 * vm.MiB, Disk: vm.GiB}
+	}
+}
+
 func phasesExplained() []explained {
 	wanted := func(i vm.Intent, then func(*vm.Record)) func(*vm.Record) {
 		return func(r *vm.Record) { then(r); r.State.Intent = i }
@@ -83,6 +92,9 @@ func phasesExplained() []explained {
 			enter(vm.Paused, 0, "its disk can't grow: data")(r)
 			r.State.Stalled = "data"
 		}},
+		{name: "paused by the node", change: reclaimed(enter(vm.Paused, 0, "paused by the node itself: idle for 10m"))},
+		{name: "suspending by the node", change: wanted(vm.WantSuspended, reclaimed(enter(vm.Suspending, 2*time.Minute, "suspended by the node itself: idle for 1h")))},
+		{name: "suspended by the node", change: wanted(vm.WantSuspended, reclaimed(enter(vm.Suspended, 0, "its guest is saved: suspended by the node itself: idle for 1h")))},
 		{name: "suspending", change: wanted(vm.WantSuspended, enter(vm.Suspending, 2*time.Minute, "suspended by uid=0 cli"))},
 		{name: "suspended", change: wanted(vm.WantSuspended, enter(vm.Suspended, 0, "its guest is saved: suspended by uid=0 cli"))},
 		{name: "stopping", change: wanted(vm.WantStopped, enter(vm.Stopping, 30*time.Second, "stopped by uid=0 cli"))},

@@ -34,9 +34,13 @@ func (d *Door) noteCall(ctx context.Context, rec vm.Record, kind, why string) er
 func (d *Door) liveVM(name string) (vm.Record, error) {
 	rec, err := d.find(name)
 	if err == nil && rec.State.Phase&vm.Live == 0 {
+		try := "explain" // it says what comes next, and what can be done
+		if rec.State.Phase&(vm.Stopped|vm.Backoff|vm.Suspended) != 0 {
+			try = "start"
+		}
 		return rec, &vm.Refusal{
 			Code: vm.WrongPhase, Why: fmt.Sprintf("%s has no VMM to talk to (phase %s)", rec.Spec.Name, rec.State.Phase),
-			Try: fmt.Sprintf("blixard vm start %s", rec.Spec.Name),
+			Try: fmt.Sprintf("blixard vm %s %s", try, rec.Spec.Name),
 		}
 	}
 	return rec, err
