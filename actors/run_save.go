@@ -35,7 +35,7 @@ type (
 type suspension struct {
 	wanted  bool               // it is to be saved
 	cut     context.CancelFunc // gives up the saving that is under way; nil: none is
-	failed  bool               // the one under way was given up
+	givenUp bool               // the one under way
 	loading bool               // a saved guest that doesn't run yet
 	loaded  bool               // this incarnation began with a saved guest
 }
@@ -57,7 +57,7 @@ func (r *runActor) save() {
 
 func (r *runActor) beginSave() {
 	ctx, cancel := context.WithTimeout(r.ctx, policies.SaveTime(r.rec.Spec))
-	r.suspend.cut, r.suspend.failed = cancel, false
+	r.suspend.cut, r.suspend.givenUp = cancel, false
 	env, self, session, ref, memory := r.env, r.self, r.session, r.ref, r.rec.Spec.Memory
 	go func() {
 		defer cancel()
@@ -108,12 +108,12 @@ func (e *env) writeGuest(ctx context.Context, s host.Session, ref vm.Ref, memory
 }
 
 func (r *runActor) saveEnded(m saveEnded) {
-	given := r.suspend.failed
-	r.suspend.cut, r.suspend.failed = nil, false
+	givenUp := r.suspend.givenUp
+	r.suspend.cut, r.suspend.givenUp = nil, false
 	switch {
 	case !r.suspend.wanted: // it was asked to run on meanwhile
 		r.goOn()
-	case given: // … and then to be saved after all
+	case givenUp: // … and then to be saved after all
 		r.save()
 	case m.err != nil:
 		r.suspend.wanted = false
@@ -128,7 +128,7 @@ func (r *runActor) saveEnded(m saveEnded) {
 func (r *runActor) resume() {
 	r.suspend.wanted, r.paused = false, false
 	if r.suspend.cut != nil {
-		r.suspend.failed = true
+		r.suspend.givenUp = true
 		r.suspend.cut() // its end goes on
 		return
 	}
