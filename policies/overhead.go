@@ -2,6 +2,7 @@ package policies
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/blixard/blixard/vm"
 )
@@ -15,7 +16,8 @@ type Shape string
 const bareBelow = 32 * vm.MiB
 
 // ShapeOf is the shape of a spec's VMM; anything but "kvm" is taken for TCG,
-// which needs more.
+// which needs more. It follows what host/qemu makes of a spec, but for the
+// kernel's own format, which only its file tells.
 func ShapeOf(s vm.Spec, accel string) Shape {
 	by := "/tcg"
 	if accel == "kvm" {
@@ -28,7 +30,7 @@ func ShapeOf(s vm.Spec, accel string) Shape {
 	case s.Boot.Disk != "":
 		machine = "firmware"
 	case s.Boot.Kernel != "" && s.Memory < bareBelow && s.Boot.Initrd == "" && s.Boot.Cmdline == "" && s.CPUs <= 1 &&
-		len(s.Disks)+len(s.Networks) == 0:
+		len(s.Disks)+len(s.Networks) == 0 && !slices.ContainsFunc(s.Health, func(c vm.Check) bool { return c.Type == vm.CheckAgent }):
 		machine = "bare"
 	}
 	return Shape(machine + by)

@@ -11,7 +11,8 @@ import (
 
 func TestShapesOfVMMs(t *testing.T) {
 	bare := vm.Spec{Name: "x", CPUs: 1, Memory: 8 * vm.MiB, Boot: vm.Boot{Kernel: "/k"}}
-	larger, asking, firmware, built := bare, bare, bare, bare
+	larger, asking, answering, firmware, built := bare, bare, bare, bare, bare
+	answering.Health = []vm.Check{{Type: vm.CheckAgent}} // its port is a device
 	larger.Memory, asking.Boot.Cmdline, firmware.Boot, built.Boot = 64*vm.MiB, "console=ttyS0", vm.Boot{Disk: "/d"}, vm.Boot{Runner: "/r"}
 	for _, one := range []struct {
 		spec  vm.Spec
@@ -22,6 +23,7 @@ func TestShapesOfVMMs(t *testing.T) {
 		{bare, "kvm", "bare/kvm"},
 		{larger, "kvm", "direct/kvm"},
 		{asking, "probing", "direct/tcg"},
+		{answering, "tcg", "direct/tcg"},
 		{vm.Spec{Name: "x"}.Filled(), "", "direct/tcg"},
 		{firmware, "tcg", "firmware/tcg"},
 		{built, "kvm", "runner/kvm"},
