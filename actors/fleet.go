@@ -276,7 +276,7 @@ func (f *fleet) rejoin(c actor.Context, name vm.Name, one *member) {
 		return
 	}
 	f.join(c, v.rec).bugs = one.bugs
-	f.env.tell(f.env.tracker, known{id: v.rec.ID, reservation: v.rec.Reservation}) // what its mailbox held is lost
+	f.env.tell(f.env.tracker, known{id: v.rec.ID, name: name}) // what its mailbox held is lost
 	f.env.views.mark(name, func(o *view) { o.bugs = len(one.bugs) })
 }
 
@@ -286,4 +286,5 @@ func (f *fleet) park(name vm.Name, one *member) {
 	f.env.awake.met(name)
 	why := fmt.Sprintf("its actor failed by a bug of Blixard %d times in %s", len(one.bugs), bugWindow)
 	f.env.views.mark(name, func(o *view) { o.parked = why })
+	f.env.tell(f.env.tracker, known{id: one.rec.ID, name: name}) // what its mailbox held is lost
 }

@@ -112,9 +112,10 @@ func (c consumption) vm(to chan<- prometheus.Metric, rec vm.Record) {
 	gauge := func(d *prometheus.Desc, value float64) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, name)
 	}
-	gauge(vmReservedCPUs, float64(rec.Reservation.CPUs))
-	gauge(vmReservedMemory, float64(rec.Reservation.Memory))
-	gauge(vmReservedDisk, float64(rec.Reservation.Disk))
+	holds := rec.Holds()
+	gauge(vmReservedCPUs, float64(holds.CPUs))
+	gauge(vmReservedMemory, float64(holds.Memory))
+	gauge(vmReservedDisk, float64(holds.Disk))
 	u := c.node.env.usage(rec.ID, rec.State.Process)
 	if u.At.IsZero() {
 		return

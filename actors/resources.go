@@ -57,7 +57,7 @@ func (n *Node) Needs(s vm.Spec) (vm.Reservation, error) {
 	if r := n.env.cyclic(s); r != nil {
 		return need, r
 	}
-	if r := policies.Admit(known.account, policies.Request{Name: s.Name, Had: v.rec.Reservation, Need: need, Memory: s.Memory}); r != nil {
+	if r := policies.Admit(known.account, policies.Request{Name: s.Name, Had: v.rec.Holds(), Need: need, Memory: s.Memory}); r != nil {
 		return need, r
 	}
 	return need, nil

@@ -87,7 +87,7 @@ type held struct {
 }
 
 // settled: fleet or vm/<name> → tracker. The turn that carried a reservation is
-// durable, or nothing of it is.
+// durable, and the reservation is what the record holds since; or nothing of it is.
 type settled struct {
 	held
 	name    vm.Name
@@ -97,6 +97,13 @@ type settled struct {
 // known: fleet → tracker. A record exists that nobody asked admission for, or
 // its actor began anew: it counts, whether there is room or not.
 type known struct {
+	id   vm.ID
+	name vm.Name
+}
+
+// holds: vm/<name> → tracker. Its record holds something else since its last
+// turn: the VMM that was launched with more has ended.
+type holds struct {
 	id          vm.ID
 	reservation vm.Reservation
 }
@@ -145,14 +152,19 @@ func (t *tracker) Receive(c actor.Context) {
 	case respec:
 		t.respec(m)
 	case rebuilt:
-		m.turn = t.book.Hold(m.rec.ID, m.rec.Reservation) // it exists: never refused
-		m.id, m.reservation = m.rec.ID, m.rec.Reservation
+		m.turn = t.book.Hold(m.rec.ID, m.rec.Holds()) // it exists: never refused
+		m.id, m.reservation = m.rec.ID, m.rec.Holds()
 		t.publish()
 		t.env.tell(t.env.fleet, m)
 	case settled:
 		t.settle(m)
 	case known:
-		t.book.Know(m.id, m.reservation)
+		if v, ok := t.env.views.get(m.name); ok && v.rec.ID == m.id { // else it is gone, and that is on its way
+			t.book.Know(m.id, v.rec.Holds())
+		}
+		t.publish()
+	case holds:
+		t.book.Stand(m.id, m.reservation)
 		t.publish()
 	case reclaimDone:
 		t.reclaimed(m)
@@ -173,7 +185,7 @@ func (t *tracker) Receive(c actor.Context) {
 func (t *tracker) start(c actor.Context) {
 	t.self, t.disarm, t.making = c.Self(), func() {}, map[vm.Name]*making{}
 	for _, r := range t.records {
-		t.book.Know(r.ID, r.Reservation)
+		t.book.Know(r.ID, r.Holds())
 	}
 	for _, b := range t.broken {
 		t.book.Know(b.ID, b.Reservation) // its VM may run (P13)
@@ -231,7 +243,7 @@ func (t *tracker) respec(m respec) {
 
 // settle ends a turn that carried a reservation, and lets who waited for it go on.
 func (t *tracker) settle(m settled) {
-	t.book.Settle(m.id, m.turn, m.durable)
+	t.book.Settle(m.id, m.turn, m.reservation, m.durable)
 	t.publish()
 	one := t.making[m.name]
 	if one == nil {

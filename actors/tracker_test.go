@@ -53,7 +53,7 @@ func (s *stage) balanced() vm.NodeResources {
 	}
 	var sum vm.Reserved
 	for _, r := range s.node.List() {
-		sum = sum.Plus(r.Reservation)
+		sum = sum.Plus(r.Holds())
 	}
 	if known.Reserved != sum || known.VMs != len(s.node.List()) {
 		s.t.Errorf("%d VMs hold %+v, the node says %d hold %+v", len(s.node.List()), sum, known.VMs, known.Reserved)
@@ -263,5 +263,53 @@ func TestRecordsThatCannotBeReadStayPromised(t *testing.T) {
 		if i := slices.IndexFunc(s.node.Status().Alerts, func(a vm.Alert) bool { return a.Kind == vm.AlertUnreleased }); i >= 0 {
 			t.Errorf("%+v", s.node.Status().Alerts[i])
 		}
+	})
+}
+
+// A VMM keeps what it was launched with until it has ended, and what it keeps is
+// promised to nobody else (P12).
+func TestASmallerSpecGivesNothingBackBeforeTheNextStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTightStage(t)
+		defer func() { s.end() }()
+		if r := s.make("big", 1500*vm.MiB); r != nil {
+			t.Fatal(r)
+		}
+		if err := s.ask("big", vm.StartAsked); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Minute)
+		s.want("big", vm.Running, 1)
+		before := s.balanced().Reserved
+		if r := s.respec("big", 128*vm.MiB); r != nil {
+			t.Fatal(r)
+		}
+		if after := s.balanced().Reserved; after != before {
+			t.Errorf("its VMM has %+v, and by a smaller spec it counts with %+v", before, after)
+		}
+		refusedAs(t, s.make("second", vm.GiB), vm.NoRoom)
+		s.kill() // a new daemon knows it, too
+		if after := s.balanced().Reserved; after != before {
+			t.Errorf("a new daemon counts %+v instead of %+v", after, before)
+		}
+		refusedAs(t, s.make("second", vm.GiB), vm.NoRoom)
+		if r := s.respec("big", 1500*vm.MiB); r != nil {
+			t.Fatalf("back to what runs: %s", r.Why)
+		}
+		if r := s.respec("big", 128*vm.MiB); r != nil {
+			t.Fatal(r)
+		}
+		if err := s.ask("big", vm.RestartAsked); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Minute)
+		s.want("big", vm.Running, 2)
+		if after := s.balanced().Reserved; after.Memory > 256*vm.MiB {
+			t.Errorf("it was started anew, and counts with %+v still", after)
+		}
+		if r := s.make("second", vm.GiB); r != nil {
+			t.Error(r)
+		}
+		s.balanced()
 	})
 }

@@ -133,6 +133,7 @@ func (v *vmActor) answer(c actor.Context, m asked) {
 // settle tells the tracker what became of what it holds for a new spec.
 func (v *vmActor) settle(m asked, durable bool) {
 	if m.held != (held{}) {
+		m.reservation = v.rec.Holds()
 		v.env.tell(v.env.tracker, settled{held: m.held, name: v.rec.Spec.Name, durable: durable})
 	}
 }
@@ -259,6 +260,9 @@ func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
 	v.env.log.Info("turn", zap.String("vm", string(v.rec.Spec.Name)), zap.Stringer("phase", before.State.Phase),
 		zap.Stringer("event", t.Event), zap.Stringer("to", s.Phase), zap.Uint64("incarnation", uint64(s.Incarnation)),
 		zap.Uint64("revision", uint64(s.Revision)), zap.String("why", out.Entry.Why))
+	if h := v.rec.Holds(); h != before.Holds() && t.Event != vm.SpecAsked {
+		v.env.tell(v.env.tracker, holds{id: v.rec.ID, reservation: h})
+	}
 	v.env.turned.pass(v.env, v.rec)
 	v.env.watch.Turned(Turned{Before: before, After: v.rec, Event: t.Event, Crash: out.Crash, Stored: v.now().Sub(began)})
 	return nil

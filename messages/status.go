@@ -21,7 +21,7 @@ func VMToProto(r vm.Record) *blixardv1.VM {
 		Restarts: &blixardv1.Restarts{
 			Count: s.Restarts, Budget: int32(r.Spec.Restart.Budget.Attempts), Window: durationpb.New(r.Spec.Restart.Budget.Window),
 		},
-		Reservation: ReservationToProto(r.Reservation),
+		Reservation: ReservationToProto(r.Holds()),
 		Spec:        SpecToProto(r.Spec), PhaseSince: Stamp(s.PhaseSince), Deadline: Stamp(s.Deadline), ReadyAt: Stamp(s.ReadyAt),
 		HealthSince: Stamp(s.HealthSince), HealthWhy: Text(s.HealthWhy), CreatedAt: Stamp(s.CreatedAt), Crashes: s.Crashes,
 		Probes: probes(r), Queued: s.Queued && s.Phase == vm.Backoff, Stalled: Text(s.Stalled), SpecPending: s.Pending,

@@ -136,7 +136,7 @@ func BenchmarkAdmit(b *testing.B) {
 		if r := policies.Admit(a, policies.Request{Name: "web", Need: one, Memory: 128 * vm.MiB}); r != nil {
 			b.Fatal(r)
 		}
-		book.Settle("web", book.Hold("web", one), false)
+		book.Settle("web", book.Hold("web", one), one, false)
 	}
 }
 

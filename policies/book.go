@@ -12,6 +12,7 @@ import (
 //
 //	Hold ──▶ a turn is under way: the VM counts with the larger of before and after
 //	  └──▶ Settle   it is durable, or was refused: the VM counts with what is durable
+//	Stand           its durable record holds something else by now
 //	Know            a record that exists, whether there is room or not
 //	Forget          the record is gone
 type Book struct {
@@ -45,14 +46,6 @@ func (b *Book) Of(id vm.ID) vm.Reservation {
 // Promised are the VMs that have a promise, in no order.
 func (b *Book) Promised() []vm.ID { return slices.Collect(maps.Keys(b.promises)) }
 
-// Stands is what a VM's durable record holds.
-func (b *Book) Stands(id vm.ID) (vm.Reservation, bool) {
-	if p := b.promises[id]; p != nil {
-		return p.stands, p.known
-	}
-	return vm.Reservation{}, false
-}
-
 // Hold counts a turn that is under way, and numbers it.
 func (b *Book) Hold(id vm.ID, r vm.Reservation) uint64 {
 	p := b.promise(id)
@@ -65,23 +58,33 @@ func (b *Book) Hold(id vm.ID, r vm.Reservation) uint64 {
 	return b.turns
 }
 
-// Settle ends a turn. A turn that nobody holds any more changes nothing.
-func (b *Book) Settle(id vm.ID, turn uint64, durable bool) {
+// Settle ends a turn, and counts what the record holds since, where the turn is
+// durable: it may be more than the turn held, as a VMM keeps what it was launched
+// with. A turn that nobody holds any more changes nothing.
+func (b *Book) Settle(id vm.ID, turn uint64, holds vm.Reservation, durable bool) {
 	p := b.promises[id]
 	if p == nil {
 		return
 	}
-	r, held := p.turns[turn]
-	if !held {
+	if _, held := p.turns[turn]; !held {
 		return
 	}
 	if delete(p.turns, turn); len(p.turns) == 0 {
 		p.turns = nil
 	}
 	if durable {
-		p.stands, p.known = r, true
+		p.stands, p.known = holds, true
 	}
 	b.count(id, p)
+}
+
+// Stand counts what a durable record holds by now, and leaves the turns that are
+// under way. One that has no record any more stays without.
+func (b *Book) Stand(id vm.ID, r vm.Reservation) {
+	if p := b.promises[id]; p != nil && p.known {
+		p.stands = r
+		b.count(id, p)
+	}
 }
 
 // Know counts a durable record, and drops every turn that was under way: its

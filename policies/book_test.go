@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -99,10 +100,23 @@ func TestNoInterleavingPromisesMoreThanThereIs(t *testing.T) {
 				if len(l.turns) > 0 {
 					u := l.turns[0]
 					l.turns = l.turns[1:]
-					l.book.Settle(u.id, u.number, u.written)
+					l.book.Settle(u.id, u.number, l.disk[u.id], u.written)
 				}
 			},
-			"settle again": func(*rapid.T) { l.book.Settle("nobody", 1, true) },
+			"launched with more, and ended": func(t *rapid.T) {
+				id, ok := l.anyone(t)
+				if !ok || slices.ContainsFunc(l.turns, func(u turnUnderWay) bool { return u.id == id }) {
+					return
+				}
+				less := l.disk[id]
+				less.CPUs, less.Memory = 1, less.Memory/2
+				l.disk[id] = less
+				l.book.Stand(id, less)
+			},
+			"settle again": func(t *rapid.T) {
+				l.book.Settle("nobody", 1, drawNeed(t), true)
+				l.book.Stand("nobody", drawNeed(t))
+			},
 			"delete": func(t *rapid.T) {
 				if id, ok := l.anyone(t); ok {
 					delete(l.disk, id)
@@ -168,12 +182,12 @@ func (l *ledger) check(t *rapid.T) {
 func TestAVMCountsWithTheLargerWhileItsSpecChanges(t *testing.T) {
 	var b Book
 	two, one := vm.Reservation{CPUs: 2, Memory: vm.GiB}, vm.Reservation{CPUs: 1, Memory: 2 * vm.GiB}
-	b.Settle("a", b.Hold("a", two), true)
+	b.Settle("a", b.Hold("a", two), two, true)
 	turn := b.Hold("a", one)
 	if want := (vm.Reserved{CPUs: 2, Memory: 2 * vm.GiB}); b.Sum() != want {
 		t.Errorf("under way it counts with %+v, want %+v", b.Sum(), want)
 	}
-	b.Settle("a", turn, true)
+	b.Settle("a", turn, one, true)
 	if want := (vm.Reserved{CPUs: 1, Memory: 2 * vm.GiB}); b.Sum() != want {
 		t.Errorf("then with %+v, want %+v", b.Sum(), want)
 	}

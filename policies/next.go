@@ -157,14 +157,16 @@ func carryAsk(out *Outcome, t Turn) {
 // respec keeps a new spec. It waits for the next start where a launch would
 // differ from what was launched; going back to that ends the wait.
 func respec(r *vm.Record, t Turn) {
-	s, runs := &r.State, r.Runs()
+	s, runs, need := &r.State, r.Runs(), t.Reservation
 	if s.Phase&(idle|vm.Removing) == 0 && (s.Runs != nil || !s.Pending) {
 		s.Pending, s.Runs = !t.Spec.Launches(runs.Spec), nil
 		if s.Pending {
 			s.Runs = &runs
+		} else {
+			need = runs.Reservation // the same launch, whatever was learned of its kind since
 		}
 	}
-	r.Spec, r.Reservation = *t.Spec, t.Reservation
+	r.Spec, r.Reservation = *t.Spec, need
 }
 
 // believe shortens a wait that a clock which was set back has made longer than

@@ -207,9 +207,9 @@ func (c *comparison) folder(f *vm.FoundFolder) {
 		d.Key, d.Mend, d.Gate, d.What, d.Record = "folder/"+string(f.Name), MendNothing, GateNever, f.Path, nil
 		d.Why = fmt.Sprintf("its manifest has the uid of VM %s, and is left alone: one of the two was changed", r.Spec.Name)
 		c.tell(d)
-	case f.Folder && f.Bytes > r.Reservation.Disk+logAllowance:
+	case f.Folder && f.Bytes > r.Holds().Disk+logAllowance:
 		d.Key, d.Mend, d.Gate, d.What = "growth/"+string(f.ID), MendNothing, GateNever, f.Path
-		d.Why = fmt.Sprintf("it holds %s, reserved are %s", f.Bytes, r.Reservation.Disk)
+		d.Why = fmt.Sprintf("it holds %s, reserved are %s", f.Bytes, r.Holds().Disk)
 		c.tell(d)
 	}
 	if f.Run && !c.live[f.Name] && !c.blind && (named == nil || named.State.Phase&idle != 0) {

@@ -33,3 +33,7 @@ func (r *Record) Runs() Began {
 	}
 	return Began{Spec: r.Spec, Reservation: r.Reservation}
 }
+
+// Holds is what admission counts the VM with: the larger of what its spec needs
+// and what its VMM was launched with, until that has ended (P12).
+func (r *Record) Holds() Reservation { return r.Reservation.Max(r.Runs().Reservation) }

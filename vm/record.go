@@ -15,7 +15,8 @@ type Record struct {
 // MaxSlot bounds Record.Slot: each slot has a uid of its own (host.Owners).
 const MaxSlot = 100_000_000
 
-// Reservation is what admission holds for a VM from creation to deletion (P7, P12).
+// Reservation is what admission holds for a VM from creation to deletion (P7,
+// P12). That of a record is its spec's; see Record.Holds.
 type Reservation struct {
 	CPUs   int   `json:"cpus"`
 	Memory Bytes `json:"memory"` // guest RAM and the VMM's own overhead

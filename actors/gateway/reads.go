@@ -20,6 +20,7 @@ func (d *Door) show(r vm.Record) *blixardv1.VM {
 	out.Restarts.InWindow, out.Restarts.Remaining = int32(inWindow), int32(remaining)
 	out.Usage = messages.UsageToProto(d.Node.Usage(r.Spec.Name))
 	out.Limits = messages.LimitsToProto(d.Node.Limits(r))
+	pending(out, r)
 	return out
 }
 
@@ -65,9 +66,9 @@ func (d *Door) status() *blixardv1.NodeStatusResponse {
 		out.Vms++
 		out.Phases[r.State.Phase.String()]++
 		out.Health[r.State.Health.String()]++
-		out.Reserved.Cpus += int32(r.Reservation.CPUs)
-		out.Reserved.MemoryBytes += int64(r.Reservation.Memory)
-		out.Reserved.DiskBytes += int64(r.Reservation.Disk)
+		out.Reserved.Cpus += int32(r.Holds().CPUs)
+		out.Reserved.MemoryBytes += int64(r.Holds().Memory)
+		out.Reserved.DiskBytes += int64(r.Holds().Disk)
 	}
 	return out
 }

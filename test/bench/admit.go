@@ -78,7 +78,7 @@ func decided() (granted, refused float64) {
 	}
 	granted = each(func() {
 		if policies.Admit(policies.DefaultTerms.Account(large, 0, book.Sum(), book.Len()), wants) == nil {
-			book.Settle("web", book.Hold("web", one), false)
+			book.Settle("web", book.Hold("web", one), one, false)
 		}
 	})
 	refused = each(func() { policies.Admit(policies.DefaultTerms.Account(small, 0, book.Sum(), book.Len()), wants) })

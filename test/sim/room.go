@@ -18,6 +18,8 @@ type room struct {
 	tight bool
 	first vm.Capacity
 	had   []roomSince // the newest last
+
+	launched map[vm.ID]vm.Reservation // what each VM's incarnation was begun with; none: it is at rest
 }
 
 type roomSince struct {
@@ -111,6 +113,24 @@ func (r *room) most() (out vm.Reserved) {
 	return out
 }
 
+// began remembers what an incarnation is begun with, until nothing of it is left.
+func (r *room) began(before, after vm.Record, kind string) {
+	const atRest = vm.Stopped | vm.Backoff | vm.Failed | vm.Suspended
+	switch {
+	case after.State.Phase&atRest != 0 || kind == "Rebuilt":
+		delete(r.launched, after.ID)
+	case after.State.Incarnation != before.State.Incarnation:
+		if r.launched == nil {
+			r.launched = map[vm.ID]vm.Reservation{}
+		}
+		r.launched[after.ID] = after.Reservation
+	}
+}
+
+// held is what a VM takes of the room: what its VMM was launched with, too, where
+// a smaller spec waits for the next start.
+func (r *room) held(rec vm.Record) vm.Reservation { return rec.Reservation.Max(r.launched[rec.ID]) }
+
 // checkP12turn: what grows fits, and what is written holds what its spec needs.
 func (j *judge) checkP12turn(before, after vm.Record, t persistence.Turn) {
 	r, was := after.Reservation, before.Reservation
@@ -120,13 +140,18 @@ func (j *judge) checkP12turn(before, after vm.Record, t persistence.Turn) {
 	if !t.Whole && r != was {
 		j.broken("checkP12", after.Spec.Name, "%s changed what it holds from %+v to %+v", t.Entry.Kind, was, r)
 	}
+	was = j.room.held(before)
+	j.room.began(before, after, t.Entry.Kind)
+	if r = j.room.held(after); after.Holds() != r {
+		j.broken("checkP12", after.Spec.Name, "%s: it holds %+v, was launched with %+v, and counts with %+v", t.Entry.Kind, r, j.room.launched[after.ID], after.Holds())
+	}
 	if !j.room.tight || t.Removed || t.Entry.Kind == "Rebuilt" {
 		return
 	}
 	sum, most := vm.Reserved{}.Plus(r), j.room.most()
 	for id, other := range j.durable {
 		if id != after.ID {
-			sum = sum.Plus(other.Reservation)
+			sum = sum.Plus(j.room.held(other))
 		}
 	}
 	if r.CPUs > was.CPUs && sum.CPUs > most.CPUs || r.Memory > was.Memory && sum.Memory > most.Memory || r.Disk > was.Disk && sum.Disk > most.Disk {
@@ -145,7 +170,7 @@ func (s *stage) checkP12book() {
 	defer s.judge.mu.Unlock()
 	var sum vm.Reserved
 	for _, r := range s.judge.durable {
-		sum = sum.Plus(r.Reservation)
+		sum = sum.Plus(s.judge.room.held(r))
 	}
 	if err != nil || known.Reserved != sum || known.VMs != len(s.judge.durable) {
 		s.judge.broken("checkP12", "", "%d VMs hold %+v, the node says %d hold %+v (%v)", len(s.judge.durable), sum, known.VMs, known.Reserved, err)
