@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -158,7 +159,7 @@ func FuzzHierarchies(f *testing.F) {
 	f.Add(unified+v1CPU, "0::/a\n3:cpu,cpuacct:/x\n")
 	f.Add("1 2 0:0 /a /b rw - cgroup2 c rw", "0::/../../etc\n")
 	f.Fuzz(func(_ *testing.T, mounts, own string) {
-		if h, ok := hierarchyOf(mounts); ok {
+		if h, ok := procfs.ParseHierarchy(mounts); ok {
 			_, _ = pathIn(own, h)
 		}
 	})

@@ -5,10 +5,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -16,14 +16,6 @@ import (
 type group struct {
 	dir string
 	v2  bool
-}
-
-// hierarchy is one mounted tree of cgroups.
-type hierarchy struct {
-	v2          bool
-	root        string // which cgroup the mount shows as its top
-	mount       string
-	controllers []string // of a v1 tree
 }
 
 // groups are those whose limits hold for our VMMs, over all hierarchies. A
@@ -39,8 +31,8 @@ func (r Reader) groups() []group {
 	}
 	var out []group
 	for line := range bytes.Lines(mounts) {
-		h, ok := hierarchyOf(string(line))
-		if !ok || !h.v2 && !slices.Contains(h.controllers, "cpu") && !slices.Contains(h.controllers, "memory") {
+		h, ok := procfs.ParseHierarchy(string(line))
+		if !ok || !h.V2 && !h.Has("cpu") && !h.Has("memory") {
 			continue
 		}
 		path, ok := pathIn(string(own), h)
@@ -56,19 +48,19 @@ func (r Reader) groups() []group {
 }
 
 // upwards are a cgroup and all above it, as far as the mount shows them.
-func (r Reader) upwards(h hierarchy, path string) []group {
+func (r Reader) upwards(h procfs.Hierarchy, path string) []group {
 	rest := path
-	if h.root != "/" { // a container sees its own part alone, under the name that it has outside
+	if h.Root != "/" { // a container sees its own part alone, under the name that it has outside
 		var within bool
-		if rest, within = strings.CutPrefix(path, h.root); !within || rest != "" && rest[0] != '/' {
+		if rest, within = strings.CutPrefix(path, h.Root); !within || rest != "" && rest[0] != '/' {
 			rest = ""
 		}
 	}
 	var out []group
 	for rest = filepath.Clean("/" + rest); ; rest = filepath.Dir(rest) {
-		dir := filepath.Join(r.Root+h.mount, rest)
+		dir := filepath.Join(r.Root+h.Point, rest)
 		if _, err := os.Stat(dir); err == nil {
-			out = append(out, group{dir, h.v2})
+			out = append(out, group{dir, h.V2})
 		}
 		if rest == "/" {
 			return out
@@ -76,29 +68,17 @@ func (r Reader) upwards(h hierarchy, path string) []group {
 	}
 }
 
-// hierarchyOf reads a line of mountinfo:
-// 31 23 0:26 /docker/1f /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory.
-func hierarchyOf(line string) (hierarchy, bool) {
-	place, kind, ok := strings.Cut(line, " - ")
-	f, k := strings.Fields(place), strings.Fields(kind)
-	if !ok || len(f) < 5 || len(k) < 3 {
-		return hierarchy{}, false
-	}
-	h := hierarchy{v2: k[0] == "cgroup2", root: f[3], mount: f[4], controllers: strings.Split(k[2], ",")}
-	return h, h.v2 || k[0] == "cgroup"
-}
-
 // pathIn is our cgroup in a hierarchy, by lines such as 4:memory:/vms and 0::/vms.
-func pathIn(own string, h hierarchy) (string, bool) {
+func pathIn(own string, h procfs.Hierarchy) (string, bool) {
 	for line := range strings.Lines(own) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(f) != 3 {
 			continue
 		}
-		if h.v2 && f[0] == "0" && f[1] == "" {
+		if h.V2 && f[0] == "0" && f[1] == "" {
 			return f[2], true
 		}
-		if !h.v2 && f[1] != "" && slices.Contains(h.controllers, strings.Split(f[1], ",")[0]) {
+		if f[1] != "" && h.Has(strings.Split(f[1], ",")[0]) {
 			return f[2], true
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/blixard/blixard/host/procfs"
 )
 
 // kernel is where the kernel shows itself; recorded trees stand in for it in tests.
@@ -40,17 +42,17 @@ func (k kernel) mounted() (hierarchies, error) {
 		return out, err
 	}
 	for line := range bytes.Lines(info) {
-		m, ok := mountOf(string(line))
+		m, ok := procfs.ParseHierarchy(string(line))
 		if !ok {
 			continue
 		}
-		if m.kind == "cgroup2" {
-			out.v2, out.v2At = k.below(m, of[""]), filepath.Join(k.root, m.point)
+		if m.V2 {
+			out.v2, out.v2At = k.below(m, of[""]), filepath.Join(k.root, m.Point)
 			continue
 		}
 		for c, path := range of {
-			if c != "" && contains(m.options, c) {
-				out.v1[c], out.v1At[c] = k.below(m, path), filepath.Join(k.root, m.point)
+			if c != "" && m.Has(c) {
+				out.v1[c], out.v1At[c] = k.below(m, path), filepath.Join(k.root, m.Point)
 			}
 		}
 	}
@@ -77,41 +79,15 @@ func (k kernel) groups(pid string) (map[string]string, error) {
 	return out, nil
 }
 
-// mount is one line of mountinfo.
-type mount struct {
-	root, point, kind string
-	options           string // of the superblock: the controllers of version 1
-}
-
-// mountOf understands the line of a mounted hierarchy. In the paths of the
-// kernel's file a blank is \040; no hierarchy is mounted at such a place.
-func mountOf(line string) (mount, bool) {
-	before, after, ok := strings.Cut(line, " - ")
-	left, right := strings.Fields(before), strings.Fields(after)
-	if !ok || len(left) < 5 || len(right) < 3 || right[0] != "cgroup" && right[0] != "cgroup2" {
-		return mount{}, false
-	}
-	return mount{root: left[3], point: left[4], kind: right[0], options: right[2]}, true
-}
-
 // below is where a group is seen. In a container without a namespace of its own
 // for cgroups the kernel's path begins outside, and only what is below the mount
 // is seen; a group outside it is answered by the mount itself.
-func (k kernel) below(m mount, path string) string {
-	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(m.root, "/"))
+func (k kernel) below(m procfs.Hierarchy, path string) string {
+	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(m.Root, "/"))
 	if !ok || rest != "" && rest[0] != '/' || strings.Contains(path, "..") { // "/.." is outside of a namespace
 		rest = ""
 	}
-	return filepath.Join(k.root, m.point, rest)
-}
-
-func contains(options, word string) bool {
-	for o := range strings.SplitSeq(options, ",") {
-		if o == word {
-			return true
-		}
-	}
-	return false
+	return filepath.Join(k.root, m.Point, rest)
 }
 
 // weighs says why a weight of IO has no effect here; empty: it has. The disks'

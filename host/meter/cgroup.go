@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -34,29 +35,16 @@ func (m mount) at(cgroup string) string {
 	return m.point + cgroup
 }
 
-// parseMounts reads /proc/self/mountinfo, of lines such as
-// "36 35 98:0 /root /point rw,noatime shared:1 - cgroup2 source rw,memory".
+// parseMounts reads /proc/self/mountinfo.
 func parseMounts(b []byte) mounts {
 	var out mounts
-	for one := []byte(nil); len(b) > 0; {
-		one, b = line(b)
-		left, right, ok := bytes.Cut(one, []byte(" - "))
-		if !ok {
-			continue
-		}
-		var words [5][]byte
-		for i := range words {
-			words[i], left = cut(left)
-		}
-		kind, rest := cut(right)
-		_, rest = cut(rest)
-		options, _ := cut(rest)
-		found := mount{point: string(words[4]), root: string(words[3])}
-		switch {
-		case strings.Contains(found.point, `\`): // an octal escape: nobody mounts cgroups at such a place
-		case string(kind) == "cgroup2" && out.v2.point == "":
+	for one := range bytes.Lines(b) {
+		h, ok := procfs.ParseHierarchy(string(one))
+		switch found := (mount{point: h.Point, root: h.Root}); {
+		case !ok:
+		case h.V2 && out.v2.point == "":
 			out.v2 = found
-		case string(kind) == "cgroup" && out.memory.point == "" && hasWord(options, "memory"):
+		case h.Has("memory") && out.memory.point == "":
 			out.memory = found
 		}
 	}
