@@ -246,8 +246,9 @@ func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 // keep makes the turn durable before anything is done (P2, P3).
 func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
 	began := v.now()
-	_, err := v.env.store.Commit(persistence.Turn{
-		Record: out.Record, Whole: out.Whole, Removed: out.Removed, Entry: &out.Entry, Crash: out.Crash,
+	last, _ := v.env.views.get(v.rec.Spec.Name)
+	_, err := v.env.store.Commit(persistence.Turn{ // after a doubt the disk may hold a spec that was refused
+		Record: out.Record, Whole: out.Whole || last.doubt, Removed: out.Removed, Entry: &out.Entry, Crash: out.Crash,
 	})
 	v.env.views.mark(v.rec.Spec.Name, func(o *view) { o.doubt = err != nil })
 	if err != nil {
