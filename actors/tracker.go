@@ -193,6 +193,7 @@ func (t *tracker) start(c actor.Context) {
 	t.records = nil
 	t.overheads = overheadsIn(t.env.store, t.env.log)
 	t.stored = t.overheads
+	t.watched = watchedIn(t.env.store, t.env.log)
 	has := sampled{at: t.env.ports.Clock.Now()}
 	has.look(t.env)
 	t.reckon(has) // before anything is asked, as nothing is admitted until it is known

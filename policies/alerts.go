@@ -41,6 +41,7 @@ var DefaultAlertMarks = AlertMarks{
 // AlertFacts is what is known at one moment. The tracker gathers it.
 type AlertFacts struct {
 	Node       vm.NodeResources // Usage.At zero: nothing was measured, so no measure changes its alert
+	Strange    bool             // the VMs aren't known yet, as just after a start: nothing of them changes an alert
 	Unreleased []vm.Name        // reservations that no VM has now
 	Stalled    []Stalled
 }
@@ -57,12 +58,11 @@ type Stalled struct {
 const maxVMAlerts = 100
 
 // AlertState is what the next look has to know of the last ones. The zero value
-// is the state of a daemon that has just started: what holds then is raised at
-// once, but for pressure and leaks, which need their time.
+// is the state of a node's first daemon; a later one begins with Active as the
+// last one left it.
 type AlertState struct {
 	Active []vm.Alert // in the order of vm.AlertKinds, then by VM
 
-	looked  bool
 	turning map[alertKey]time.Time // what is about to be raised or cleared, since when; never more than there are conditions and alerts
 	pace    diskPace
 }
@@ -77,14 +77,14 @@ type condition struct {
 	alertKey
 	over, under bool // over: it is to be raised; under: it is to be cleared; neither: it stays what it is
 	wait        time.Duration
-	patient     bool // it waits in the first look too
 	since       time.Time
 	why, try    string
 }
 
-// Alerts is one look: which alerts hold now, and which of them came or went by it.
+// Alerts is one look: which alerts hold now, and which of them came or went by
+// it. What went says why, with the numbers of now.
 func Alerts(now time.Time, before AlertState, f AlertFacts, m AlertMarks) (after AlertState, raised, cleared []vm.Alert) {
-	after = AlertState{looked: before.looked || !f.Node.Usage.At.IsZero(), pace: before.pace.add(f.Node.Usage)}
+	after = AlertState{pace: before.pace.add(f.Node.Usage)}
 	after.turning = make(map[alertKey]time.Time)
 	active := make(map[alertKey]vm.Alert, len(before.Active))
 	for _, a := range before.Active {
@@ -94,12 +94,13 @@ func Alerts(now time.Time, before AlertState, f AlertFacts, m AlertMarks) (after
 	for _, c := range conditions(f, m, after.pace, before.Active) {
 		a, on := active[c.alertKey]
 		switch {
-		case on && c.over: // its numbers are kept new
-			a.Why, a.Try = c.why, c.try
-			active[c.alertKey] = a
-		case on && c.under && after.waited(now, before, c):
-			delete(active, c.alertKey)
-		case !on && c.over && (!before.looked && !c.patient || after.waited(now, before, c)):
+		case on: // its numbers are kept new
+			a.Why = c.why
+			active[c.alertKey], was[c.alertKey] = a, a
+			if c.under && after.waited(now, before, c) {
+				delete(active, c.alertKey)
+			}
+		case c.over && after.waited(now, before, c):
 			active[c.alertKey] = vm.Alert{Kind: c.kind, VM: c.vm, Since: sinceOr(c.since, now), Why: c.why, Try: c.try}
 		}
 	}
@@ -110,8 +111,9 @@ func Alerts(now time.Time, before AlertState, f AlertFacts, m AlertMarks) (after
 		}
 	}
 	for _, a := range before.Active {
-		if _, still := active[alertKey{a.Kind, a.VM}]; !still {
-			cleared = append(cleared, a)
+		k := alertKey{a.Kind, a.VM}
+		if _, still := active[k]; !still {
+			cleared = append(cleared, was[k])
 		}
 	}
 	return after, raised, cleared
@@ -166,12 +168,17 @@ func conditions(f AlertFacts, m AlertMarks, pace diskPace, active []vm.Alert) []
 		out = append(out, measures(u, m)...)
 		out = append(out, growth(u, m, pace)...)
 	}
-	over := condition{alertKey: alertKey{kind: vm.AlertOvercommit}, wait: m.Overlong, over: len(f.Node.Over) > 0, under: len(f.Node.Over) == 0}
+	over := condition{
+		alertKey: alertKey{kind: vm.AlertOvercommit}, wait: m.Overlong, over: len(f.Node.Over) > 0, under: len(f.Node.Over) == 0,
+		why: "what is reserved fits into the node again", try: "delete VMs or make them smaller, or give the node more: blixard node resources",
+	}
 	if over.over {
 		over.why = "nothing that grows is admitted: " + f.Node.Over[0]
-		over.try = "delete VMs or make them smaller, or give the node more: blixard node resources"
 	}
 	out = append(out, over)
+	if f.Strange {
+		return out
+	}
 	out = append(out, unreleased(f.Unreleased, m)...)
 	out = append(out, stalled(f.Stalled)...)
 	told := make(map[alertKey]bool, len(out))
@@ -180,17 +187,25 @@ func conditions(f AlertFacts, m AlertMarks, pace diskPace, active []vm.Alert) []
 	}
 	for _, a := range active {
 		if k := (alertKey{a.Kind, a.VM}); a.VM != "" && !told[k] {
-			out = append(out, condition{alertKey: k, under: true})
+			out = append(out, condition{alertKey: k, under: true, why: goneFor(a)})
 		}
 	}
 	return out
+}
+
+// goneFor says why an alert of a VM is over.
+func goneFor(a vm.Alert) string {
+	if a.Kind == vm.AlertUnreleased {
+		return fmt.Sprintf("nothing is held for %s any more", a.VM)
+	}
+	return fmt.Sprintf("%s doesn't stand still for want of disk any more", a.VM)
 }
 
 func unreleased(names []vm.Name, m AlertMarks) []condition {
 	var out []condition
 	for _, name := range firstByName(names, func(n vm.Name) vm.Name { return n }) {
 		out = append(out, condition{
-			alertKey: alertKey{vm.AlertUnreleased, name}, over: true, wait: m.Unreleased, patient: true,
+			alertKey: alertKey{vm.AlertUnreleased, name}, over: true, wait: m.Unreleased,
 			why: fmt.Sprintf("a reservation for %s is held, and no VM has it", name),
 			try: "restart the daemon, which counts the reservations anew; no guest notices",
 		})

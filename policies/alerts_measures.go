@@ -10,25 +10,25 @@ import (
 // measures are the node's levels against their marks: those of the machine, whatever
 // the configuration lets be promised of it.
 func measures(u vm.NodeUsage, m AlertMarks) []condition {
-	level := func(kind vm.AlertKind, value float64, mark AlertMark, patient bool, why, try string) condition {
+	level := func(kind vm.AlertKind, value float64, mark AlertMark, why, try string) condition {
 		return condition{
-			alertKey: alertKey{kind: kind}, over: value >= mark.Raise, under: value < mark.Clear, wait: mark.For, patient: patient,
+			alertKey: alertKey{kind: kind}, over: value >= mark.Raise, under: value < mark.Clear, wait: mark.For,
 			why: why, try: try,
 		}
 	}
 	disk := u.DiskUsed + u.DiskFree
 	return []condition{
-		level(vm.AlertMemory, share(u.Memory, u.MemoryOf), m.Memory, false,
+		level(vm.AlertMemory, share(u.Memory, u.MemoryOf), m.Memory,
 			fmt.Sprintf("%s of %s memory are in use", showBytes(float64(u.Memory)), showBytes(float64(u.MemoryOf))),
 			"suspend or stop a VM: blixard top shows which uses most"),
-		level(vm.AlertDisk, share(u.DiskUsed, disk), m.Disk, false,
+		level(vm.AlertDisk, share(u.DiskUsed, disk), m.Disk,
 			fmt.Sprintf("%s of %s on the state folder's disk are in use, %s are free", showBytes(float64(u.DiskUsed)), showBytes(float64(disk)), showBytes(float64(u.DiskFree))),
 			"free space, or grow the disk: blixard top shows which VM holds most"),
-		level(vm.AlertCPUPressure, u.CPU, m.CPU, true, waits(u.CPU, "a processor"),
+		level(vm.AlertCPUPressure, u.CPU, m.CPU, waits(u.CPU, "a processor"),
 			"give the VMs fewer vCPUs or a cpuQuota, or move some away"),
-		level(vm.AlertMemoryPressure, u.MemoryWait, m.MemoryWait, true, waits(u.MemoryWait, "memory"),
+		level(vm.AlertMemoryPressure, u.MemoryWait, m.MemoryWait, waits(u.MemoryWait, "memory"),
 			"suspend or stop a VM, or let idle ones give memory back: reclaim in their specs"),
-		level(vm.AlertIOPressure, u.IO, m.IO, true, waits(u.IO, "storage"),
+		level(vm.AlertIOPressure, u.IO, m.IO, waits(u.IO, "storage"),
 			"give the VMs that write most a lower ioWeight: blixard top shows them"),
 	}
 }
@@ -44,10 +44,13 @@ func growth(u vm.NodeUsage, m AlertMarks, pace diskPace) []condition {
 	if m.FullWithin == 0 {
 		left, known = 0, false
 	}
+	why := fmt.Sprintf("the state folder's disk isn't seen to fill, %s are free", showBytes(float64(u.DiskFree)))
+	if known {
+		why = fmt.Sprintf("the state folder's disk is full in %s at the pace of the last hour, %s are free", left.Round(time.Minute), showBytes(float64(u.DiskFree)))
+	}
 	return []condition{{
 		alertKey: alertKey{kind: vm.AlertDiskGrowth}, over: known && left <= m.FullWithin, under: !known || left > 2*m.FullWithin,
-		wait: time.Minute, patient: true,
-		why: fmt.Sprintf("the state folder's disk is full in %s at the pace of the last hour, %s are free", left.Round(time.Minute), showBytes(float64(u.DiskFree))),
+		wait: time.Minute, why: why,
 		try: "free space, or grow the disk: blixard top shows which VM writes most",
 	}}
 }

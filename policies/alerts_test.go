@@ -18,6 +18,7 @@ type watched struct {
 	state AlertState
 	facts AlertFacts
 	story []string
+	over  string // the last alert that was cleared, and why
 }
 
 func newWatched() *watched {
@@ -41,6 +42,7 @@ func (w *watched) look(change func(f *AlertFacts)) {
 	}
 	for _, a := range cleared {
 		w.story = append(w.story, fmt.Sprintf("-%s %s%s", w.now.Sub(noon), a.Kind, suffix(a.VM)))
+		w.over = string(a.Kind) + " " + a.Why
 	}
 }
 
@@ -77,8 +79,8 @@ func TestAlertsComeAndGo(t *testing.T) {
 			w.looks(2, memory(95))
 			w.looks(9, memory(50))
 		}, nil},
-		"what holds when the daemon starts is raised at once": {func(w *watched) {
-			w.look(func(f *AlertFacts) {
+		"what holds when a node's first daemon starts has its time": {func(w *watched) {
+			w.looks(4, func(f *AlertFacts) {
 				memory(95)(f)
 				f.Node.Usage.DiskUsed = 900 * vm.GiB
 				f.Node.Usage.CPU = 100 // a boot of many guests: it has to last
@@ -86,7 +88,15 @@ func TestAlertsComeAndGo(t *testing.T) {
 				f.Stalled = []Stalled{{VM: "web", Since: noon, Why: "disk data"}}
 				f.Unreleased = []vm.Name{"gone"} // a creation that is under way has its time
 			})
-		}, []string{"+10s memory", "+10s disk", "+10s overcommit", "+10s out-of-space/web"}},
+		}, []string{"+10s out-of-space/web", "+40s memory", "+40s disk", "+40s overcommit"}},
+		"a new daemon goes on with the alerts of the last": {func(w *watched) {
+			w.state.Active = []vm.Alert{
+				{Kind: vm.AlertMemory, Why: "old", Try: "old"}, {Kind: vm.AlertDisk, Why: "old", Try: "old"},
+				{Kind: vm.AlertOutOfSpace, VM: "a", Why: "old", Try: "old"}, {Kind: vm.AlertOutOfSpace, VM: "b", Why: "old", Try: "old"},
+			}
+			w.look(func(f *AlertFacts) { memory(95)(f); f.Strange = true })
+			w.looks(9, func(f *AlertFacts) { f.Strange, f.Stalled = false, []Stalled{{VM: "b"}} })
+		}, []string{"-20s out-of-space/a", "-40s disk"}},
 		"pressure has to last": {func(w *watched) {
 			w.looks(32, func(f *AlertFacts) { f.Node.Usage.CPU, f.Node.Usage.MemoryWait, f.Node.Usage.IO = 90, 30, 70 })
 			w.looks(32, func(f *AlertFacts) { f.Node.Usage.CPU, f.Node.Usage.MemoryWait, f.Node.Usage.IO = 0, 0, 0 })
@@ -111,7 +121,7 @@ func TestAlertsComeAndGo(t *testing.T) {
 		"without a measurement nothing changes": {func(w *watched) {
 			w.looks(6, memory(95))
 			w.looks(9, func(f *AlertFacts) { f.Node.Usage = vm.NodeUsage{} })
-		}, []string{"+10s memory"}},
+		}, []string{"+40s memory"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -126,13 +136,17 @@ func TestAlertsComeAndGo(t *testing.T) {
 
 func TestAnAlertSaysTheNumbersOfNow(t *testing.T) {
 	w := newWatched()
-	w.look(memory(95))
+	w.looks(4, memory(95))
 	w.look(memory(97))
 	if len(w.state.Active) != 1 || w.state.Active[0].Why != "97 GiB of 100 GiB memory are in use" || w.state.Active[0].Try == "" {
 		t.Errorf("got %+v", w.state.Active)
 	}
-	if !w.state.Active[0].Since.Equal(noon.Add(10 * time.Second)) {
+	if !w.state.Active[0].Since.Equal(noon.Add(40 * time.Second)) {
 		t.Errorf("it holds since %s", w.state.Active[0].Since)
+	}
+	w.looks(4, memory(12))
+	if want := "memory 12 GiB of 100 GiB memory are in use"; w.over != want {
+		t.Errorf("it was told to be over by %q, want %q", w.over, want)
 	}
 }
 

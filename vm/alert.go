@@ -28,9 +28,9 @@ func AlertKinds() []AlertKind {
 
 // Alert is something that a person should look at, for as long as it holds.
 type Alert struct {
-	Kind  AlertKind
-	VM    Name // empty: the node itself
-	Since time.Time
-	Why   string // a sentence with the numbers
-	Try   string // what to do
+	Kind  AlertKind `json:"kind"`
+	VM    Name      `json:"vm,omitempty"` // empty: the node itself
+	Since time.Time `json:"since"`
+	Why   string    `json:"why"` // a sentence with the numbers
+	Try   string    `json:"try"` // what to do
 }
