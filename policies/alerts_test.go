@@ -91,8 +91,10 @@ func TestAlertsComeAndGo(t *testing.T) {
 		}, []string{"+10s out-of-space/web", "+40s memory", "+40s disk", "+40s overcommit"}},
 		"a new daemon goes on with the alerts of the last": {func(w *watched) {
 			w.state.Active = []vm.Alert{
-				{Kind: vm.AlertMemory, Why: "old", Try: "old"}, {Kind: vm.AlertDisk, Why: "old", Try: "old"},
-				{Kind: vm.AlertOutOfSpace, VM: "a", Why: "old", Try: "old"}, {Kind: vm.AlertOutOfSpace, VM: "b", Why: "old", Try: "old"},
+				{Kind: vm.AlertMemory, Why: "old", Try: "old"},
+				{Kind: vm.AlertDisk, Why: "old", Try: "old"},
+				{Kind: vm.AlertOutOfSpace, VM: "a", Why: "old", Try: "old"},
+				{Kind: vm.AlertOutOfSpace, VM: "b", Why: "old", Try: "old"},
 			}
 			w.look(func(f *AlertFacts) { memory(95)(f); f.Strange = true })
 			w.looks(9, func(f *AlertFacts) { f.Strange, f.Stalled = false, []Stalled{{VM: "b"}} })
