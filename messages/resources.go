@@ -10,13 +10,25 @@ func UsageToProto(u vm.Usage) *blixardv1.Usage {
 	if u.At.IsZero() {
 		return nil
 	}
-	return &blixardv1.Usage{
+	out := &blixardv1.Usage{
 		MemoryBytes: int64(u.Memory), DiskBytes: int64(u.Disk), CpuSeconds: u.CPU.Seconds(), At: Stamp(u.At),
-		MemoryPeakBytes: int64(u.MemoryPeak), DiskVirtualBytes: int64(u.DiskVirtual), CpuPercent: u.CPUPercent,
-		ReadRate: u.ReadRate, WriteRate: u.WriteRate, RxRate: u.RxRate, TxRate: u.TxRate, BalloonBytes: int64(u.Balloon),
-		GuestFreeBytes: int64(u.GuestFree), IdleSince: Stamp(u.IdleSince), CpuWaited: u.Stalled.CPU.Seconds(),
-		MemoryWaited: u.Stalled.Memory.Seconds(), IoWaited: u.Stalled.IO.Seconds(), MemoryChargedBytes: int64(u.Charged),
+		MemoryPeakBytes: int64(u.MemoryPeak), DiskVirtualBytes: int64(u.DiskVirtual), IdleSince: Stamp(u.IdleSince),
+		CpuWaited: u.Stalled.CPU.Seconds(), MemoryWaited: u.Stalled.Memory.Seconds(), IoWaited: u.Stalled.IO.Seconds(),
+		BalloonBytes: told(u.Balloon), GuestFreeBytes: told(u.GuestFree), MemoryChargedBytes: told(u.Charged),
 	}
+	if u.Over > 0 {
+		out.CpuPercent, out.ReadRate, out.WriteRate = &u.CPUPercent, &u.ReadRate, &u.WriteRate
+		out.RxRate, out.TxRate = &u.RxRate, &u.TxRate
+	}
+	return out
+}
+
+// told is absent where zero stands for what nobody said.
+func told(b vm.Bytes) *int64 {
+	if b == 0 {
+		return nil
+	}
+	return (*int64)(&b)
 }
 
 // LimitsToProto tells also of the limits that this machine can't hold.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -84,7 +85,7 @@ func (d *Door) apply(ctx context.Context, m *blixardv1.ApplyRequest) (*blixardv1
 	}
 	if _, exists := d.Node.Get(s.Name); !exists {
 		if m.GetDryRun() {
-			return d.needs(&blixardv1.ApplyResponse{Action: created}, s)
+			return d.needs(ctx, &blixardv1.ApplyResponse{Action: created}, vm.Record{}, s)
 		}
 		rec, err := d.createVM(ctx, s, m.GetStart())
 		if err == nil {
@@ -110,6 +111,7 @@ func (d *Door) change(ctx context.Context, rec vm.Record, s vm.Spec, m *blixardv
 	}
 	if len(out.Changes) > 0 {
 		out.Action = changed
+		out.Waits = !s.Launches(rec.Spec) && policies.WithSpec(rec, s, rec.Reservation).State.Pending
 	}
 	if out.Action == changed && !m.GetDryRun() {
 		if rec, err = d.askVM(ctx, s.Name, messages.Ask{Event: vm.SpecAsked, By: by, Spec: &s}); err != nil {
@@ -123,18 +125,36 @@ func (d *Door) change(ctx context.Context, rec vm.Record, s vm.Spec, m *blixardv
 	}
 	out.Vm = d.show(rec)
 	if m.GetDryRun() && out.Action == changed {
-		return d.needs(out, s)
+		return d.needs(ctx, out, rec, s)
 	}
 	return out, nil
 }
 
-// needs completes the answer of a dry run, which is a refusal where there is no room.
-func (d *Door) needs(out *blixardv1.ApplyResponse, s vm.Spec) (*blixardv1.ApplyResponse, error) {
+// needs completes the answer of a dry run, which is a refusal where there is no
+// room. rec is the VM as it is; empty: it would be created.
+func (d *Door) needs(ctx context.Context, out *blixardv1.ApplyResponse, rec vm.Record, s vm.Spec) (*blixardv1.ApplyResponse, error) {
 	r, err := d.Node.Needs(s)
 	if err != nil {
 		return nil, err
 	}
 	out.Needs = messages.ReservationToProto(r)
+	would, had := r, vm.Reservation{}
+	if rec.ID != "" {
+		then := policies.WithSpec(rec, s, r)
+		would, had = then.Holds(), rec.Holds()
+	}
+	out.Takes = &blixardv1.Amount{
+		Cpus: float64(would.CPUs - had.CPUs), MemoryBytes: int64(would.Memory - had.Memory), DiskBytes: int64(would.Disk - had.Disk),
+	}
+	node, err := d.Node.Resources(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	left := messages.ResourcesToProto(node).GetFree()
+	left.Cpus -= out.Takes.GetCpus()
+	left.MemoryBytes -= out.Takes.GetMemoryBytes()
+	left.DiskBytes -= out.Takes.GetDiskBytes()
+	out.Left = left
 	return out, nil
 }
 

@@ -20,13 +20,19 @@ func applyCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "apply -f FILE...", Short: "Create VMs, or change them, until they are as files say",
 		Long: `Apply spec files: a VM that doesn't exist is created, one whose spec differs
-gets the new one, one that is as wanted is left alone. A VM that is up takes its
-new spec at its next start. All files are read and checked before anything is
-changed. Nothing is deleted, and nothing is started: "blixard vm start NAME"
+gets the new one, one that is as wanted is left alone. What a VM that is up was
+launched with changes at its next start; restart, autostart and reclaim change
+at once. Nothing is deleted, and nothing is started: "blixard vm start NAME"
 does that, or for new VMs "blixard vm create -f FILE --start".
 
+All files are read, and where there are several VMs the daemon is asked of each
+of them, before anything is changed: where one would be refused, or not all of
+them fit, nothing is. Somebody else may take the room meanwhile; then what was
+changed stays so.
+
 With --dry-run the daemon says what it would do, what each VM needs of the node
-and what would be left, and does nothing. What doesn't fit is refused.`,
+and what would be left after it, and does nothing. What doesn't fit is refused,
+and takes nothing from those behind it.`,
 		Example: `  blixard apply -f web.yaml -f db.yaml
   blixard apply --dry-run -f vms.yaml
   generate-vms | blixard apply -f -
@@ -55,6 +61,10 @@ func (c *cli) apply(cmd *cobra.Command, specs []vm.Spec, dry bool) error {
 	var r *rehearsal
 	if dry {
 		r = c.rehearse(cmd.Context())
+	} else if len(specs) > 1 {
+		if err := c.allFit(cmd, specs); err != nil {
+			return err
+		}
 	}
 	err := c.each(cmd, names, func(name string) error {
 		req := &blixardv1.ApplyRequest{Spec: messages.SpecToProto(byName[name]), DryRun: dry}
@@ -65,9 +75,7 @@ func (c *cli) apply(cmd *cobra.Command, specs []vm.Spec, dry bool) error {
 		return c.printApplied(cmd, name, res, r)
 	})
 	if dry {
-		if short := r.together(); short != nil {
-			err = c.worse(cmd, err, short)
-		}
+		err = c.worse(cmd, err, r.together())
 	}
 	if !errors.Is(err, errUnreachable) {
 		c.warnOfStrangers(cmd.Context(), specs)
@@ -79,7 +87,7 @@ func (c *cli) apply(cmd *cobra.Command, specs []vm.Spec, dry bool) error {
 func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.ApplyResponse, r *rehearsal) error {
 	dry, needs := r != nil, ""
 	if dry {
-		needs = r.take(res)
+		needs = r.take(name, res)
 	}
 	switch outputOf(cmd) {
 	case "json":
@@ -109,14 +117,25 @@ func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.Apply
 	if res.GetAction() == "created" && !dry && c.outIs {
 		return c.printf("  it is down: blixard vm start %s\n", name)
 	}
-	if res.GetAction() == "changed" && res.GetVm().GetPid() != 0 {
-		takes := "takes"
-		if dry {
-			takes = "would take"
-		}
-		return c.printf("  %s effect at its next start: blixard vm restart %s\n", takes, name)
+	if res.GetAction() != "changed" {
+		return nil
 	}
-	return nil
+	return c.printf("  %s\n", takesEffect(res, name, dry))
+}
+
+// takesEffect says when a change does.
+func takesEffect(res *blixardv1.ApplyResponse, name string, dry bool) string {
+	takes := "takes"
+	if dry {
+		takes = "would take"
+	}
+	switch {
+	case res.GetWaits():
+		return fmt.Sprintf("%s effect at its next start: blixard vm restart %s", takes, name)
+	case res.GetVm().GetPid() != 0:
+		return takes + " effect at once"
+	}
+	return takes + " effect when it is started"
 }
 
 // specsOf reads every file before anything is done with one of them.

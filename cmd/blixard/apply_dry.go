@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -13,10 +14,11 @@ import (
 )
 
 // rehearsal is a dry run of several VMs: each is asked for alone, as nothing is
-// held for the ones before, so what they need together is summed up here.
+// held for the ones before, so what they take together is summed up here. One
+// that finds too little left takes nothing from those behind it.
 type rehearsal struct {
 	free  *blixardv1.Amount // what would be left; nil: the daemon didn't tell
-	short []string          // what there is too little of for all of them
+	short []string          // who finds too little of what
 	told  int
 }
 
@@ -29,39 +31,41 @@ func (c *cli) rehearse(ctx context.Context) *rehearsal {
 }
 
 // take counts one VM, and says what it needs and what would be left.
-func (r *rehearsal) take(res *blixardv1.ApplyResponse) string {
-	needs, held := res.GetNeeds(), res.GetVm().GetReservation()
+func (r *rehearsal) take(name string, res *blixardv1.ApplyResponse) string {
+	needs := res.GetNeeds()
 	if needs == nil {
 		return ""
 	}
 	out := "needs " + portions(float64(needs.GetCpus()), needs.GetMemoryBytes(), needs.GetDiskBytes())
-	if r.free == nil {
+	if r.free == nil || res.GetTakes() == nil {
 		return out
 	}
 	r.told++
-	r.free.Cpus -= float64(needs.GetCpus() - held.GetCpus())
-	r.free.MemoryBytes -= needs.GetMemoryBytes() - held.GetMemoryBytes()
-	r.free.DiskBytes -= needs.GetDiskBytes() - held.GetDiskBytes()
-	if short := r.lacking(needs, held); len(short) > 0 {
-		r.short = short
-		return out + "; with those before it, that is more than is free"
+	if short := r.lacking(res.GetTakes()); short != "" {
+		r.short = append(r.short, fmt.Sprintf("%s lacks %s", name, short))
+		return fmt.Sprintf("%s; does not fit with those before it: it lacks %s", out, short)
 	}
+	r.free.Cpus -= res.GetTakes().GetCpus()
+	r.free.MemoryBytes -= res.GetTakes().GetMemoryBytes()
+	r.free.DiskBytes -= res.GetTakes().GetDiskBytes()
+	res.Left = r.free
 	return out + "; would leave " + portions(r.free.GetCpus(), r.free.GetMemoryBytes(), r.free.GetDiskBytes())
 }
 
-// lacking is what would be overdrawn by a VM that grows in it.
-func (r *rehearsal) lacking(needs, held *blixardv1.Reservation) []string {
+// lacking is what there is too little of for a VM; one that takes nothing more of
+// it fits.
+func (r *rehearsal) lacking(takes *blixardv1.Amount) string {
 	var out []string
-	if r.free.GetCpus() < 0 && needs.GetCpus() > held.GetCpus() {
-		out = append(out, decimal(-r.free.GetCpus())+" processors")
+	if n := takes.GetCpus() - r.free.GetCpus(); n > 0 && takes.GetCpus() > 0 {
+		out = append(out, decimal(n)+" "+one(n, "processor"))
 	}
-	if n := r.free.GetMemoryBytes(); n < 0 && needs.GetMemoryBytes() > held.GetMemoryBytes() {
-		out = append(out, size(-n)+" of memory")
+	if n := takes.GetMemoryBytes() - r.free.GetMemoryBytes(); n > 0 && takes.GetMemoryBytes() > 0 {
+		out = append(out, size(n)+" of memory")
 	}
-	if n := r.free.GetDiskBytes(); n < 0 && needs.GetDiskBytes() > held.GetDiskBytes() {
-		out = append(out, size(-n)+" of disk")
+	if n := takes.GetDiskBytes() - r.free.GetDiskBytes(); n > 0 && takes.GetDiskBytes() > 0 {
+		out = append(out, size(n)+" of disk")
 	}
-	return out
+	return strings.Join(out, " and ")
 }
 
 // together refuses what fits one by one, and not all at once.
@@ -70,13 +74,36 @@ func (r *rehearsal) together() error {
 		return nil
 	}
 	return &vm.Refusal{
-		Code: vm.NoRoom, Why: fmt.Sprintf("each of these %d VMs fits, but not all of them together: %s are missing", r.told, strings.Join(r.short, " and ")),
+		Code: vm.NoRoom, Why: fmt.Sprintf("each of these %d VMs fits, but not all of them together: %s", r.told, strings.Join(r.short, ", ")),
 		Try: "fewer of them, or smaller ones: blixard node resources",
 	}
 }
 
+// allFit asks of every spec whether it could be applied, before the first one is.
+func (c *cli) allFit(cmd *cobra.Command, specs []vm.Spec) error {
+	r, node := c.rehearse(cmd.Context()), c.node()
+	byName, names := specsByName(specs)
+	err := c.each(cmd, names, func(name string) error {
+		res, err := ask(cmd.Context(), c, node.Apply, &blixardv1.ApplyRequest{Spec: messages.SpecToProto(byName[name]), DryRun: true})
+		r.take(name, res)
+		return err
+	})
+	if err = c.worse(cmd, err, r.together()); err != nil && !errors.Is(err, errUnreachable) && outputOf(cmd) != "json" {
+		c.tell("nothing was changed, as not all of it can be done")
+	}
+	return err
+}
+
 func portions(cpus float64, memory, disk int64) string {
-	return fmt.Sprintf("%s cpus, %s memory, %s disk", decimal(cpus), signed(memory), signed(disk))
+	return fmt.Sprintf("%s %s, %s memory, %s disk", decimal(cpus), one(cpus, "cpu"), signed(memory), signed(disk))
+}
+
+// one is a word in the number that a count wants.
+func one(n float64, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
 }
 
 // createDry says what creating would need, and refuses what it would.
@@ -96,10 +123,7 @@ func (c *cli) createDry(cmd *cobra.Command, specs []vm.Spec) error {
 		}
 		return c.printApplied(cmd, name, res, r)
 	})
-	if short := r.together(); short != nil {
-		return c.worse(cmd, err, short)
-	}
-	return err
+	return c.worse(cmd, err, r.together())
 }
 
 func specsByName(specs []vm.Spec) (byName map[string]vm.Spec, names []string) {

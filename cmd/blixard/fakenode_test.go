@@ -213,13 +213,17 @@ func (n fakeNode) Apply(_ context.Context, r *connect.Request[blixardv1.ApplyReq
 	if is, err := named(r.Msg.GetSpec().GetName()); err == nil {
 		res.Vm = is.Msg
 		res.Action, res.Changes = "changed", []string{"memory: 128MiB -> 256MiB"}
+		res.Waits = is.Msg.GetPid() != 0
 	}
 	if r.Msg.GetDryRun() {
 		needs, err := n.fakeNeeds(r.Msg.GetSpec())
 		if err != nil {
 			return nil, err
 		}
-		res.Needs = needs
+		held := res.GetVm().GetReservation()
+		res.Needs, res.Takes = needs, &blixardv1.Amount{
+			Cpus: float64(needs.GetCpus() - held.GetCpus()), MemoryBytes: needs.GetMemoryBytes() - held.GetMemoryBytes(), DiskBytes: needs.GetDiskBytes() - held.GetDiskBytes(),
+		}
 	}
 	return connect.NewResponse(res), nil
 }

@@ -28,14 +28,14 @@ func (n fakeNode) use(v *blixardv1.VM) *blixardv1.VM {
 	v.Limits = &blixardv1.Limits{MemoryBytes: int64(192 * vm.MiB), CpuQuota: 150, CpuWeight: 100, IoWeight: 100, Tasks: 64}
 	v.Usage = &blixardv1.Usage{
 		MemoryBytes: int64(61*vm.MiB + 300*vm.KiB), MemoryPeakBytes: int64(90 * vm.MiB), DiskBytes: int64(24 * vm.KiB), CpuSeconds: 4.25,
-		At: ago(time.Second), DiskVirtualBytes: int64(vm.GiB), CpuPercent: 0.3, IdleSince: ago(5 * time.Minute),
+		At: ago(time.Second), DiskVirtualBytes: int64(vm.GiB), CpuPercent: new(0.3), IdleSince: ago(5 * time.Minute),
 	}
 	switch v.GetName() {
 	case "web":
-		v.Usage.MemoryChargedBytes = int64(58 * vm.MiB)
-		v.Usage.IdleSince, v.Usage.CpuPercent, v.Usage.CpuWaited, v.Usage.IoWaited = nil, 97.4, 1.5, 0.2
-		v.Usage.ReadRate, v.Usage.WriteRate, v.Usage.RxRate, v.Usage.TxRate = 3*1024*1024, 12000, 1500, 800
-		v.Usage.BalloonBytes, v.Usage.GuestFreeBytes = int64(96*vm.MiB), int64(40*vm.MiB)
+		v.Usage.MemoryChargedBytes = new(int64(58 * vm.MiB))
+		v.Usage.IdleSince, v.Usage.CpuPercent, v.Usage.CpuWaited, v.Usage.IoWaited = nil, new(97.4), 1.5, 0.2
+		v.Usage.ReadRate, v.Usage.WriteRate, v.Usage.RxRate, v.Usage.TxRate = new(3*1024*1024.0), new(12000.0), new(1500.0), new(800.0)
+		v.Usage.BalloonBytes, v.Usage.GuestFreeBytes = new(int64(96*vm.MiB)), new(int64(40*vm.MiB))
 		v.Spec.Reclaim = &blixardv1.Reclaim{
 			Steps: []*blixardv1.ReclaimStep{{Do: "balloon", After: durationpb.New(10 * time.Minute)}, {Do: "suspend", After: durationpb.New(time.Hour)}},
 			Keep:  50, Idle: &blixardv1.Idle{Cpu: 2, Packets: 10, IoBytes: 16384},

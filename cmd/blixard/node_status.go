@@ -64,7 +64,7 @@ func (c *cli) statusBlock(s *blixardv1.NodeStatusResponse) *block {
 	b.add("VMs", "%d%s", s.GetVms(), counts(s.GetPhases()))
 	b.addIf(len(s.GetHealth()) > 0, "Health", "%s", strings.TrimPrefix(counts(s.GetHealth()), ": "))
 	if r := s.GetReserved(); r != nil {
-		b.add("Reserved", "%d cpus, %s memory, %s disk", r.GetCpus(), size(r.GetMemoryBytes()), size(r.GetDiskBytes()))
+		b.add("Reserved", "%s", portions(float64(r.GetCpus()), r.GetMemoryBytes(), r.GetDiskBytes()))
 	}
 	b.add("Uses", "%d goroutines, %d open files", s.GetGoroutines(), s.GetFds())
 	b.add("Journal", "event %d is the last", s.GetLastEvent())

@@ -23,16 +23,20 @@ var (
 	phaseColumn  = column{"PHASE", -10, "", func(_ *cli, v *blixardv1.VM) string { return v.GetPhase() }}
 	healthColumn = column{"HEALTH", -9, "", func(_ *cli, v *blixardv1.VM) string { return v.GetHealth() }}
 	cpuColumn    = column{"CPU%", 6, byCPU, func(_ *cli, v *blixardv1.VM) string {
+		if v.GetUsage() == nil || v.Usage.CpuPercent == nil {
+			return ""
+		}
 		return ofLive(v, fmt.Sprintf("%.1f", v.GetUsage().GetCpuPercent()))
 	}}
 	memoryColumn = column{"MEMORY", 11, byMemory, func(_ *cli, v *blixardv1.VM) string {
 		return or(ofLive(v, tight(memoryOf(v))), "-") + "/" + tight(v.GetReservation().GetMemoryBytes())
 	}}
 	diskColumn = column{"DISK", 11, "", func(_ *cli, v *blixardv1.VM) string {
-		if v.GetUsage() == nil {
-			return "-/" + tight(v.GetReservation().GetDiskBytes())
+		used, most := diskOf(v)
+		if used < 0 {
+			return "-/" + tight(most)
 		}
-		return tight(v.GetUsage().GetDiskBytes()) + "/" + tight(max(v.GetUsage().GetDiskVirtualBytes(), v.GetReservation().GetDiskBytes()))
+		return tight(used) + "/" + tight(most)
 	}}
 	ioColumn = column{"IO/s", 6, byDisk, func(_ *cli, v *blixardv1.VM) string {
 		return ofLive(v, tight(int64(v.GetUsage().GetReadRate()+v.GetUsage().GetWriteRate())))

@@ -18,13 +18,19 @@ func listCommand(c *cli) *cobra.Command {
 counts the restarts that supervision made; in brackets, the failures of now
 against the crash budget.
 
--o wide shows use beside reservation, by the daemon's last look: CPU% of one
+CPUS and MEMORY are of what runs; a changed spec that waits for the next start
+is told of in REASON.
+
+-o wide has the daemon look, and shows use beside reservation: CPU% of one
 processor; USED is memory that counts against the reservation, of that; DISK is
-allocated of what it may grow to; IO is read and written. "blixard top" follows
-them.`,
+allocated, with a saved guest, of what it may grow to; IO is read and written.
+"blixard top" follows them. -o json tells of the daemon's last look.`,
 		Example: "  blixard vm list\n  blixard vm ls -o wide\n  blixard vm list -o json |\n    jq -r '.vms[] | select(.phase==\"failed\") | .name'",
 		Args:    between(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if outputOf(cmd) == "wide" {
+				c.lookNow(cmd.Context())
+			}
 			res, err := ask(cmd.Context(), c, c.node().ListVMs, &blixardv1.ListVMsRequest{})
 			if err != nil {
 				return err
@@ -72,9 +78,13 @@ func (c *cli) printVMs(format string, bare bool, res *blixardv1.ListVMsResponse)
 }
 
 func (c *cli) listRow(v *blixardv1.VM, wide bool) []string {
+	runs := v.GetSpec()
+	if v.GetRuns() != nil {
+		runs = v.GetRuns()
+	}
 	row := []string{
 		v.GetName(), v.GetPhase(), v.GetHealth(), c.since(v.GetPhaseSince()), restarts(v.GetRestarts()),
-		strconv.Itoa(int(v.GetSpec().GetCpus())), size(v.GetSpec().GetMemoryBytes()),
+		strconv.Itoa(int(runs.GetCpus())), size(runs.GetMemoryBytes()),
 	}
 	if !wide {
 		return row

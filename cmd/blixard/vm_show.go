@@ -15,14 +15,18 @@ func showCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show NAME...", Aliases: []string{"status"}, Short: "Show all there is to know of a VM",
 		Long: `Show a VM: its state, its health, its crash budget, how it last ended, what it
-uses beside what it holds, the limits that it is held to and those that this
-machine can't hold, and what is taken back of it while it is idle. -o yaml
-shows its spec with every default filled in; what stands under "spec:" is a
-spec file.`,
+uses now beside what it holds, the limits that it is held to and those that
+this machine can't hold, and what is taken back of it while it is idle. Where a
+changed spec waits for the next start, usage and limits are of what runs, and
+below "Spec" stands what will change. -o yaml shows its spec with every default
+filled in; what stands under "spec:" is a spec file.`,
 		Example: "  blixard vm show web\n  blixard vm show web -o yaml\n  blixard vm status web -o json | jq .lastExit",
 		Args:    between(1, -1), ValidArgsFunction: c.completeNames(-1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			node, nth := c.node(), 0
+			if outputOf(cmd) != "name" {
+				c.lookNow(cmd.Context())
+			}
 			return c.each(cmd, names, func(name string) error {
 				v, err := ask(cmd.Context(), c, node.GetVM, &blixardv1.GetVMRequest{Name: name})
 				if err != nil {
@@ -79,6 +83,13 @@ func (b *block) addAll(label string, lines []string) {
 	}
 }
 
+// addUnder adds lines under the label that came last.
+func (b *block) addUnder(lines []string) {
+	for _, line := range lines {
+		b.add("", "%s", line)
+	}
+}
+
 func (b *block) addIf(yes bool, label, format string, args ...any) {
 	if yes {
 		b.add(label, format, args...)
@@ -126,6 +137,7 @@ func (c *cli) block(v *blixardv1.VM, wide bool) *block {
 	b.add("Phase", "%s for %s: %s", v.GetPhase(), or(c.since(v.GetPhaseSince()), "0s"), or(v.GetReason(), "no reason was given"))
 	c.stillLines(b, v)
 	b.addIf(v.GetSpecPending(), "Spec", "%s: blixard vm restart %s", specWaits, v.GetName())
+	b.addUnder(v.GetWaits())
 	b.addIf(v.GetQueued(), "Queue", "it waits for its turn after a boot of the node (blixard node status); blixard vm start %s starts it now", v.GetName())
 	b.addIf(v.GetDeadline() != nil, "Deadline", "%s", c.until(v.GetDeadline()))
 	b.add("Intent", "%s", v.GetIntent())
@@ -167,7 +179,7 @@ func (c *cli) supervision(b *block, v *blixardv1.VM) {
 
 func (c *cli) sizes(b *block, v *blixardv1.VM) {
 	if r := v.GetReservation(); r != nil {
-		b.add("Reserved", "%d cpus, %s memory, %s disk", r.GetCpus(), size(r.GetMemoryBytes()), size(r.GetDiskBytes()))
+		b.add("Reserved", "%s", portions(float64(r.GetCpus()), r.GetMemoryBytes(), r.GetDiskBytes()))
 	}
 	c.usageLines(b, v)
 	limitLines(b, v.GetLimits())

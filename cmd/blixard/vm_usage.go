@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/blixard/blixard/messages/blixardv1"
 )
@@ -11,7 +13,7 @@ import (
 // The cells of what a VM uses, beside what it holds.
 
 func cpuCell(v *blixardv1.VM) string {
-	if !measured(v) {
+	if !measured(v) || v.Usage.CpuPercent == nil {
 		return ""
 	}
 	return percent(v.GetUsage().GetCpuPercent())
@@ -34,15 +36,29 @@ func memoryOf(v *blixardv1.VM) int64 {
 }
 
 func diskCell(v *blixardv1.VM) string {
-	u := v.GetUsage()
-	if u == nil {
-		return "-/" + size(v.GetReservation().GetDiskBytes())
+	used, most := diskOf(v)
+	if used < 0 {
+		return "-/" + size(most)
 	}
-	return size(u.GetDiskBytes()) + "/" + size(max(u.GetDiskVirtualBytes(), v.GetReservation().GetDiskBytes()))
+	return size(used) + "/" + size(most)
+}
+
+// diskOf is what a VM has on the disk, a saved guest too, and what it may grow
+// to; used is below zero where nobody knows.
+func diskOf(v *blixardv1.VM) (used, most int64) {
+	u, saved := v.GetUsage(), v.GetSaved().GetBytes()
+	most = max(u.GetDiskVirtualBytes(), v.GetReservation().GetDiskBytes())
+	switch {
+	case u != nil:
+		return u.GetDiskBytes(), most
+	case saved > 0: // its folder was not measured since its VMM ended
+		return saved, max(most, saved)
+	}
+	return -1, most
 }
 
 func ioCell(v *blixardv1.VM) string {
-	if !measured(v) {
+	if !measured(v) || v.Usage.ReadRate == nil {
 		return ""
 	}
 	return rate(v.GetUsage().GetReadRate() + v.GetUsage().GetWriteRate())
@@ -71,9 +87,13 @@ func (c *cli) usageLines(b *block, v *blixardv1.VM) {
 		resident = fmt.Sprintf(" (%s resident with pages of files, %s at most)", size(u.GetMemoryBytes()), size(max(u.GetMemoryPeakBytes(), u.GetMemoryBytes())))
 	}
 	virtual := max(u.GetDiskVirtualBytes(), v.GetReservation().GetDiskBytes())
-	b.add("Usage", "%s cpu, %s of %s memory%s, %s of %s disk, %.1fs of processor time", percent(u.GetCpuPercent()), size(memoryOf(v)),
-		size(v.GetReservation().GetMemoryBytes()), resident, size(u.GetDiskBytes()), size(virtual), u.GetCpuSeconds())
-	b.add("", "reads %s, writes %s, receives %s, sends %s", rate(u.GetReadRate()), rate(u.GetWriteRate()), rate(u.GetRxRate()), rate(u.GetTxRate()))
+	cpu := "cpu not known yet"
+	if u.CpuPercent != nil {
+		cpu = percent(u.GetCpuPercent()) + " cpu"
+	}
+	b.add("Usage", "%s, %s of %s memory%s, %s of %s disk, %.1fs of processor time%s", cpu, size(memoryOf(v)),
+		size(v.GetReservation().GetMemoryBytes()), resident, size(u.GetDiskBytes()), size(virtual), u.GetCpuSeconds(), c.looked(u))
+	b.addIf(u.ReadRate != nil, "", "reads %s, writes %s, receives %s, sends %s", rate(u.GetReadRate()), rate(u.GetWriteRate()), rate(u.GetRxRate()), rate(u.GetTxRate()))
 	if waited := waits(u); waited != "" {
 		b.add("", "waited since its launch: %s", waited)
 	}
@@ -82,6 +102,28 @@ func (c *cli) usageLines(b *block, v *blixardv1.VM) {
 	}
 	b.addIf(u.GetIdleSince() != nil, "Idle", "for %s", or(c.since(u.GetIdleSince()), "0s"))
 }
+
+// stale is the age from which a look is told as one of then, not of now.
+const stale = 3 * time.Second
+
+// looked says how old a sample is, where it isn't new.
+func (c *cli) looked(u *blixardv1.Usage) string {
+	if at := u.GetAt(); at != nil && c.now().Sub(at.AsTime()) >= stale {
+		return "; looked at " + c.since(at) + " ago"
+	}
+	return ""
+}
+
+// lookNow has the daemon take a sample, so that use is told as it is; where that
+// fails or takes long, the last one is told, with its age.
+func (c *cli) lookNow(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	_, _ = ask(ctx, c, c.node().NodeResources, &blixardv1.NodeResourcesRequest{Fresh: true})
+}
+
+// lookPatience is for a machine at its end: a look takes milliseconds.
+const lookPatience = 2 * time.Second
 
 // waits is what the VMM waited for, where the kernel tells.
 func waits(u *blixardv1.Usage) string {

@@ -141,6 +141,9 @@ type ApplyResponse struct {
 	Changes       []string               `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"` // "memory: 128MiB -> 256MiB"
 	Vm            *VM                    `protobuf:"bytes,3,opt,name=vm,proto3" json:"vm,omitempty"`           // absent after a dry run that would create
 	Needs         *Reservation           `protobuf:"bytes,4,opt,name=needs,proto3" json:"needs,omitempty"`     // with dry_run: what it would hold; a refusal says where there is no room
+	Waits         bool                   `protobuf:"varint,5,opt,name=waits,proto3" json:"waits,omitempty"`    // some of the changes wait for the VM's next start
+	Takes         *Amount                `protobuf:"bytes,6,opt,name=takes,proto3" json:"takes,omitempty"`     // with dry_run: what it would hold beyond what it holds now; below zero, less
+	Left          *Amount                `protobuf:"bytes,7,opt,name=left,proto3" json:"left,omitempty"`       // with dry_run: what could still be promised then
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -199,6 +202,27 @@ func (x *ApplyResponse) GetVm() *VM {
 func (x *ApplyResponse) GetNeeds() *Reservation {
 	if x != nil {
 		return x.Needs
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetWaits() bool {
+	if x != nil {
+		return x.Waits
+	}
+	return false
+}
+
+func (x *ApplyResponse) GetTakes() *Amount {
+	if x != nil {
+		return x.Takes
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetLeft() *Amount {
+	if x != nil {
+		return x.Left
 	}
 	return nil
 }
@@ -3326,12 +3350,15 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\fApplyRequest\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.blixard.v1.VMSpecR\x04spec\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
-	"\x05start\x18\x03 \x01(\bR\x05start\"\x90\x01\n" +
+	"\x05start\x18\x03 \x01(\bR\x05start\"\xf8\x01\n" +
 	"\rApplyResponse\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x18\n" +
 	"\achanges\x18\x02 \x03(\tR\achanges\x12\x1e\n" +
 	"\x02vm\x18\x03 \x01(\v2\x0e.blixard.v1.VMR\x02vm\x12-\n" +
-	"\x05needs\x18\x04 \x01(\v2\x17.blixard.v1.ReservationR\x05needs\"$\n" +
+	"\x05needs\x18\x04 \x01(\v2\x17.blixard.v1.ReservationR\x05needs\x12\x14\n" +
+	"\x05waits\x18\x05 \x01(\bR\x05waits\x12(\n" +
+	"\x05takes\x18\x06 \x01(\v2\x12.blixard.v1.AmountR\x05takes\x12&\n" +
+	"\x04left\x18\a \x01(\v2\x12.blixard.v1.AmountR\x04left\"$\n" +
 	"\x0eStartVMRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"9\n" +
 	"\rStopVMRequest\x12\x12\n" +
@@ -3677,108 +3704,110 @@ var file_blixard_v1_node_proto_depIdxs = []int32{
 	58, // 1: blixard.v1.ApplyRequest.spec:type_name -> blixard.v1.VMSpec
 	59, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
 	60, // 3: blixard.v1.ApplyResponse.needs:type_name -> blixard.v1.Reservation
-	59, // 4: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
-	59, // 5: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
-	61, // 6: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
-	61, // 7: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
-	62, // 8: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
-	63, // 9: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
-	63, // 10: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
-	61, // 11: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	62, // 12: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
-	61, // 13: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	56, // 14: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
-	57, // 15: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
-	60, // 16: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
-	32, // 17: blixard.v1.NodeStatusResponse.bootstrap:type_name -> blixard.v1.Bootstrap
-	64, // 18: blixard.v1.NodeStatusResponse.alerts:type_name -> blixard.v1.Alert
-	61, // 19: blixard.v1.Bootstrap.started_at:type_name -> google.protobuf.Timestamp
-	61, // 20: blixard.v1.Bootstrap.ended_at:type_name -> google.protobuf.Timestamp
-	61, // 21: blixard.v1.Bootstrap.ends_about:type_name -> google.protobuf.Timestamp
-	35, // 22: blixard.v1.NodeResourcesResponse.capacity:type_name -> blixard.v1.Amount
-	36, // 23: blixard.v1.NodeResourcesResponse.overcommit:type_name -> blixard.v1.Ratios
-	35, // 24: blixard.v1.NodeResourcesResponse.reserve:type_name -> blixard.v1.Amount
-	35, // 25: blixard.v1.NodeResourcesResponse.room:type_name -> blixard.v1.Amount
-	35, // 26: blixard.v1.NodeResourcesResponse.reserved:type_name -> blixard.v1.Amount
-	35, // 27: blixard.v1.NodeResourcesResponse.free:type_name -> blixard.v1.Amount
-	35, // 28: blixard.v1.NodeResourcesResponse.used:type_name -> blixard.v1.Amount
-	37, // 29: blixard.v1.NodeResourcesResponse.pressure:type_name -> blixard.v1.NodePressure
-	64, // 30: blixard.v1.NodeResourcesResponse.alerts:type_name -> blixard.v1.Alert
-	61, // 31: blixard.v1.NodeResourcesResponse.at:type_name -> google.protobuf.Timestamp
-	61, // 32: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
-	41, // 33: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
-	61, // 34: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
-	62, // 35: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
-	50, // 36: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
-	61, // 37: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
-	53, // 38: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
-	0,  // 39: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
-	1,  // 40: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
-	3,  // 41: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
-	4,  // 42: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
-	5,  // 43: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
-	6,  // 44: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
-	7,  // 45: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
-	8,  // 46: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
-	9,  // 47: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
-	10, // 48: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
-	11, // 49: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
-	12, // 50: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
-	14, // 51: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
-	16, // 52: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
-	17, // 53: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
-	19, // 54: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
-	21, // 55: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
-	22, // 56: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
-	24, // 57: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
-	26, // 58: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
-	28, // 59: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
-	30, // 60: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
-	33, // 61: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
-	38, // 62: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
-	39, // 63: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
-	42, // 64: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
-	44, // 65: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
-	46, // 66: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
-	48, // 67: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
-	51, // 68: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
-	54, // 69: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
-	59, // 70: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
-	2,  // 71: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
-	59, // 72: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
-	59, // 73: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
-	59, // 74: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
-	59, // 75: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
-	59, // 76: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
-	59, // 77: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
-	59, // 78: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
-	59, // 79: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
-	59, // 80: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
-	13, // 81: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
-	15, // 82: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
-	59, // 83: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
-	18, // 84: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
-	20, // 85: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
-	65, // 86: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
-	23, // 87: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
-	25, // 88: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
-	27, // 89: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
-	29, // 90: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
-	31, // 91: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
-	34, // 92: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
-	40, // 93: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
-	40, // 94: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
-	43, // 95: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
-	45, // 96: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
-	47, // 97: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
-	49, // 98: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
-	52, // 99: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
-	55, // 100: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
-	70, // [70:101] is the sub-list for method output_type
-	39, // [39:70] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	35, // 4: blixard.v1.ApplyResponse.takes:type_name -> blixard.v1.Amount
+	35, // 5: blixard.v1.ApplyResponse.left:type_name -> blixard.v1.Amount
+	59, // 6: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
+	59, // 7: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
+	61, // 8: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
+	61, // 9: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
+	62, // 10: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
+	63, // 11: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
+	63, // 12: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
+	61, // 13: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	62, // 14: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
+	61, // 15: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	56, // 16: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
+	57, // 17: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
+	60, // 18: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
+	32, // 19: blixard.v1.NodeStatusResponse.bootstrap:type_name -> blixard.v1.Bootstrap
+	64, // 20: blixard.v1.NodeStatusResponse.alerts:type_name -> blixard.v1.Alert
+	61, // 21: blixard.v1.Bootstrap.started_at:type_name -> google.protobuf.Timestamp
+	61, // 22: blixard.v1.Bootstrap.ended_at:type_name -> google.protobuf.Timestamp
+	61, // 23: blixard.v1.Bootstrap.ends_about:type_name -> google.protobuf.Timestamp
+	35, // 24: blixard.v1.NodeResourcesResponse.capacity:type_name -> blixard.v1.Amount
+	36, // 25: blixard.v1.NodeResourcesResponse.overcommit:type_name -> blixard.v1.Ratios
+	35, // 26: blixard.v1.NodeResourcesResponse.reserve:type_name -> blixard.v1.Amount
+	35, // 27: blixard.v1.NodeResourcesResponse.room:type_name -> blixard.v1.Amount
+	35, // 28: blixard.v1.NodeResourcesResponse.reserved:type_name -> blixard.v1.Amount
+	35, // 29: blixard.v1.NodeResourcesResponse.free:type_name -> blixard.v1.Amount
+	35, // 30: blixard.v1.NodeResourcesResponse.used:type_name -> blixard.v1.Amount
+	37, // 31: blixard.v1.NodeResourcesResponse.pressure:type_name -> blixard.v1.NodePressure
+	64, // 32: blixard.v1.NodeResourcesResponse.alerts:type_name -> blixard.v1.Alert
+	61, // 33: blixard.v1.NodeResourcesResponse.at:type_name -> google.protobuf.Timestamp
+	61, // 34: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
+	41, // 35: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
+	61, // 36: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
+	62, // 37: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
+	50, // 38: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
+	61, // 39: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
+	53, // 40: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
+	0,  // 41: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
+	1,  // 42: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
+	3,  // 43: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
+	4,  // 44: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
+	5,  // 45: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
+	6,  // 46: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
+	7,  // 47: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
+	8,  // 48: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
+	9,  // 49: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
+	10, // 50: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
+	11, // 51: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
+	12, // 52: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
+	14, // 53: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
+	16, // 54: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
+	17, // 55: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
+	19, // 56: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
+	21, // 57: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
+	22, // 58: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
+	24, // 59: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
+	26, // 60: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
+	28, // 61: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
+	30, // 62: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
+	33, // 63: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
+	38, // 64: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
+	39, // 65: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
+	42, // 66: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
+	44, // 67: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
+	46, // 68: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
+	48, // 69: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
+	51, // 70: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
+	54, // 71: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
+	59, // 72: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
+	2,  // 73: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
+	59, // 74: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
+	59, // 75: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
+	59, // 76: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
+	59, // 77: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
+	59, // 78: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
+	59, // 79: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
+	59, // 80: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
+	59, // 81: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
+	59, // 82: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
+	13, // 83: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
+	15, // 84: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
+	59, // 85: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
+	18, // 86: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
+	20, // 87: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
+	65, // 88: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
+	23, // 89: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
+	25, // 90: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
+	27, // 91: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
+	29, // 92: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
+	31, // 93: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
+	34, // 94: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
+	40, // 95: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
+	40, // 96: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
+	43, // 97: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
+	45, // 98: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
+	47, // 99: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
+	49, // 100: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
+	52, // 101: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
+	55, // 102: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
+	72, // [72:103] is the sub-list for method output_type
+	41, // [41:72] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_node_proto_init() }

@@ -55,7 +55,9 @@ type VM struct {
 	Saved         *SavedState            `protobuf:"bytes,28,opt,name=saved,proto3" json:"saved,omitempty"`      // in phase suspended, and until it is loaded; absent: none
 	Stalled       string                 `protobuf:"bytes,29,opt,name=stalled,proto3" json:"stalled,omitempty"`  // in phase paused: why it can't go on (its disk can't grow); empty: a person paused it
 	Limits        *Limits                `protobuf:"bytes,30,opt,name=limits,proto3" json:"limits,omitempty"`
-	SpecPending   bool                   `protobuf:"varint,31,opt,name=spec_pending,json=specPending,proto3" json:"spec_pending,omitempty"` // the spec was changed since this incarnation began: it waits for the next start
+	SpecPending   bool                   `protobuf:"varint,31,opt,name=spec_pending,json=specPending,proto3" json:"spec_pending,omitempty"` // something of the spec waits for the next start
+	Runs          *VMSpec                `protobuf:"bytes,32,opt,name=runs,proto3" json:"runs,omitempty"`                                   // with spec_pending: what this incarnation was launched with; absent: an older daemon launched it
+	Waits         []string               `protobuf:"bytes,33,rep,name=waits,proto3" json:"waits,omitempty"`                                 // with runs: what waits: "memory: 128MiB -> 256MiB"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -298,6 +300,20 @@ func (x *VM) GetSpecPending() bool {
 		return x.SpecPending
 	}
 	return false
+}
+
+func (x *VM) GetRuns() *VMSpec {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+func (x *VM) GetWaits() []string {
+	if x != nil {
+		return x.Waits
+	}
+	return nil
 }
 
 // Restarts is where the crash budget stands.
@@ -774,18 +790,18 @@ type Usage struct {
 	At                 *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
 	MemoryPeakBytes    int64                  `protobuf:"varint,5,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
 	DiskVirtualBytes   int64                  `protobuf:"varint,6,opt,name=disk_virtual_bytes,json=diskVirtualBytes,proto3" json:"disk_virtual_bytes,omitempty"` // what its disks may grow to
-	CpuPercent         float64                `protobuf:"fixed64,7,opt,name=cpu_percent,json=cpuPercent,proto3" json:"cpu_percent,omitempty"`                    // of one processor, between the last two samples
-	ReadRate           float64                `protobuf:"fixed64,8,opt,name=read_rate,json=readRate,proto3" json:"read_rate,omitempty"`                          // bytes a second, from storage
-	WriteRate          float64                `protobuf:"fixed64,9,opt,name=write_rate,json=writeRate,proto3" json:"write_rate,omitempty"`
-	RxRate             float64                `protobuf:"fixed64,10,opt,name=rx_rate,json=rxRate,proto3" json:"rx_rate,omitempty"` // bytes a second, received by the guest; taps alone are counted
-	TxRate             float64                `protobuf:"fixed64,11,opt,name=tx_rate,json=txRate,proto3" json:"tx_rate,omitempty"`
-	BalloonBytes       int64                  `protobuf:"varint,12,opt,name=balloon_bytes,json=balloonBytes,proto3" json:"balloon_bytes,omitempty"`         // what the balloon leaves to the guest; 0: it has none
-	GuestFreeBytes     int64                  `protobuf:"varint,13,opt,name=guest_free_bytes,json=guestFreeBytes,proto3" json:"guest_free_bytes,omitempty"` // by the guest's own word
-	IdleSince          *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=idle_since,json=idleSince,proto3" json:"idle_since,omitempty"`                   // absent: it isn't idle by its spec's measure
-	CpuWaited          float64                `protobuf:"fixed64,15,opt,name=cpu_waited,json=cpuWaited,proto3" json:"cpu_waited,omitempty"`                 // seconds in which it waited for a processor (PSI)
+	CpuPercent         *float64               `protobuf:"fixed64,7,opt,name=cpu_percent,json=cpuPercent,proto3,oneof" json:"cpu_percent,omitempty"`              // of one processor, between the last two samples; absent, as all rates: there was one only
+	ReadRate           *float64               `protobuf:"fixed64,8,opt,name=read_rate,json=readRate,proto3,oneof" json:"read_rate,omitempty"`                    // bytes a second, from storage
+	WriteRate          *float64               `protobuf:"fixed64,9,opt,name=write_rate,json=writeRate,proto3,oneof" json:"write_rate,omitempty"`
+	RxRate             *float64               `protobuf:"fixed64,10,opt,name=rx_rate,json=rxRate,proto3,oneof" json:"rx_rate,omitempty"` // bytes a second, received by the guest; taps alone are counted
+	TxRate             *float64               `protobuf:"fixed64,11,opt,name=tx_rate,json=txRate,proto3,oneof" json:"tx_rate,omitempty"`
+	BalloonBytes       *int64                 `protobuf:"varint,12,opt,name=balloon_bytes,json=balloonBytes,proto3,oneof" json:"balloon_bytes,omitempty"`         // what the balloon leaves to the guest; absent: it has none, or has not told yet
+	GuestFreeBytes     *int64                 `protobuf:"varint,13,opt,name=guest_free_bytes,json=guestFreeBytes,proto3,oneof" json:"guest_free_bytes,omitempty"` // by the guest's own word; absent: it says nothing
+	IdleSince          *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=idle_since,json=idleSince,proto3" json:"idle_since,omitempty"`                         // absent: it isn't idle by its spec's measure
+	CpuWaited          float64                `protobuf:"fixed64,15,opt,name=cpu_waited,json=cpuWaited,proto3" json:"cpu_waited,omitempty"`                       // seconds in which it waited for a processor (PSI)
 	MemoryWaited       float64                `protobuf:"fixed64,16,opt,name=memory_waited,json=memoryWaited,proto3" json:"memory_waited,omitempty"`
 	IoWaited           float64                `protobuf:"fixed64,17,opt,name=io_waited,json=ioWaited,proto3" json:"io_waited,omitempty"`
-	MemoryChargedBytes int64                  `protobuf:"varint,18,opt,name=memory_charged_bytes,json=memoryChargedBytes,proto3" json:"memory_charged_bytes,omitempty"` // of it, what counts against the reservation: no pages of files, which the kernel can drop; 0: nobody can tell
+	MemoryChargedBytes *int64                 `protobuf:"varint,18,opt,name=memory_charged_bytes,json=memoryChargedBytes,proto3,oneof" json:"memory_charged_bytes,omitempty"` // of it, what counts against the reservation: no pages of files, which the kernel can drop; absent: nobody can tell
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -863,50 +879,50 @@ func (x *Usage) GetDiskVirtualBytes() int64 {
 }
 
 func (x *Usage) GetCpuPercent() float64 {
-	if x != nil {
-		return x.CpuPercent
+	if x != nil && x.CpuPercent != nil {
+		return *x.CpuPercent
 	}
 	return 0
 }
 
 func (x *Usage) GetReadRate() float64 {
-	if x != nil {
-		return x.ReadRate
+	if x != nil && x.ReadRate != nil {
+		return *x.ReadRate
 	}
 	return 0
 }
 
 func (x *Usage) GetWriteRate() float64 {
-	if x != nil {
-		return x.WriteRate
+	if x != nil && x.WriteRate != nil {
+		return *x.WriteRate
 	}
 	return 0
 }
 
 func (x *Usage) GetRxRate() float64 {
-	if x != nil {
-		return x.RxRate
+	if x != nil && x.RxRate != nil {
+		return *x.RxRate
 	}
 	return 0
 }
 
 func (x *Usage) GetTxRate() float64 {
-	if x != nil {
-		return x.TxRate
+	if x != nil && x.TxRate != nil {
+		return *x.TxRate
 	}
 	return 0
 }
 
 func (x *Usage) GetBalloonBytes() int64 {
-	if x != nil {
-		return x.BalloonBytes
+	if x != nil && x.BalloonBytes != nil {
+		return *x.BalloonBytes
 	}
 	return 0
 }
 
 func (x *Usage) GetGuestFreeBytes() int64 {
-	if x != nil {
-		return x.GuestFreeBytes
+	if x != nil && x.GuestFreeBytes != nil {
+		return *x.GuestFreeBytes
 	}
 	return 0
 }
@@ -940,8 +956,8 @@ func (x *Usage) GetIoWaited() float64 {
 }
 
 func (x *Usage) GetMemoryChargedBytes() int64 {
-	if x != nil {
-		return x.MemoryChargedBytes
+	if x != nil && x.MemoryChargedBytes != nil {
+		return *x.MemoryChargedBytes
 	}
 	return 0
 }
@@ -1526,7 +1542,7 @@ var File_blixard_v1_vm_proto protoreflect.FileDescriptor
 const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"\x13blixard/v1/vm.proto\x12\n" +
-	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\b\n" +
+	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\t\n" +
 	"\x02VM\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x16\n" +
@@ -1562,7 +1578,9 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x05saved\x18\x1c \x01(\v2\x16.blixard.v1.SavedStateR\x05saved\x12\x18\n" +
 	"\astalled\x18\x1d \x01(\tR\astalled\x12*\n" +
 	"\x06limits\x18\x1e \x01(\v2\x12.blixard.v1.LimitsR\x06limits\x12!\n" +
-	"\fspec_pending\x18\x1f \x01(\bR\vspecPendingB\x06\n" +
+	"\fspec_pending\x18\x1f \x01(\bR\vspecPending\x12&\n" +
+	"\x04runs\x18  \x01(\v2\x12.blixard.v1.VMSpecR\x04runs\x12\x14\n" +
+	"\x05waits\x18! \x03(\tR\x05waitsB\x06\n" +
 	"\x04_pid\"\x97\x02\n" +
 	"\bRestarts\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x1b\n" +
@@ -1607,7 +1625,7 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x04cpus\x18\x01 \x01(\x05R\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
 	"\n" +
-	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\"\x9c\x05\n" +
+	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\"\xc9\x06\n" +
 	"\x05Usage\x12!\n" +
 	"\fmemory_bytes\x18\x01 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
 	"\n" +
@@ -1616,24 +1634,35 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"cpuSeconds\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12*\n" +
 	"\x11memory_peak_bytes\x18\x05 \x01(\x03R\x0fmemoryPeakBytes\x12,\n" +
-	"\x12disk_virtual_bytes\x18\x06 \x01(\x03R\x10diskVirtualBytes\x12\x1f\n" +
-	"\vcpu_percent\x18\a \x01(\x01R\n" +
-	"cpuPercent\x12\x1b\n" +
-	"\tread_rate\x18\b \x01(\x01R\breadRate\x12\x1d\n" +
+	"\x12disk_virtual_bytes\x18\x06 \x01(\x03R\x10diskVirtualBytes\x12$\n" +
+	"\vcpu_percent\x18\a \x01(\x01H\x00R\n" +
+	"cpuPercent\x88\x01\x01\x12 \n" +
+	"\tread_rate\x18\b \x01(\x01H\x01R\breadRate\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"write_rate\x18\t \x01(\x01R\twriteRate\x12\x17\n" +
+	"write_rate\x18\t \x01(\x01H\x02R\twriteRate\x88\x01\x01\x12\x1c\n" +
 	"\arx_rate\x18\n" +
-	" \x01(\x01R\x06rxRate\x12\x17\n" +
-	"\atx_rate\x18\v \x01(\x01R\x06txRate\x12#\n" +
-	"\rballoon_bytes\x18\f \x01(\x03R\fballoonBytes\x12(\n" +
-	"\x10guest_free_bytes\x18\r \x01(\x03R\x0eguestFreeBytes\x129\n" +
+	" \x01(\x01H\x03R\x06rxRate\x88\x01\x01\x12\x1c\n" +
+	"\atx_rate\x18\v \x01(\x01H\x04R\x06txRate\x88\x01\x01\x12(\n" +
+	"\rballoon_bytes\x18\f \x01(\x03H\x05R\fballoonBytes\x88\x01\x01\x12-\n" +
+	"\x10guest_free_bytes\x18\r \x01(\x03H\x06R\x0eguestFreeBytes\x88\x01\x01\x129\n" +
 	"\n" +
 	"idle_since\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tidleSince\x12\x1d\n" +
 	"\n" +
 	"cpu_waited\x18\x0f \x01(\x01R\tcpuWaited\x12#\n" +
 	"\rmemory_waited\x18\x10 \x01(\x01R\fmemoryWaited\x12\x1b\n" +
-	"\tio_waited\x18\x11 \x01(\x01R\bioWaited\x120\n" +
-	"\x14memory_charged_bytes\x18\x12 \x01(\x03R\x12memoryChargedBytes\"p\n" +
+	"\tio_waited\x18\x11 \x01(\x01R\bioWaited\x125\n" +
+	"\x14memory_charged_bytes\x18\x12 \x01(\x03H\aR\x12memoryChargedBytes\x88\x01\x01B\x0e\n" +
+	"\f_cpu_percentB\f\n" +
+	"\n" +
+	"_read_rateB\r\n" +
+	"\v_write_rateB\n" +
+	"\n" +
+	"\b_rx_rateB\n" +
+	"\n" +
+	"\b_tx_rateB\x10\n" +
+	"\x0e_balloon_bytesB\x13\n" +
+	"\x11_guest_free_bytesB\x17\n" +
+	"\x15_memory_charged_bytes\"p\n" +
 	"\n" +
 	"SavedState\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12*\n" +
@@ -1737,31 +1766,32 @@ var file_blixard_v1_vm_proto_depIdxs = []int32{
 	13, // 11: blixard.v1.VM.created_at:type_name -> google.protobuf.Timestamp
 	7,  // 12: blixard.v1.VM.saved:type_name -> blixard.v1.SavedState
 	8,  // 13: blixard.v1.VM.limits:type_name -> blixard.v1.Limits
-	15, // 14: blixard.v1.Restarts.window:type_name -> google.protobuf.Duration
-	13, // 15: blixard.v1.Restarts.next_retry_at:type_name -> google.protobuf.Timestamp
-	15, // 16: blixard.v1.Restarts.delay:type_name -> google.protobuf.Duration
-	13, // 17: blixard.v1.LastExit.at:type_name -> google.protobuf.Timestamp
-	3,  // 18: blixard.v1.LastExit.decision:type_name -> blixard.v1.Decision
-	15, // 19: blixard.v1.LastExit.cpu_time:type_name -> google.protobuf.Duration
-	15, // 20: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
-	13, // 21: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
-	15, // 22: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
-	15, // 23: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
-	13, // 24: blixard.v1.Usage.at:type_name -> google.protobuf.Timestamp
-	13, // 25: blixard.v1.Usage.idle_since:type_name -> google.protobuf.Timestamp
-	13, // 26: blixard.v1.SavedState.at:type_name -> google.protobuf.Timestamp
-	13, // 27: blixard.v1.Alert.since:type_name -> google.protobuf.Timestamp
-	13, // 28: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
-	15, // 29: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
-	3,  // 30: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
-	15, // 31: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
-	13, // 32: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
-	15, // 33: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	14, // 14: blixard.v1.VM.runs:type_name -> blixard.v1.VMSpec
+	15, // 15: blixard.v1.Restarts.window:type_name -> google.protobuf.Duration
+	13, // 16: blixard.v1.Restarts.next_retry_at:type_name -> google.protobuf.Timestamp
+	15, // 17: blixard.v1.Restarts.delay:type_name -> google.protobuf.Duration
+	13, // 18: blixard.v1.LastExit.at:type_name -> google.protobuf.Timestamp
+	3,  // 19: blixard.v1.LastExit.decision:type_name -> blixard.v1.Decision
+	15, // 20: blixard.v1.LastExit.cpu_time:type_name -> google.protobuf.Duration
+	15, // 21: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
+	13, // 22: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
+	15, // 23: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
+	15, // 24: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
+	13, // 25: blixard.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	13, // 26: blixard.v1.Usage.idle_since:type_name -> google.protobuf.Timestamp
+	13, // 27: blixard.v1.SavedState.at:type_name -> google.protobuf.Timestamp
+	13, // 28: blixard.v1.Alert.since:type_name -> google.protobuf.Timestamp
+	13, // 29: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
+	15, // 30: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
+	3,  // 31: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
+	15, // 32: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
+	13, // 33: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
+	15, // 34: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_vm_proto_init() }
@@ -1772,6 +1802,7 @@ func file_blixard_v1_vm_proto_init() {
 	file_blixard_v1_spec_proto_init()
 	file_blixard_v1_vm_proto_msgTypes[0].OneofWrappers = []any{}
 	file_blixard_v1_vm_proto_msgTypes[2].OneofWrappers = []any{}
+	file_blixard_v1_vm_proto_msgTypes[6].OneofWrappers = []any{}
 	file_blixard_v1_vm_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

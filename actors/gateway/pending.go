@@ -1,0 +1,18 @@
+package gateway
+
+import (
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/vm"
+)
+
+// pending tells what runs, and what waits, where a newer spec does.
+func pending(out *blixardv1.VM, r vm.Record) {
+	if r.State.Runs == nil {
+		return
+	}
+	runs := r.State.Runs.Spec
+	out.Runs = messages.SpecToProto(runs)
+	runs.Restart, runs.Autostart, runs.Reclaim = r.Spec.Restart, r.Spec.Autostart, r.Spec.Reclaim // none of it waits
+	out.Waits = differences(messages.SpecToProto(runs), messages.SpecToProto(r.Spec))
+}
