@@ -54,6 +54,9 @@ func (r *runActor) newProbe(c vm.Check) policies.Probe {
 	p := policies.NewProbe(c, r.env.ports.Clock.Now())
 	if r.ready {
 		p.Health, p.Why = max(r.rec.State.Health, vm.Healthy), "as before the daemon's restart"
+		if r.visit > 1 {
+			p.Why = "as before it stood still"
+		}
 	}
 	return p
 }

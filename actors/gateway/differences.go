@@ -75,12 +75,12 @@ func worded(path string, v any) (key, text string) {
 		if people, ok := strings.CutSuffix(path, "Bytes"); ok {
 			return people, vm.Bytes(v).String()
 		}
-		if last == "cpuQuota" {
+		if last == "cpuQuota" || path == "reclaim.keep" || path == "reclaim.idle.cpu" {
 			return path, string(b) + "%"
 		}
 	case string:
 		switch field, _, _ := strings.Cut(last, "["); field {
-		case "initial", "max", "delays", "window", "resetAfter", "interval", "timeout":
+		case "initial", "max", "delays", "window", "resetAfter", "interval", "timeout", "after":
 			if d, err := time.ParseDuration(v); err == nil {
 				return path, span(d)
 			}

@@ -1,6 +1,10 @@
 package specfile
 
 import (
+	"math"
+	"strconv"
+	"strings"
+
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
@@ -21,11 +25,29 @@ func (f *reader) reclaim(r *vm.Reclaim) func(string, ast.Node) {
 			"steps": list(f, &r.Steps, f.reclaimStep),
 			"keep":  nonzero(f, &r.Keep, f.percent, "10", ""),
 			"idle": f.mapping(fields{
-				"cpu":     nonzero(f, &r.Idle.CPU, f.number, "0.01", ""),
+				"cpu":     nonzero(f, &r.Idle.CPU, f.share, "0.01", ""),
 				"packets": nonzero(f, &r.Idle.Packets, f.number, "0.01", ""),
 				"io":      nonzero(f, &r.Idle.IO, f.size, "1B", ""),
 			}),
 		})
+	}
+}
+
+// share is a number of percent that needs not be whole; the sign may stand behind it.
+func (f *reader) share(to *float64) func(string, ast.Node) {
+	return func(path string, n ast.Node) {
+		word, ok := n.(*ast.StringNode)
+		if !ok {
+			f.number(to)(path, n)
+			return
+		}
+		number, signed := strings.CutSuffix(word.Value, "%")
+		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if !signed || err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			f.fail(placeOf(firstToken(n)), "2, or 2%", "%s is percent of a processor, this is %s", path, cut(word.Value))
+			return
+		}
+		*to = v
 	}
 }
 

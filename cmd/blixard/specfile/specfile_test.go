@@ -115,7 +115,7 @@ resources: {cpuWeight: 50, cpuQuota: 150%, ioWeight: 20}
 reclaim:
   steps: [{do: balloon, after: 10m}, {do: suspend, after: 1h}]
   keep: 60
-  idle: {cpu: 1.5, packets: 20, io: 32KiB}
+  idle: {cpu: 1.5%, packets: 20, io: 32KiB}
 ---
 {"name": "json", "cpus": 2, "reclaim": "never"}
 ---
