@@ -40,10 +40,6 @@ type suspension struct {
 	loaded  bool               // this incarnation began with a saved guest
 }
 
-// stateSpare is how much a saved guest may have beside its memory: the state of
-// its devices, and eight bytes for each page.
-func stateSpare(memory vm.Bytes) vm.Bytes { return memory/64 + 64*vm.MiB }
-
 // clockBound is how long a guest's agent may take to hear of the time.
 const clockBound = 5 * time.Second
 
@@ -96,7 +92,7 @@ func (e *env) keptGuest(ctx context.Context, s host.Session, ref vm.Ref) (vm.Sav
 }
 
 func (e *env) writeGuest(ctx context.Context, s host.Session, ref vm.Ref, memory vm.Bytes) (vm.SavedState, error) {
-	file, err := e.ports.Folders.NewState(ctx, ref, memory+stateSpare(memory))
+	file, err := e.ports.Folders.NewState(ctx, ref, policies.SavedAtMost(memory))
 	if err != nil {
 		return vm.SavedState{}, err
 	}

@@ -2,12 +2,9 @@ package actors
 
 import (
 	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
-
-// enoughRoom is what a filesystem must have before a guest that it halted goes
-// on: less would halt it again within a moment.
-const enoughRoom = 64 * vm.MiB
 
 // giveRoomBack lets guests go on that a full disk halted, where all their disks
 // can grow again. No filesystem tells of its room, so it is looked at with each
@@ -33,7 +30,7 @@ func (e *env) hasRoom(rec vm.Record) bool {
 		places = append(places, rec.Spec.Boot.Disk)
 	}
 	for _, place := range places {
-		if room, err := e.ports.Machine.Room(place); err != nil || room < enoughRoom {
+		if room, err := e.ports.Machine.Room(place); err != nil || room < policies.EnoughRoom {
 			return false
 		}
 	}

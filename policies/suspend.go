@@ -45,6 +45,14 @@ func StartTime(r vm.Record) time.Duration {
 	return r.Spec.Start.Timeout
 }
 
+// SavedAtMost is how much a saved guest may take on the disk: its memory, eight
+// bytes for each page, and the state of its devices.
+func SavedAtMost(memory vm.Bytes) vm.Bytes { return memory + memory/64 + 64*vm.MiB }
+
+// EnoughRoom is what a filesystem must have before a guest that it halted goes
+// on: less would halt it again within a moment.
+const EnoughRoom = 64 * vm.MiB
+
 // outgrown says why a saved guest is given up at the start of an incarnation;
 // empty: it is loaded.
 func outgrown(r vm.Record) string {
