@@ -94,18 +94,21 @@ func (f *fleet) Receive(c actor.Context) {
 	}
 }
 
-// join spawns the actor of a record, the only place that does.
+// join spawns the actor of a record, the only place that does. Its view comes
+// first: an actor that wakes to the end of a deletion may be gone, and its view
+// with it, before this goes on.
 func (f *fleet) join(c actor.Context, rec vm.Record) *member {
 	one := &member{rec: rec}
-	env := f.env
-	one.pid = spawn(c, env.log, "vm/"+string(rec.Spec.Name), func() actor.Actor { return &vmActor{env: env, rec: rec} })
+	env, child := f.env, "vm/"+string(rec.Spec.Name)
+	one.pid = actor.NewPID(c.Self().Address, c.Self().Id+"/"+child)
 	f.members[rec.Spec.Name], f.names[one.pid.Id] = one, rec.Spec.Name
 	f.slots.take(rec.Slot)
 	env.views.update(rec.Spec.Name, func(o *view) {
-		if !one.pid.Equal(o.pid) { // else the actor was quicker, and what it published is newer
+		if !one.pid.Equal(o.pid) { // else it begins anew, and asks go on to reach it
 			o.rec, o.pid, o.parked = rec, one.pid, ""
 		}
 	})
+	one.pid = spawn(c, env.log, child, func() actor.Actor { return &vmActor{env: env, rec: rec} })
 	return one
 }
 
