@@ -71,7 +71,10 @@ func (r *Resources) fill() {
 
 // making is a name whose creation is under way: others of that name wait for
 // its end, as they would count twice.
-type making struct{ waiting []create }
+type making struct {
+	id      vm.ID
+	waiting []create
+}
 
 // respec is a SpecAsked on its way to its VM.
 type respec struct {
@@ -220,7 +223,7 @@ func (t *tracker) create(m create) {
 	}
 	m.held = held{id: vm.NewID(), reservation: need}
 	m.turn = t.book.Hold(m.id, need)
-	t.making[name] = &making{}
+	t.making[name] = &making{id: m.held.id}
 	t.publish()
 	t.env.tell(t.env.fleet, m)
 }
@@ -247,7 +250,7 @@ func (t *tracker) settle(m settled) {
 	t.book.Settle(m.id, m.turn, m.reservation, m.durable)
 	t.publish()
 	one := t.making[m.name]
-	if one == nil {
+	if one == nil || one.id != m.id { // a late word on a VM of that name which is gone
 		return
 	}
 	delete(t.making, m.name)
