@@ -96,7 +96,7 @@ func Admit(a Account, r Request) *vm.Refusal {
 	case r.new() && len(over) > 0:
 		return &vm.Refusal{
 			Code: vm.NoRoom, Why: fmt.Sprintf("%s was not admitted, as the node is overcommitted: %s", r.Name, strings.Join(over, ", ")),
-			Try: "delete a VM or lower what it has until that fits: blixard node resources",
+			Try: "delete VMs (blixard vm delete --wait) or lower what they have until that fits: blixard node resources",
 		}
 	}
 	return nil
@@ -148,13 +148,13 @@ func noRoom(a Account, r Request, short []dimension) *vm.Refusal {
 		options = append(options, strings.Join(tries, " and "))
 	}
 	if a.VMs > 1 || a.VMs == 1 && r.new() {
-		options = append(options, "delete a VM")
+		options = append(options, "delete VMs (blixard vm delete --wait)")
 	}
 	var keys []string
 	for _, d := range short {
 		keys = append(keys, fmt.Sprintf("resources.overcommit.%s (%s now)", d.key, showNumber(d.ratio)))
 	}
-	options = append(options, "raise "+strings.Join(keys, " and ")+" in the daemon's configuration")
+	options = append(options, "raise "+strings.Join(keys, " and ")+" in the daemon's configuration and restart the daemon")
 	return &vm.Refusal{Code: vm.NoRoom, Why: string(r.Name) + " needs " + strings.Join(whys, ". It needs "), Try: listed(options)}
 }
 
@@ -178,6 +178,10 @@ func (d dimension) why(r Request, vms int) string {
 	room := d.show(d.has) + " × " + showNumber(d.ratio)
 	if d.reserve > 0 {
 		room += " − " + d.show(d.reserve) + " for the host"
+	}
+	if d.reserved > d.room {
+		return fmt.Sprintf("%s: none is free, as the node is overcommitted: %s of %s reserved by %s; the room is %s", need,
+			d.show(d.reserved), d.show(d.room), howMany(float64(vms), "VM"), room)
 	}
 	return fmt.Sprintf("%s: %s of %s free, %s reserved by %s; the room is %s", need,
 		d.show(free), d.show(d.room), d.show(d.reserved), howMany(float64(vms), "VM"), room)

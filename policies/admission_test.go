@@ -41,6 +41,7 @@ func TestRefusalsTellTheNumbers(t *testing.T) {
 		{"exactly what is left", policies.DefaultTerms.Account(small, 0, reserved(1, 20*vm.GiB, 0), 1), web(1, 2*vm.GiB+448*vm.MiB, 0)},
 		{"a byte more", policies.DefaultTerms.Account(small, 0, reserved(1, 20*vm.GiB+1, 0), 1), web(1, 2*vm.GiB+448*vm.MiB, 0)},
 		{"nothing is left", policies.DefaultTerms.Account(small, 0, reserved(8, 22*vm.GiB+512*vm.MiB, 0), 8), web(1, vm.GiB, 0)},
+		{"more is promised than there is", policies.DefaultTerms.Account(small, 0, reserved(8, 30*vm.GiB, 0), 8), web(1, vm.GiB, 0)},
 		{"too few processors", policies.DefaultTerms.Account(small, 0, reserved(6, vm.GiB, 0), 3), web(4, vm.GiB, 0)},
 		{"too large for the disk", policies.DefaultTerms.Account(small, 0, reserved(1, vm.GiB, 60*vm.GiB), 2), web(1, vm.GiB, 40*vm.GiB)},
 		{"all three, on an empty node", policies.DefaultTerms.Account(vm.Capacity{CPUs: 1, Memory: vm.GiB, Disk: vm.GiB}, 0, vm.Reserved{}, 0), web(64, vm.GiB, vm.GiB)},
