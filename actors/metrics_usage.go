@@ -31,6 +31,7 @@ var vmMetrics = []vmMetric{
 	{ofVM("cpu_seconds_total", "Processor time of the VMM, since its launch."), prometheus.CounterValue, func(u vm.Usage) float64 { return u.CPU.Seconds() }, true},
 	{ofVM("vcpu_seconds_total", "Processor time of the vCPUs alone, since the launch of the VMM."), prometheus.CounterValue, func(u vm.Usage) float64 { return u.Counters.VCPU.Seconds() }, false},
 	{ofVM("memory_bytes", "Memory of the VMM that is resident."), prometheus.GaugeValue, func(u vm.Usage) float64 { return float64(u.Memory) }, true},
+	{ofVM("memory_charged_bytes", "Memory of the VMM that counts against its reservation and its limit: without pages of files; absent: it is not known."), prometheus.GaugeValue, func(u vm.Usage) float64 { return float64(u.Charged) }, false},
 	{ofVM("memory_peak_bytes", "The highest resident memory of the VMM since its launch."), prometheus.GaugeValue, func(u vm.Usage) float64 { return float64(u.MemoryPeak) }, true},
 	{ofVM("memory_limit_bytes", "Memory limit of the VMM's cgroup; absent: none holds."), prometheus.GaugeValue, func(u vm.Usage) float64 { return float64(u.Limit) }, false},
 	{ofVM("balloon_bytes", "Memory that the balloon leaves to the guest; absent: it is not known."), prometheus.GaugeValue, func(u vm.Usage) float64 { return float64(u.Balloon) }, false},
@@ -72,6 +73,7 @@ var (
 	nodeRoom     = amountsOf("room", "what can be promised in all, capacity times overcommit less the reserve.")
 	nodeReserved = amountsOf("reserved", "what is promised to VMs.")
 	nodeUsed     = amountsOf("used", "what is used now, by anybody.")
+	nodeMachine  = amountsOf("machine", "what there is in all, which used is of, whatever the configuration says.")
 	nodeFree     = ofNode("free_disk_bytes", "Disk of the state folder that is free.")
 	nodeRatio    = ofNode("overcommit_ratio", "How much more is promised than is there, by resource: cpu, memory, disk.", "resource")
 	nodeOver     = ofNode("overcommitted", "Whether more is promised than there is room for, so that nothing that grows is admitted.")
@@ -85,7 +87,7 @@ func (c consumption) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range vmMetrics {
 		to <- m.desc
 	}
-	for _, a := range []amounts{nodeCapacity, nodeReserve, nodeRoom, nodeReserved, nodeUsed} {
+	for _, a := range []amounts{nodeCapacity, nodeReserve, nodeRoom, nodeReserved, nodeUsed, nodeMachine} {
 		to <- a.cpus
 		to <- a.memory
 		to <- a.disk
@@ -154,6 +156,7 @@ func (c consumption) machine(to chan<- prometheus.Metric, r vm.NodeResources) {
 		return
 	}
 	show(nodeUsed, u.CPUPercent/100, u.Memory, u.DiskUsed)
+	show(nodeMachine, u.CPUs, u.MemoryOf, u.DiskUsed+u.DiskFree)
 	gauge(nodeFree, float64(u.DiskFree))
 	to <- prometheus.MustNewConstMetric(nodeBusy, prometheus.CounterValue, u.Busy.Seconds())
 	gauge(nodePressure, u.CPU/100, "cpu")

@@ -63,7 +63,7 @@ func TestMetricsOfUsageAreCleanAndNameTheVMAlone(t *testing.T) {
 			}
 		}
 		for of, want := range map[string]bool{
-			"blixard_vm_reserved_memory_bytes down": true, "blixard_vm_memory_bytes down": false, "blixard_vm_memory_limit_bytes web": false,
+			"blixard_vm_reserved_memory_bytes down": true, "blixard_vm_memory_bytes down": false, "blixard_vm_memory_limit_bytes web": false, "blixard_vm_memory_charged_bytes web": false,
 			"blixard_vm_cpu_seconds_total web": true, "blixard_node_room_cpus": true, "blixard_node_pressure_ratio io": true,
 		} {
 			if _, ok := got[of]; ok != want {

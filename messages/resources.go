@@ -68,6 +68,7 @@ func ResourcesToProto(r vm.NodeResources) *blixardv1.NodeResourcesResponse {
 		Room:       amount(r.Room.CPUs, r.Room.Memory, r.Room.Disk),
 		Reserved:   amount(r.Reserved.CPUs, r.Reserved.Memory, r.Reserved.Disk),
 		Free:       amount(r.Room.CPUs-r.Reserved.CPUs, r.Room.Memory-r.Reserved.Memory, r.Room.Disk-r.Reserved.Disk),
+		Machine:    amount(r.Usage.CPUs, r.Usage.MemoryOf, r.Usage.DiskUsed+r.Usage.DiskFree),
 		Used:       amount(r.Usage.CPUPercent/100, r.Usage.Memory, r.Usage.DiskUsed),
 		Vms:        int32(r.VMs),
 		Pressure:   &blixardv1.NodePressure{Cpu: r.Usage.CPU, Memory: r.Usage.MemoryWait, Io: r.Usage.IO},

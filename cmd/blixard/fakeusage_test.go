@@ -75,6 +75,7 @@ func (n fakeNode) NodeResources(
 		Capacity: amountOf(2, 4000*vm.MiB, 20*vm.GiB), Overcommit: &blixardv1.Ratios{Cpu: 4, Memory: 1, Disk: 1},
 		Reserve: amountOf(0.5, 512*vm.MiB, vm.GiB), Room: amountOf(7.5, 3488*vm.MiB, 19*vm.GiB), Reserved: amountOf(4, 768*vm.MiB, 4*vm.GiB),
 		Free: amountOf(3.5, 2720*vm.MiB, 15*vm.GiB), Used: amountOf(0.62, 1300*vm.MiB, 8*vm.GiB+100*vm.MiB), Vms: 4,
+		Machine: amountOf(2, 4000*vm.MiB, 30*vm.GiB),
 		Pressure: &blixardv1.NodePressure{Cpu: 1.24, Io: 0.5}, At: ago(time.Second),
 	}
 	switch n.mood {
@@ -97,11 +98,11 @@ func (n fakeNode) fakeNeeds(s *blixardv1.VMSpec) (*blixardv1.Reservation, error)
 		needs.DiskBytes += d.GetSizeBytes()
 	}
 	if n.mood == overfull {
-		return nil, refuse(vm.NoRoom, "delete a VM or lower what it has until that fits: blixard node resources",
+		return nil, refuse(vm.NoRoom, "delete VMs (blixard vm delete --wait) or lower what they have until that fits: blixard node resources",
 			"%s was not admitted, as the node is overcommitted: memory: 768 MiB reserved of 512 MiB", s.GetName())
 	}
 	if needs.GetMemoryBytes() > int64(2720*vm.MiB) {
-		return nil, refuse(vm.NoRoom, "lower memory to at most 2694MiB, delete a VM, or raise resources.overcommit.memory (1 now) in the daemon's configuration",
+		return nil, refuse(vm.NoRoom, "lower memory to at most 2694MiB, delete VMs (blixard vm delete --wait), or raise resources.overcommit.memory (1 now) in the daemon's configuration and restart the daemon",
 			"%s needs 4 GiB of memory (4 GiB and 26 MiB for its VMM), and 2.7 GiB of 3.4 GiB is free: 768 MiB is reserved by 4 VMs, of 3.9 GiB × 1 − 512 MiB for the host", s.GetName())
 	}
 	return needs, nil

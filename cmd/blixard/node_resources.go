@@ -29,7 +29,8 @@ func nodeResourcesCommand(c *cli) *cobra.Command {
   reserved    what the VMs hold, up or down, from creation to deletion
   free        what can still be promised; below zero, nothing new is
               admitted until it fits
-  used        now, by everything on the machine
+  machine     what there is of it in all
+  used        of that, now, by everything on the machine
   pressure    the share of the last ten seconds in which something waited
 
 Below stand how many VMs of the usual size fit yet, why nothing more is
@@ -71,6 +72,7 @@ func amounts(r *blixardv1.NodeResourcesResponse) *table {
 		t.row("used", "", "", "")
 		return t
 	}
+	row("machine", r.GetMachine())
 	row("used", r.GetUsed())
 	if p := r.GetPressure(); p != nil {
 		t.row("pressure", percent(p.GetCpu()), percent(p.GetMemory()), percent(p.GetIo()))

@@ -171,7 +171,7 @@ func TestTopOutlivesTheDaemon(t *testing.T) {
 	p.sees("the daemon can't be reached")
 	second := &closer{T: t}
 	serveNode(second, socket, overfull)
-	p.sees("127% used")
+	p.sees("reserved 768MiB of 512MiB")
 	p.resize(120, 30)
 	p.sees("WRITE/s")
 	p.types("\x1b[B")

@@ -222,7 +222,7 @@ type gauge struct {
 // gauges are processors and memory in use, and the disk as it is promised: what
 // is used of a disk is used by others too, and counts in no capacity.
 func gauges(r *blixardv1.NodeResourcesResponse) []gauge {
-	has, used, reserved, room := r.GetCapacity(), r.GetUsed(), r.GetReserved(), r.GetRoom()
+	has, used, reserved, room := r.GetMachine(), r.GetUsed(), r.GetReserved(), r.GetRoom()
 	one := func(name string, used, has float64, show func(float64) string, reserved, room float64) gauge {
 		g := gauge{name: name, words: "use is not known"}
 		if r.GetAt() != nil && has > 0 {

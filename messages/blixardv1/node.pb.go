@@ -2128,7 +2128,8 @@ type NodeResourcesResponse struct {
 	Over          []string               `protobuf:"bytes,9,rep,name=over,proto3" json:"over,omitempty"` // why nothing more is admitted; empty: it is
 	Pressure      *NodePressure          `protobuf:"bytes,10,opt,name=pressure,proto3" json:"pressure,omitempty"`
 	Alerts        []*Alert               `protobuf:"bytes,11,rep,name=alerts,proto3" json:"alerts,omitempty"`
-	At            *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=at,proto3" json:"at,omitempty"` // of the sample
+	At            *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=at,proto3" json:"at,omitempty"`           // of the sample
+	Machine       *Amount                `protobuf:"bytes,13,opt,name=machine,proto3" json:"machine,omitempty"` // that used is of: all processors, memory (or a cgroup's limit, where that is nearer) and disk; nothing in the configuration changes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2243,6 +2244,13 @@ func (x *NodeResourcesResponse) GetAlerts() []*Alert {
 func (x *NodeResourcesResponse) GetAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.At
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetMachine() *Amount {
+	if x != nil {
+		return x.Machine
 	}
 	return nil
 }
@@ -3502,7 +3510,7 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x06failed\x18\f \x01(\x05R\x06failed\x12\x12\n" +
 	"\x04held\x18\r \x03(\tR\x04held\",\n" +
 	"\x14NodeResourcesRequest\x12\x14\n" +
-	"\x05fresh\x18\x01 \x01(\bR\x05fresh\"\x84\x04\n" +
+	"\x05fresh\x18\x01 \x01(\bR\x05fresh\"\xb2\x04\n" +
 	"\x15NodeResourcesResponse\x12.\n" +
 	"\bcapacity\x18\x01 \x01(\v2\x12.blixard.v1.AmountR\bcapacity\x122\n" +
 	"\n" +
@@ -3518,7 +3526,8 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\bpressure\x18\n" +
 	" \x01(\v2\x18.blixard.v1.NodePressureR\bpressure\x12)\n" +
 	"\x06alerts\x18\v \x03(\v2\x11.blixard.v1.AlertR\x06alerts\x12*\n" +
-	"\x02at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"^\n" +
+	"\x02at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12,\n" +
+	"\amachine\x18\r \x01(\v2\x12.blixard.v1.AmountR\amachine\"^\n" +
 	"\x06Amount\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\x01R\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
@@ -3734,80 +3743,81 @@ var file_blixard_v1_node_proto_depIdxs = []int32{
 	37, // 31: blixard.v1.NodeResourcesResponse.pressure:type_name -> blixard.v1.NodePressure
 	64, // 32: blixard.v1.NodeResourcesResponse.alerts:type_name -> blixard.v1.Alert
 	61, // 33: blixard.v1.NodeResourcesResponse.at:type_name -> google.protobuf.Timestamp
-	61, // 34: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
-	41, // 35: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
-	61, // 36: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
-	62, // 37: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
-	50, // 38: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
-	61, // 39: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
-	53, // 40: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
-	0,  // 41: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
-	1,  // 42: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
-	3,  // 43: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
-	4,  // 44: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
-	5,  // 45: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
-	6,  // 46: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
-	7,  // 47: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
-	8,  // 48: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
-	9,  // 49: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
-	10, // 50: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
-	11, // 51: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
-	12, // 52: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
-	14, // 53: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
-	16, // 54: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
-	17, // 55: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
-	19, // 56: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
-	21, // 57: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
-	22, // 58: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
-	24, // 59: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
-	26, // 60: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
-	28, // 61: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
-	30, // 62: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
-	33, // 63: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
-	38, // 64: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
-	39, // 65: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
-	42, // 66: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
-	44, // 67: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
-	46, // 68: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
-	48, // 69: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
-	51, // 70: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
-	54, // 71: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
-	59, // 72: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
-	2,  // 73: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
-	59, // 74: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
-	59, // 75: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
-	59, // 76: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
-	59, // 77: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
-	59, // 78: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
-	59, // 79: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
-	59, // 80: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
-	59, // 81: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
-	59, // 82: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
-	13, // 83: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
-	15, // 84: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
-	59, // 85: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
-	18, // 86: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
-	20, // 87: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
-	65, // 88: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
-	23, // 89: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
-	25, // 90: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
-	27, // 91: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
-	29, // 92: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
-	31, // 93: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
-	34, // 94: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
-	40, // 95: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
-	40, // 96: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
-	43, // 97: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
-	45, // 98: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
-	47, // 99: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
-	49, // 100: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
-	52, // 101: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
-	55, // 102: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
-	72, // [72:103] is the sub-list for method output_type
-	41, // [41:72] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	35, // 34: blixard.v1.NodeResourcesResponse.machine:type_name -> blixard.v1.Amount
+	61, // 35: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
+	41, // 36: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
+	61, // 37: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
+	62, // 38: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
+	50, // 39: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
+	61, // 40: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
+	53, // 41: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
+	0,  // 42: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
+	1,  // 43: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
+	3,  // 44: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
+	4,  // 45: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
+	5,  // 46: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
+	6,  // 47: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
+	7,  // 48: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
+	8,  // 49: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
+	9,  // 50: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
+	10, // 51: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
+	11, // 52: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
+	12, // 53: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
+	14, // 54: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
+	16, // 55: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
+	17, // 56: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
+	19, // 57: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
+	21, // 58: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
+	22, // 59: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
+	24, // 60: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
+	26, // 61: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
+	28, // 62: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
+	30, // 63: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
+	33, // 64: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
+	38, // 65: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
+	39, // 66: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
+	42, // 67: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
+	44, // 68: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
+	46, // 69: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
+	48, // 70: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
+	51, // 71: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
+	54, // 72: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
+	59, // 73: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
+	2,  // 74: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
+	59, // 75: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
+	59, // 76: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
+	59, // 77: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
+	59, // 78: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
+	59, // 79: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
+	59, // 80: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
+	59, // 81: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
+	59, // 82: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
+	59, // 83: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
+	13, // 84: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
+	15, // 85: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
+	59, // 86: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
+	18, // 87: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
+	20, // 88: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
+	65, // 89: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
+	23, // 90: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
+	25, // 91: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
+	27, // 92: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
+	29, // 93: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
+	31, // 94: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
+	34, // 95: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
+	40, // 96: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
+	40, // 97: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
+	43, // 98: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
+	45, // 99: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
+	47, // 100: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
+	49, // 101: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
+	52, // 102: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
+	55, // 103: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
+	73, // [73:104] is the sub-list for method output_type
+	42, // [42:73] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_node_proto_init() }
