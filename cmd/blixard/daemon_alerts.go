@@ -19,16 +19,16 @@ type alertsConfig struct {
 		Memory markConfig `yaml:"memory"`
 		IO     markConfig `yaml:"io"`
 	} `yaml:"pressure"`
-	FullWithin duration `yaml:"fullWithin"` // the disk is full before that, at the pace of the last hour; 0: 12h
-	Overcommit duration `yaml:"overcommit"` // too much is reserved for this long; 0: 30s
-	Unreleased duration `yaml:"unreleased"` // a reservation that no VM has, for this long; 0: 1m
+	FullWithin *duration `yaml:"fullWithin"` // the disk is full before that, at the pace of the last hour; nil: 12h; 0s: it is never told
+	Overcommit *duration `yaml:"overcommit"` // too much is reserved for this long; nil: 30s; 0s: at once
+	Unreleased *duration `yaml:"unreleased"` // a reservation that no VM has, for this long; nil: 1m; 0s: at once
 }
 
 // markConfig is the hysteresis of one alert.
 type markConfig struct {
 	Raise percentage `yaml:"raise"`
 	Clear percentage `yaml:"clear"`
-	For   duration   `yaml:"for"`
+	For   *duration  `yaml:"for"` // 0s: at once
 }
 
 // reclaimConfig says when the node takes memory back from idle VMs before
@@ -40,14 +40,19 @@ type reclaimConfig struct {
 	Retry     duration   `yaml:"retry"`     // after a step that could not be done
 }
 
-// percentage reads 85% or 85.
+// percentage reads 85% or 85. Without its sign a number up to 1 may be meant as
+// a share of 1, and is refused.
 type percentage float64
 
 // UnmarshalText reads a percentage as people write it.
 func (p *percentage) UnmarshalText(b []byte) error {
-	v, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(string(b), "%")), 64)
+	text, signed := strings.CutSuffix(string(b), "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	if err != nil || !(v > 0 && v <= 100) {
 		return fmt.Errorf("%.20q is no percentage above 0%% and up to 100%%", b)
+	}
+	if v <= 1 && !signed {
+		return fmt.Errorf("%v could be %v%% or %v%%: write it in percent, with the sign", v, v, 100*v)
 	}
 	*p = percentage(v)
 	return nil
@@ -74,8 +79,8 @@ func (c alertsConfig) marks() (policies.AlertMarks, error) {
 		if one.set.Clear != 0 {
 			one.to.Clear = float64(one.set.Clear)
 		}
-		if one.set.For != 0 {
-			one.to.For = time.Duration(one.set.For)
+		if one.set.For != nil {
+			one.to.For = time.Duration(*one.set.For)
 		}
 		if one.to.Clear >= one.to.Raise {
 			return m, &vm.Refusal{
@@ -85,11 +90,11 @@ func (c alertsConfig) marks() (policies.AlertMarks, error) {
 		}
 	}
 	for _, one := range []struct {
-		set duration
+		set *duration
 		to  *time.Duration
 	}{{c.FullWithin, &m.FullWithin}, {c.Overcommit, &m.Overlong}, {c.Unreleased, &m.Unreleased}} {
-		if one.set != 0 {
-			*one.to = time.Duration(one.set)
+		if one.set != nil {
+			*one.to = time.Duration(*one.set)
 		}
 	}
 	return m, nil

@@ -44,6 +44,12 @@ reclaim: {available: 20%, pause: 1m}
 	if c.shares.Reclaim != rules {
 		t.Errorf("got %+v, want %+v", c.shares.Reclaim, rules)
 	}
+	c, err = configOf(t, "alerts: {memory: {for: 0s}, pressure: {io: {raise: 1%}}, fullWithin: 0s, overcommit: 0s}\n")
+	want = policies.DefaultAlertMarks
+	want.Memory.For, want.FullWithin, want.Overlong, want.IO.Raise, want.IO.Clear = 0, 0, 0, 1, 0.9
+	if err != nil || c.shares.Alerts != want {
+		t.Errorf("zeros: got %+v, %v; want %+v", c.shares.Alerts, err, want)
+	}
 	c, err = configOf(t, "socket: {}\n")
 	if err != nil || c.shares.Alerts != policies.DefaultAlertMarks || c.shares.Reclaim != policies.DefaultReclaimRules {
 		t.Errorf("without a word: %+v, %+v, %v", c.shares.Alerts, c.shares.Reclaim, err)
@@ -55,6 +61,8 @@ func TestThresholdsThatWouldFlapOrMeanNothing(t *testing.T) {
 		"alerts: {disk: {raise: 50%, clear: 60%}}":  "alerts.disk is raised at 50% and cleared at 60%",
 		"alerts: {disk: {clear: 99%}}":              "alerts.disk is raised at 85% and cleared at 99%",
 		"alerts: {memory: {raise: 0%}}":             "no percentage",
+		"alerts: {memory: {raise: 0.9}}":            "0.9 could be 0.9% or 90%",
+		"reclaim: {available: 1}":                   "1 could be 1% or 100%",
 		"alerts: {memory: {raise: 120%}}":           "no percentage",
 		"alerts: {memory: {raise: NaN}}":            "no percentage",
 		"alerts: {memory: {raise: most}}":           "no percentage",
