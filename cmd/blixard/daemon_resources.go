@@ -41,7 +41,7 @@ type bytesOf vm.Bytes
 func (s *bytesOf) UnmarshalText(b []byte) error {
 	v, r := specfile.ParseSize(string(b))
 	if r != nil {
-		return r
+		return &vm.Refusal{Code: r.Code, Why: fmt.Sprintf("%q is no size: %s", b, r.Why), Try: r.Try}
 	}
 	*s = bytesOf(v)
 	return nil

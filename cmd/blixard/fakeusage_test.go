@@ -75,7 +75,7 @@ func (n fakeNode) NodeResources(
 		Capacity: amountOf(2, 4000*vm.MiB, 20*vm.GiB), Overcommit: &blixardv1.Ratios{Cpu: 4, Memory: 1, Disk: 1},
 		Reserve: amountOf(0.5, 512*vm.MiB, vm.GiB), Room: amountOf(7.5, 3488*vm.MiB, 19*vm.GiB), Reserved: amountOf(4, 768*vm.MiB, 4*vm.GiB),
 		Free: amountOf(3.5, 2720*vm.MiB, 15*vm.GiB), Used: amountOf(0.62, 1300*vm.MiB, 8*vm.GiB+100*vm.MiB), Vms: 4,
-		Machine: amountOf(2, 4000*vm.MiB, 30*vm.GiB),
+		Machine:  amountOf(2, 4000*vm.MiB, 30*vm.GiB),
 		Pressure: &blixardv1.NodePressure{Cpu: 1.24, Io: 0.5}, At: ago(time.Second),
 	}
 	switch n.mood {
