@@ -62,9 +62,12 @@ var plants = []struct {
 		return p
 	}}},
 	{"reservations that a daemon's restart forgets", "checkP12", loads(func(r *vm.Record) { r.Reservation = vm.Reservation{} })},
-	{"a new spec that is written without what it holds", "checkP12", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
-		return thriftyStore{st}
-	}}},
+	{"a new spec that is written without what it holds", "checkP12", writes(func(t *persistence.Turn) {
+		if t.Entry.Kind == vm.SpecAsked.String() {
+			t.Record.Reservation.Memory /= 2
+		}
+	})},
+	{"a smaller spec that forgets what runs", "checkP12", writes(func(t *persistence.Turn) { t.Record.State.Runs = nil })},
 	{"room that is given back before the record is gone", "checkP12", Plant{Store: func(_ *stage, st persistence.Store) persistence.Store {
 		return hastyStore{st}
 	}}},
@@ -173,14 +176,18 @@ func (m boastfulMachine) Capacity() (has vm.Capacity, held vm.Bytes, err error) 
 	return vm.Capacity{CPUs: 2 * has.CPUs, Memory: 2 * has.Memory, Disk: 2 * has.Disk}, held, err
 }
 
-// thriftyStore writes a new spec with the reservation of half of it.
-type thriftyStore struct{ persistence.Store }
+type alteredStore struct {
+	persistence.Store
+	alter func(*persistence.Turn)
+}
 
-func (s thriftyStore) Commit(t persistence.Turn) (uint64, error) {
-	if t.Entry.Kind == vm.SpecAsked.String() {
-		t.Record.Reservation.Memory /= 2
-	}
+func (s alteredStore) Commit(t persistence.Turn) (uint64, error) {
+	s.alter(&t)
 	return s.Store.Commit(t)
+}
+
+func writes(alter func(*persistence.Turn)) Plant {
+	return Plant{Store: func(_ *stage, st persistence.Store) persistence.Store { return alteredStore{st, alter} }}
 }
 
 // hastyStore removes records a minute after it has said so.
