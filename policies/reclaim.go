@@ -12,13 +12,13 @@ import (
 type ReclaimRules struct {
 	Available float64       // percent of memory: below it the node is short
 	Pressure  float64       // PSI memory, percent: from it on the node is short
-	Pause     time.Duration // between two steps for want of memory, so that the effect of the first shows
+	Between   time.Duration // between two steps for want of memory, so that the effect of the first shows
 	Retry     time.Duration // after a step that could not be done
 }
 
 // DefaultReclaimRules act before the kernel has to: it reclaims hard from a few
 // percent of available memory on.
-var DefaultReclaimRules = ReclaimRules{Available: 10, Pressure: 10, Pause: 30 * time.Second, Retry: 10 * time.Minute}
+var DefaultReclaimRules = ReclaimRules{Available: 10, Pressure: 10, Between: 30 * time.Second, Retry: 10 * time.Minute}
 
 // reclaimAtOnce bounds the steps of one look: a hundred guests that are written
 // to the disk at once would be slower, all of them, than one after another.
@@ -67,7 +67,7 @@ func Reclaim(now, last time.Time, u vm.NodeUsage, vms []Reclaimable, rules Recla
 			idlest, its = v, step
 		}
 	}
-	if why := shortOfMemory(u, rules); why != "" && len(due) == 0 && idlest != nil && passed(now, last, rules.Pause) {
+	if why := shortOfMemory(u, rules); why != "" && len(due) == 0 && idlest != nil && passed(now, last, rules.Between) {
 		idle := now.Sub(idlest.idleSince(rules)).Round(time.Second)
 		due = []ReclaimStep{{idlest.Name, its.Do, fmt.Sprintf("%s, and no VM that may give some back is idle for longer: %s", why, idle)}}
 	}
@@ -111,10 +111,10 @@ func (v *Reclaimable) giveBack(now time.Time, r ReclaimRules) string {
 	asked := slices.ContainsFunc(v.Rules.Steps, func(s vm.ReclaimStep) bool { return s.Do == vm.ReclaimBalloon })
 	switch {
 	case v.Taken != vm.ReclaimBalloon || v.Phase != vm.Running:
-	case v.Failed == vm.ReclaimGiveBack && !passed(now, v.Tried, r.Pause):
+	case v.Failed == vm.ReclaimGiveBack && !passed(now, v.Tried, r.Between):
 	case !asked:
 		return "its spec doesn't ask for a balloon any more"
-	case v.IdleSince.IsZero() && passed(now, v.Tried, r.Pause): // before, it is the balloon's own filling that keeps it busy
+	case v.IdleSince.IsZero() && passed(now, v.Tried, r.Between): // before, it is the balloon's own filling that keeps it busy
 		return "it is no longer idle"
 	}
 	return ""
@@ -127,7 +127,7 @@ func (v *Reclaimable) idleSince(r ReclaimRules) time.Time {
 		return v.Held // what stands still shows nothing new
 	case v.Phase == vm.Paused:
 		return v.Since
-	case v.Taken == vm.ReclaimBalloon && !v.Held.IsZero() && v.IdleSince.Before(v.Tried.Add(r.Pause)) && !v.IdleSince.IsZero():
+	case v.Taken == vm.ReclaimBalloon && !v.Held.IsZero() && v.IdleSince.Before(v.Tried.Add(r.Between)) && !v.IdleSince.IsZero():
 		return v.Held // filling the balloon was our work, not the guest's
 	case !v.IdleSince.IsZero() && v.IdleSince.Before(v.Since):
 		return v.Since

@@ -36,7 +36,7 @@ type markConfig struct {
 type reclaimConfig struct {
 	Available percentage `yaml:"available"` // of the node's memory: below it is short
 	Pressure  percentage `yaml:"pressure"`  // PSI memory: from it on it is short
-	Pause     duration   `yaml:"pause"`     // between two steps for want of memory
+	Between   duration   `yaml:"between"`   // between two steps for want of memory
 	Retry     duration   `yaml:"retry"`     // after a step that could not be done
 }
 
@@ -108,8 +108,8 @@ func (c reclaimConfig) rules() policies.ReclaimRules {
 	if c.Pressure != 0 {
 		r.Pressure = float64(c.Pressure)
 	}
-	if c.Pause != 0 {
-		r.Pause = time.Duration(c.Pause)
+	if c.Between != 0 {
+		r.Between = time.Duration(c.Between)
 	}
 	if c.Retry != 0 {
 		r.Retry = time.Duration(c.Retry)

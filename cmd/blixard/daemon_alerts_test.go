@@ -27,7 +27,7 @@ alerts:
   pressure: {io: {for: 10s}}
   fullWithin: 6h
   unreleased: 5m
-reclaim: {available: 20%, pause: 1m}
+reclaim: {available: 20%, between: 1m}
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ reclaim: {available: 20%, pause: 1m}
 		t.Errorf("got  %+v\nwant %+v", c.shares.Alerts, want)
 	}
 	rules := policies.DefaultReclaimRules
-	rules.Available, rules.Pause = 20, time.Minute
+	rules.Available, rules.Between = 20, time.Minute
 	if c.shares.Reclaim != rules {
 		t.Errorf("got %+v, want %+v", c.shares.Reclaim, rules)
 	}

@@ -42,8 +42,11 @@ type duration time.Duration
 // UnmarshalText reads a duration as people write it.
 func (d *duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
-	if err != nil || v < 0 {
+	switch {
+	case err != nil:
 		return fmt.Errorf("%q is no span of time, such as 500ms, 10s or 4m", b)
+	case v < 0:
+		return fmt.Errorf("%q is negative, and a span of time isn't", b)
 	}
 	*d = duration(v)
 	return nil

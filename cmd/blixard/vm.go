@@ -201,7 +201,8 @@ func deleteCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "delete NAME...", Aliases: []string{"rm"}, Short: "Delete VMs with the disks that were made for them",
 		Long: `Delete VMs, their records, and the disks that were made for them. Disks that a
-spec names by path stay. A VM that is up is refused; --force ends it first.`,
+spec names by path stay. A VM that is up is refused; --force ends it first. One
+that is suspended is down: its saved memory goes with its disks.`,
 		Example: "  blixard vm delete web\n  blixard vm delete --force --wait web",
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "delete even a VM that is up")
