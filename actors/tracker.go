@@ -223,7 +223,7 @@ func (t *tracker) create(m create) {
 	}
 	m.held = held{id: vm.NewID(), reservation: need}
 	m.turn = t.book.Hold(m.id, need)
-	t.making[name] = &making{id: m.held.id}
+	t.making[name] = &making{id: m.id}
 	t.publish()
 	t.env.tell(t.env.fleet, m)
 }
