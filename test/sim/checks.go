@@ -123,10 +123,12 @@ func (j *judge) checkP7turn(before, after vm.Record, kind string) {
 	case begun && j.renewed[after.ID] && kind != vm.Woke.String():
 		j.broken("checkP7", after.Spec.Name, "incarnation %d begins by %s with what an older spec wanted", after.State.Incarnation, kind)
 	}
-	if begun {
+	switch {
+	case begun:
 		delete(j.renewed, after.ID)
-	} else if kind == vm.SpecAsked.String() && before.State.Phase&released == 0 {
-		j.renewed[after.ID] = true
+		j.launches[after.ID] = after.Spec
+	case kind == vm.SpecAsked.String() && before.State.Phase&released == 0:
+		j.renewed[after.ID] = !after.Spec.Launches(j.launches[after.ID])
 	}
 }
 

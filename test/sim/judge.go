@@ -31,6 +31,7 @@ type judge struct {
 	deleted   map[vm.ID]bool    // a deletion was acknowledged
 	specs     map[vm.ID]vm.Spec // as last written whole
 	renewed   map[vm.ID]bool    // holds what an older spec wanted
+	launches  map[vm.ID]vm.Spec // what the last incarnation was begun with
 	boots     boots
 	node      policies.BootPolicy
 	room      room
@@ -52,7 +53,7 @@ func newJudge(s *story) *judge {
 	return &judge{
 		story: s, durable: map[vm.ID]vm.Record{}, turns: map[vm.ID]vm.Record{}, people: map[vm.Name]*wish{},
 		ups: map[vm.ID]vm.Revision{}, condemned: map[vm.ID]vm.Incarnation{}, damaged: map[vm.ID]bool{}, deleted: map[vm.ID]bool{},
-		specs: map[vm.ID]vm.Spec{}, renewed: map[vm.ID]bool{},
+		specs: map[vm.ID]vm.Spec{}, renewed: map[vm.ID]bool{}, launches: map[vm.ID]vm.Spec{},
 		boots: boots{calls: map[vm.ID]call{}, coming: map[vm.ID]bool{}, needless: map[vm.ID]time.Time{}},
 	}
 }

@@ -154,10 +154,11 @@ func stopAll(s *stage) {
 	}
 }
 
-// renewAll gives each VM its spec anew, as apply would.
+// renewAll gives each VM another spec to be launched with, as apply would.
 func renewAll(s *stage) {
 	for _, r := range s.node.List() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		r.Spec.Stop.Timeout += time.Second
 		_, _ = s.node.Ask(ctx, r.Spec.Name, messages.Ask{Event: vm.SpecAsked, Spec: &r.Spec})
 		cancel()
 	}
