@@ -138,7 +138,7 @@ func TestThePackagedServiceKeepsVMsThroughItsRestarts(t *testing.T) {
 			c.does(enable)
 			c.says("systemctl is-active blixard.service blixard.socket", "active\nactive")
 			c.says("stat -c '%a %U %G' /run/blixard/blixard.sock /run/blixard /var/lib/blixard", "660 root blixard\n711 root root\n711 root root")
-			c.says(status, "0 VMs, 0 up")
+			c.within(time.Minute, status, "0 VMs, 0 up") // it tells after it is ready
 			c.does("blixard vm create web --start >/dev/null && blixard vm create db --start >/dev/null && blixard vm wait web --for phase=running --timeout 90s >/dev/null && blixard vm wait db --for phase=running --timeout 90s >/dev/null")
 			vmms := c.does(pids)
 			if strings.Contains("\n"+vmms+"\n", "\n0\n") || len(strings.Fields(vmms)) != 2 {
