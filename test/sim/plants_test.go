@@ -394,8 +394,3 @@ func (s strictStore) Load() ([]vm.Record, []persistence.Broken, error) {
 	}
 	return records, broken, err
 }
-
-// fullMachine never tells that there is room again.
-type fullMachine struct{ host.Machine }
-
-func (fullMachine) Room(string) (vm.Bytes, error) { return 0, nil }

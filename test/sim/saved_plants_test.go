@@ -83,3 +83,8 @@ func (d stillDriver) Attach(ctx context.Context, spec vm.Spec, f host.Paths, not
 type stillSession struct{ host.Session }
 
 func (stillSession) Resume(context.Context) error { return nil }
+
+// fullMachine never tells that there is room again.
+type fullMachine struct{ host.Machine }
+
+func (fullMachine) Room(string) (vm.Bytes, error) { return 0, nil }
