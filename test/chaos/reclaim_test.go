@@ -15,7 +15,7 @@ import (
 
 // watchful looks each second, and takes memory back without a long wait between.
 var watchful = node.Options{Config: strings.Replace(node.Roomy, "resources: {", "resources: {sample: 1s, ", 1) +
-	"reclaim: {pause: 2s}\n"}
+	"reclaim: {between: 2s}\n"}
 
 // lax is a measure of idleness that a guest under TCG meets with its probes, and
 // one that burns a processor doesn't, however busy the machine is.
