@@ -240,7 +240,18 @@ func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 	for _, e := range out.Effects {
 		v.do(c, e)
 	}
+	if out.Write { // behind the effects, so that they don't wait for it
+		v.tell(out.Entry, t.Event)
+	}
 	return nil
+}
+
+// tell logs a turn.
+func (v *vmActor) tell(e vm.Entry, event vm.Event) {
+	s := v.rec.State
+	v.env.log.Info("turn", zap.String("vm", string(v.rec.Spec.Name)), zap.Stringer("phase", e.From),
+		zap.Stringer("event", event), zap.Stringer("to", s.Phase), zap.Uint64("incarnation", uint64(s.Incarnation)),
+		zap.Uint64("revision", uint64(s.Revision)), zap.String("why", e.Why))
 }
 
 // keep makes the turn durable before anything is done (P2, P3).
@@ -257,10 +268,6 @@ func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
 	before := v.rec
 	v.rec = out.Record
 	v.publish()
-	s := v.rec.State
-	v.env.log.Info("turn", zap.String("vm", string(v.rec.Spec.Name)), zap.Stringer("phase", before.State.Phase),
-		zap.Stringer("event", t.Event), zap.Stringer("to", s.Phase), zap.Uint64("incarnation", uint64(s.Incarnation)),
-		zap.Uint64("revision", uint64(s.Revision)), zap.String("why", out.Entry.Why))
 	if h := v.rec.Holds(); h != before.Holds() && t.Event != vm.SpecAsked {
 		v.env.tell(v.env.tracker, holds{id: v.rec.ID, reservation: h})
 	}

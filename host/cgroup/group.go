@@ -36,7 +36,7 @@ func (t *Tree) Make(ref vm.Ref, l vm.Limits) (*Group, error) {
 	g := &Group{tree: t, name: called}
 	t.hold(called, true)
 	for k := range kinds {
-		if t.limited(k) == "" {
+		if t.limited(k) == "" && t.needed(k, l) {
 			err = errors.Join(err, t.set(g, k, l))
 		}
 	}
@@ -47,6 +47,13 @@ func (t *Tree) Make(ref vm.Ref, l vm.Limits) (*Group, error) {
 		return nil, g.Remove()
 	}
 	return g, nil
+}
+
+// needed says whether a group of that kind is needed at all: one of version 1
+// whose only file would say what every group begins with costs a fork as much
+// as the others do.
+func (t *Tree) needed(k kind, l vm.Limits) bool {
+	return k != io || t.homes[io].v2 || l.IOWeight != usual && l.IOWeight > 0
 }
 
 // set makes the folder of one kind, and sets the limit.

@@ -111,7 +111,7 @@ func (t *Tree) vacate(base string) error {
 
 // folders makes a group where there is none; those above it exist.
 func (t *Tree) folders(path string) error {
-	if _, err := os.Stat(path); err == nil {
+	if unix.Access(path, unix.F_OK) == nil {
 		return nil
 	}
 	if err := t.kernel.mkdir(path); err != nil && !errors.Is(err, os.ErrExist) {
