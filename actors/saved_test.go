@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
 )
@@ -56,6 +57,31 @@ func TestAGuestWhoseSavingIsInDoubtIsNotSavedAgain(t *testing.T) {
 		s.want("web", vm.Running, 2)
 		if st := s.state("web"); st.Crashes != 0 || st.Saved != nil {
 			t.Errorf("%d crashes, saved %v: %s", st.Crashes, st.Saved, st.Reason)
+		}
+		s.end()
+	})
+}
+
+// A saved guest that is given up while the files beside it are still being
+// looked at goes too: its memory may hold secrets.
+func TestASavedGuestGivenUpAtOnceLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		s.create("web", nil)
+		s.after(5 * time.Second)
+		s.world.Break(fake.Faults{Slow: 1, MaxSlow: time.Second})
+		if err := s.ask("web", vm.SuspendAsked); err != nil {
+			t.Fatal(err)
+		}
+		for s.state("web").Phase != vm.Suspended {
+			time.Sleep(time.Millisecond)
+		}
+		if err := s.ask("web", vm.KillAsked); err != nil {
+			t.Fatal(err)
+		}
+		s.after(10 * time.Second) // the reconciler's look comes later
+		if left := s.world.Images(s.id("web")); len(left) != 0 {
+			t.Errorf("left behind: %v", left)
 		}
 		s.end()
 	})

@@ -34,9 +34,10 @@ type vmActor struct {
 	bugs      int            // of run actors in a row, for their own delay
 	disarm    func()         // cancels the phase's timer
 
-	ctx    context.Context //nolint:containedctx // ends with the actor: no effect of it acts after a successor's
-	cancel context.CancelFunc
-	busy   map[effort]bool // under way: a repeat that overtook it would let the slow one act on what came after
+	ctx       context.Context //nolint:containedctx // ends with the actor: no effect of it acts after a successor's
+	cancel    context.CancelFunc
+	dropAgain bool            // saved guests are to be dropped once more, by the record as it is then
+	busy      map[effort]bool // under way: a repeat that overtook it would let the slow one act on what came after
 }
 
 // asked is an ask with the channel that takes its one answer; the channel has

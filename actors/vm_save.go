@@ -22,12 +22,16 @@ func (v *vmActor) hearSaved(c actor.Context, f messages.Fact) {
 	case messages.StatesLeft:
 		v.dropSaved()
 	case messages.StatesDropped:
+		if v.dropAgain {
+			v.dropSaved()
+		}
 	}
 }
 
 // dropSaved removes the files of saved guests that the record doesn't name.
 func (v *vmActor) dropSaved() {
 	rec := v.rec
+	v.dropAgain = v.busy[effort{vm.DropSaved, rec.State.Incarnation}] // for another record than this one: it keeps what is to go now
 	v.background(vm.DropSaved, func(ctx context.Context) (messages.Fact, error) {
 		return messages.StatesDropped{Incarnation: rec.State.Incarnation}, v.env.ports.Folders.DropStates(ctx, rec)
 	})
