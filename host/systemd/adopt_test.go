@@ -113,7 +113,7 @@ func unitVerdictWaitsForADaemonThatWasDown(t *testing.T) {
 func unitOfAStrangerIsLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	w.run("systemd-run", "--unit=blixard-vm-1", "sleep", "600")
-	w.run("systemd-run", "--unit=blixard-vm-2", "-p", "RemainAfterExit=yes", "true")
+	w.run("systemd-run", "--unit=blixard-vm-2", "-p", "Type=oneshot", "-p", "RemainAfterExit=yes", "true") // comes back when it has exited
 	defer w.run("systemctl", "stop", "blixard-vm-1", "blixard-vm-2")
 	for i := 1; i <= 2; i++ {
 		_, err := w.l.Launch(t.Context(), w.Sh(i, 1, sleeps))
