@@ -146,8 +146,7 @@ func (v *vmActor) release() {
 // clean releases again what a VM at rest still has. A start that comes meanwhile
 // waits for it: else what is removed would be the next incarnation's.
 func (v *vmActor) clean() {
-	const idle = vm.Stopped | vm.Backoff | vm.Failed | vm.Suspended
-	if v.rec.State.Phase&idle == 0 || v.busy[effort{vm.Release, v.rec.State.Incarnation}] {
+	if v.rec.State.Phase&vm.AtRest == 0 || v.busy[effort{vm.Release, v.rec.State.Incarnation}] {
 		return
 	}
 	ref, spec, done := v.rec.Ref(), v.rec.Spec, make(chan struct{})

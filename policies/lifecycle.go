@@ -68,7 +68,7 @@ func on(e ...vm.Event) []vm.Event { return e }
 
 const (
 	// idle phases own nothing of the host (P7).
-	idle = vm.Stopped | vm.Backoff | vm.Failed | vm.Suspended
+	idle = vm.AtRest
 	// up phases have, or may have, a live VMM that is wanted.
 	up = vm.Starting | vm.Running | vm.Paused
 	// ending phases are on their way down.

@@ -29,6 +29,9 @@ const (
 // AllPhases is the set of every phase.
 const AllPhases = phasesEnd - 1
 
+// AtRest is the set of the phases that own nothing of the host (P7).
+const AtRest = Stopped | Backoff | Failed | Suspended
+
 // Live is the set of the phases in which a VMM is there to be watched and talked to.
 const Live = Starting | Running | Paused | Suspending | Stopping
 

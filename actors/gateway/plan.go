@@ -132,7 +132,7 @@ func (d *Door) repair(ctx context.Context) (*blixardv1.NodeRepairResponse, error
 }
 
 // down is the set of the phases in which no VMM of ours is left.
-const down = vm.Stopped | vm.Backoff | vm.Failed | vm.Suspended | vm.Removing
+const down = vm.AtRest | vm.Removing
 
 func (d *Door) shutdown(ctx context.Context, m *blixardv1.ShutdownNodeRequest) (*blixardv1.ShutdownNodeResponse, error) {
 	within := defaultWithin

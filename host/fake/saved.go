@@ -173,10 +173,9 @@ func (f folders) DropStates(ctx context.Context, r vm.Record) error {
 
 // dropStates keeps to the words of host.States.
 func (w *World) dropStates(r vm.Record) {
-	const atRest = vm.Stopped | vm.Suspended | vm.Backoff | vm.Failed
 	for n := range w.images[r.ID] {
 		named := r.State.Saved != nil && r.State.Saved.Incarnation == n
-		if !named && (n < r.State.Incarnation || n == r.State.Incarnation && r.State.Phase&atRest != 0) {
+		if !named && (n < r.State.Incarnation || n == r.State.Incarnation && r.State.Phase&vm.AtRest != 0) {
 			delete(w.images[r.ID], n)
 		}
 	}

@@ -232,12 +232,10 @@ func (f *Folders) DropStates(_ context.Context, r vm.Record) error {
 	return dropAmong(names, place, at, r)
 }
 
-const atRest = vm.Stopped | vm.Suspended | vm.Backoff | vm.Failed
-
 func dropAmong(names []string, place *os.Root, at host.Paths, r vm.Record) error {
 	for _, name := range names {
 		n, whole, ok := host.StateOf(name)
-		if !ok || n > r.State.Incarnation || n == r.State.Incarnation && r.State.Phase&atRest == 0 {
+		if !ok || n > r.State.Incarnation || n == r.State.Incarnation && r.State.Phase&vm.AtRest == 0 {
 			continue // it may be just being written
 		}
 		if whole && r.State.Saved != nil && r.State.Saved.Incarnation == n {

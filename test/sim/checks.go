@@ -115,7 +115,7 @@ func (j *judge) checkP5turn(before, after vm.Record, t persistence.Turn) {
 // checkP7turn: what an old spec wanted is released before an incarnation of the
 // new one begins. Where the daemon ends in Preparing, the next rest releases it.
 func (j *judge) checkP7turn(before, after vm.Record, kind string) {
-	const released = vm.Reaping | vm.Stopped | vm.Backoff | vm.Failed | vm.Suspended | vm.Removing
+	const released = vm.AtRest | vm.Reaping | vm.Removing
 	begun := after.State.Incarnation > before.State.Incarnation
 	switch {
 	case after.State.Phase&released != 0:

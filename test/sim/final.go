@@ -158,7 +158,7 @@ func (s *stage) checkAtRest() {
 		}
 		s.checkP17rest(r)
 		s.checkReclaimRest(r)
-		if r.State.Phase&(vm.Stopped|vm.Backoff|vm.Failed|vm.Suspended) != 0 && s.world.Held(r.Spec.Name) {
+		if r.State.Phase&vm.AtRest != 0 && s.world.Held(r.Spec.Name) {
 			s.judge.broken("checkP7", r.Spec.Name, "%s, and its run folder is still there", r.State.Phase)
 		}
 	}

@@ -115,9 +115,8 @@ func (r *room) most() (out vm.Reserved) {
 
 // began remembers what an incarnation is begun with, until nothing of it is left.
 func (r *room) began(before, after vm.Record, kind string) {
-	const atRest = vm.Stopped | vm.Backoff | vm.Failed | vm.Suspended
 	switch {
-	case after.State.Phase&atRest != 0 || kind == "Rebuilt":
+	case after.State.Phase&vm.AtRest != 0 || kind == "Rebuilt":
 		delete(r.launched, after.ID)
 	case after.State.Incarnation != before.State.Incarnation:
 		if r.launched == nil {
