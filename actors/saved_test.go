@@ -73,9 +73,13 @@ func TestASavedGuestGivenUpAtOnceLeavesNothing(t *testing.T) {
 		if err := s.ask("web", vm.SuspendAsked); err != nil {
 			t.Fatal(err)
 		}
-		for s.state("web").Phase != vm.Suspended {
+		for range 60_000 { // a minute, by the millisecond: the first look must still be under way
+			if s.state("web").Phase == vm.Suspended {
+				break
+			}
 			time.Sleep(time.Millisecond)
 		}
+		s.want("web", vm.Suspended, 1)
 		if err := s.ask("web", vm.KillAsked); err != nil {
 			t.Fatal(err)
 		}

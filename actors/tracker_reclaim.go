@@ -120,24 +120,17 @@ func (t *tracker) reclaimable(now time.Time, v view) (policies.Reclaimable, bool
 	if v.parked != "" || v.doubt || waits || len(spec.Reclaim.Steps) == 0 && one.taken == "" || s.Phase != vm.Running && !pausedByUs {
 		return policies.Reclaimable{}, false
 	}
-	switch {
-	case pausedByUs:
-		one.taken = vm.ReclaimPause
-	case one.taken.Rank() > vm.ReclaimBalloon.Rank(): // it runs again, which is a person's doing, or its saving failed
-		if one.taken == vm.ReclaimSuspend {
-			one.failed = vm.ReclaimSuspend
-		}
-		one.taken, one.held = "", time.Time{}
-		if left, ok := t.env.balloons.of(v.rec.ID, s.Incarnation); ok && left < spec.Memory {
-			one.taken = vm.ReclaimBalloon
-		}
-		t.reclaiming.of[v.rec.ID] = one
-	}
-	return policies.Reclaimable{
+	left, filled := t.env.balloons.of(v.rec.ID, s.Incarnation)
+	able := policies.Reclaimable{
 		Name: spec.Name, Rules: spec.Reclaim, Phase: s.Phase, Health: s.Health, Wanted: s.Intent == vm.WantRunning,
 		Since: s.PhaseSince, IdleSince: t.env.usage(v.rec.ID, s.Process).IdleSince,
 		Taken: one.taken, Held: one.held, Tried: one.tried, Failed: one.failed,
-	}, true
+	}.Found(filled && left < spec.Memory)
+	if one.taken != able.Taken && !pausedByUs {
+		one.taken, one.held, one.failed = able.Taken, able.Held, able.Failed
+		t.reclaiming.of[v.rec.ID] = one
+	}
+	return able, true
 }
 
 // reclaimed takes in how a step ended.

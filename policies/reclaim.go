@@ -39,6 +39,26 @@ type Reclaimable struct {
 	Failed    vm.ReclaimDo // the rung that could not be taken then; empty: it was
 }
 
+// Found is the VM on the rung where it is found, which may not be the one that
+// it was left on. One that stands still by our doing is paused. One that runs
+// though it was paused or suspended was resumed by a person, or its saving
+// failed: it begins again, at its balloon where that is still filled.
+func (v Reclaimable) Found(filled bool) Reclaimable {
+	switch {
+	case v.Phase == vm.Paused:
+		v.Taken = vm.ReclaimPause
+	case v.Taken.Rank() > vm.ReclaimBalloon.Rank():
+		if v.Taken == vm.ReclaimSuspend {
+			v.Failed = vm.ReclaimSuspend
+		}
+		v.Taken, v.Held = "", time.Time{}
+		if filled {
+			v.Taken = vm.ReclaimBalloon
+		}
+	}
+	return v
+}
+
 // ReclaimStep is one thing to do to one VM.
 type ReclaimStep struct {
 	VM  vm.Name

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -180,6 +181,40 @@ func TestABalloonLeavesWhatTheGuestNeeds(t *testing.T) {
 		s := vm.Spec{Memory: c.memory, Reclaim: vm.Reclaim{Keep: c.keep}}
 		if got := Leaves(s, c.available); got < c.want || got > c.want+vm.MiB {
 			t.Errorf("%s keeping %d %% with %s available: %s, want %s", c.memory, c.keep, c.available, got, c.want)
+		}
+	}
+}
+
+// A VM is found on another rung than it was left on: by a person, or by a
+// saving that failed.
+func TestAVMIsFoundWhereItStands(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, one := range []struct {
+		story  string
+		was    Reclaimable
+		filled bool
+		want   Reclaimable
+	}{
+		{"paused by us", Reclaimable{Phase: vm.Paused}, false, Reclaimable{Phase: vm.Paused, Taken: vm.ReclaimPause}},
+		{
+			"resumed by a person", Reclaimable{Phase: vm.Running, Taken: vm.ReclaimPause, Held: at}, false,
+			Reclaimable{Phase: vm.Running},
+		},
+		{
+			"resumed, its balloon still filled", Reclaimable{Phase: vm.Running, Taken: vm.ReclaimPause, Held: at}, true,
+			Reclaimable{Phase: vm.Running, Taken: vm.ReclaimBalloon},
+		},
+		{
+			"its saving failed", Reclaimable{Phase: vm.Running, Taken: vm.ReclaimSuspend, Held: at}, false,
+			Reclaimable{Phase: vm.Running, Failed: vm.ReclaimSuspend},
+		},
+		{
+			"as it was left", Reclaimable{Phase: vm.Running, Taken: vm.ReclaimBalloon, Held: at}, true,
+			Reclaimable{Phase: vm.Running, Taken: vm.ReclaimBalloon, Held: at},
+		},
+	} {
+		if got := one.was.Found(one.filled); !reflect.DeepEqual(got, one.want) {
+			t.Errorf("%s: %+v, want %+v", one.story, got, one.want)
 		}
 	}
 }
