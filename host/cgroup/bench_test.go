@@ -1,37 +1,30 @@
 package cgroup
 
 import (
-	"fmt"
-	"os"
 	"testing"
+
+	"github.com/blixard/blixard/vm"
 )
 
-// BenchmarkAGroupsLife is what a launch and an end pay for their group.
-func BenchmarkAGroupsLife(b *testing.B) {
-	tree := Open(fmt.Sprintf("bench%d", os.Getpid()))
-	defer tree.Close()
-	if why := tree.Holding().Tasks; why != "" {
-		b.Skip("no cgroup can be made here: " + why)
+// BenchmarkGroup is what the group of one VMM costs, from its making to its end.
+func BenchmarkGroup(b *testing.B) {
+	tree := Open("bench")
+	if why := tree.Holding().Memory; why != "" {
+		b.Skip("skipped: " + why)
 	}
+	n := vm.Incarnation(0)
 	for b.Loop() {
-		g, err := tree.Make(ref, limits)
-		if err == nil {
-			err = g.Start(func(int) error { return nil })
-		}
+		n++
+		g, err := tree.Make(vm.Ref{VM: "0123456789abcdef", Name: "bench", Incarnation: n}, vm.Limits{Memory: 256 * vm.MiB, CPUWeight: 100, IOWeight: 100, Tasks: 1024})
 		if err != nil {
 			b.Fatal(err)
 		}
-		_ = g.Memory()
+		if err := g.Start(func(int) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+		g.Memory()
 		if err := g.Remove(); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-// BenchmarkHolding is what each look at a VM pays.
-func BenchmarkHolding(b *testing.B) {
-	tree := Open("bench")
-	for b.Loop() {
-		_ = tree.Holding()
 	}
 }

@@ -54,7 +54,7 @@ func benchDensity(ctx context.Context, n *node.Node, s sizes) ([]figure, error) 
 	return []figure{
 		amount(with+"healthy together", float64(healthy), 0, "VMs"),
 		amount(with+"up, and not healthy a minute later", float64(up-healthy)+float64(crashes), 0, "VMs and crashes"),
-		amount(with+"seconds for each, so many at once as cores and one more", took.Seconds()/float64(max(up, 1)), 0, "s"),
+		amount(with+"time for each, three at once", took.Seconds()/float64(max(up, 1)), 0, "s"),
 		amount(with+"daemon's memory for each (libvirt's: 234 KiB)", float64(node.Resident(n.PID())-stopped)/float64(max(up, 1))/kib, 100, "KiB"),
 	}, nil
 }
