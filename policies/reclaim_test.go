@@ -197,19 +197,27 @@ func TestAVMIsFoundWhereItStands(t *testing.T) {
 	}{
 		{"paused by us", Reclaimable{Phase: vm.Paused}, false, Reclaimable{Phase: vm.Paused, Taken: vm.ReclaimPause}},
 		{
-			"resumed by a person", Reclaimable{Phase: vm.Running, Taken: vm.ReclaimPause, Held: at}, false,
+			"resumed by a person",
+			Reclaimable{Phase: vm.Running, Taken: vm.ReclaimPause, Held: at},
+			false,
 			Reclaimable{Phase: vm.Running},
 		},
 		{
-			"resumed, its balloon still filled", Reclaimable{Phase: vm.Running, Taken: vm.ReclaimPause, Held: at}, true,
+			"resumed, its balloon still filled",
+			Reclaimable{Phase: vm.Running, Taken: vm.ReclaimPause, Held: at},
+			true,
 			Reclaimable{Phase: vm.Running, Taken: vm.ReclaimBalloon},
 		},
 		{
-			"its saving failed", Reclaimable{Phase: vm.Running, Taken: vm.ReclaimSuspend, Held: at}, false,
+			"its saving failed",
+			Reclaimable{Phase: vm.Running, Taken: vm.ReclaimSuspend, Held: at},
+			false,
 			Reclaimable{Phase: vm.Running, Failed: vm.ReclaimSuspend},
 		},
 		{
-			"as it was left", Reclaimable{Phase: vm.Running, Taken: vm.ReclaimBalloon, Held: at}, true,
+			"as it was left",
+			Reclaimable{Phase: vm.Running, Taken: vm.ReclaimBalloon, Held: at},
+			true,
 			Reclaimable{Phase: vm.Running, Taken: vm.ReclaimBalloon, Held: at},
 		},
 	} {

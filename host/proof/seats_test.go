@@ -265,3 +265,24 @@ type deaf struct{}
 func (deaf) Control(func(uintptr)) error    { return nil }
 func (deaf) Read(func(uintptr) bool) error  { return io.EOF }
 func (deaf) Write(func(uintptr) bool) error { return io.EOF }
+
+func TestWhoIsToldOfAnEndFindsItRemembered(t *testing.T) {
+	who := node()
+	v, err := sleeper{who}.Make(t.Context(), host.Command{Ref: ref(1)}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan struct{})
+	v.watch(func(vm.Exit) { close(told) })
+	if err := unix.Kill(v.Process.PID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	v.mind(sleeper{who}.End, func(*VMM) {
+		select {
+		case <-told:
+			t.Error("told before it was remembered")
+		case <-time.After(50 * time.Millisecond): // time enough for a notice that was sent too early
+		}
+	})
+	<-told
+}

@@ -83,7 +83,8 @@ func readable(fd int) bool {
 	return err == nil && n > 0
 }
 
-// mind waits for the end, reaps, and tells. It returns early when let go.
+// mind waits for the end, reaps, remembers, and tells, in that order: who was
+// told may ask for the verdict at once. It returns early when let go.
 func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) {
 	if err := v.conn.Read(func(fd uintptr) bool { return readable(int(fd)) }); err != nil {
 		return
@@ -92,6 +93,9 @@ func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) {
 	_ = v.pidfd.Close()
 	v.mu.Lock()
 	v.exit = exit
+	v.mu.Unlock()
+	bury(v)
+	v.mu.Lock()
 	told := v.watchers
 	v.watchers = nil
 	close(v.gone)
@@ -99,7 +103,6 @@ func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) {
 	for w := range told {
 		go w.tell(exit)
 	}
-	bury(v)
 }
 
 // watch tells of the end once, later or at once.
