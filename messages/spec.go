@@ -36,11 +36,9 @@ func SpecToProto(s vm.Spec) *blixardv1.VMSpec {
 	}
 	out.Reclaim = reclaimToProto(s.Reclaim)
 	for _, c := range s.Health {
-		out.Health = append(out.Health, &blixardv1.Check{
-			Type: string(c.Type), Interval: durationpb.New(c.Interval), Timeout: durationpb.New(c.Timeout),
-			Failures: int32(c.Failures), Successes: int32(c.Successes), Healthy: Text(c.Healthy), Unhealthy: Text(c.Unhealthy),
-		})
+		out.Health = append(out.Health, checkToProto(c))
 	}
+	out.Remedies, out.Dump, out.Seed = rungsToProto(s.Remedies), dumpToProto(s.Dump), seedToProto(s.Seed)
 	return out
 }
 
@@ -111,13 +109,9 @@ func SpecFromProto(p *blixardv1.VMSpec) (vm.Spec, error) {
 		})
 	}
 	for i, one := range p.GetHealth() {
-		field := fmt.Sprintf("health[%d].", i)
-		s.Health = append(s.Health, vm.Check{
-			Type: vm.CheckType(one.GetType()), Interval: d.read(field+"interval", one.GetInterval()),
-			Timeout: d.read(field+"timeout", one.GetTimeout()), Failures: int(one.GetFailures()),
-			Successes: int(one.GetSuccesses()), Healthy: one.GetHealthy(), Unhealthy: one.GetUnhealthy(),
-		})
+		s.Health = append(s.Health, d.check(fmt.Sprintf("health[%d].", i), one))
 	}
+	s.Remedies, s.Dump, s.Seed = rungs(p.GetRemedies()), d.dump(p.GetDump()), seed(p.GetSeed())
 	if d.refusal != nil {
 		return vm.Spec{}, d.refusal
 	}

@@ -46,17 +46,19 @@ func VMToProto(r vm.Record) *blixardv1.VM {
 	return out
 }
 
-// probes shows each check. The record holds one judgement of all of them, which
-// is a single probe's own only where there is one.
+// probes shows each check, and what it said last of this incarnation.
 func probes(r vm.Record) []*blixardv1.Probe {
 	var out []*blixardv1.Probe
 	for _, c := range r.Spec.Health {
 		p := &blixardv1.Probe{
-			Type: string(c.Type), Health: vm.HealthUnknown.String(), Interval: durationpb.New(c.Interval),
-			Timeout: durationpb.New(c.Timeout), Failures: int32(c.Failures), Successes: int32(c.Successes),
+			Name: Text(c.Name), Type: string(c.Type), Role: string(c.Role), Health: vm.HealthUnknown.String(),
+			Interval: durationpb.New(c.Interval), Timeout: durationpb.New(c.Timeout), Failures: int32(c.Failures), Successes: int32(c.Successes),
 		}
-		if len(r.Spec.Health) == 1 {
-			p.Health, p.Why, p.Since = r.State.Health.String(), Text(r.State.HealthWhy), Stamp(r.State.HealthSince)
+		for _, was := range r.State.Probes {
+			if was.Check == c.Name {
+				p.Health, p.Why, p.Since = was.Health.String(), Text(was.Why), Stamp(was.Since)
+				p.Streak, p.At = int32(was.Streak), Stamp(was.At)
+			}
 		}
 		out = append(out, p)
 	}
@@ -67,6 +69,7 @@ func lastExit(c vm.Crash) *blixardv1.LastExit {
 	out := &blixardv1.LastExit{
 		Cause: string(c.Failure.Cause), Evidence: Text(c.Failure.Evidence), At: Stamp(c.Failure.At), Charged: c.Decision.Charged,
 		Incarnation: uint64(c.Failure.Incarnation), Crash: c.Number, Decision: decision(c.Decision),
+		Confidence: string(c.Failure.Confidence),
 	}
 	out.ExitCode, out.Signal = exit(c.Failure.Exit)
 	out.Result, out.MemoryPeakBytes, out.CpuTime = accounts(c.Failure.Exit)
@@ -100,7 +103,7 @@ func decision(d vm.Decision) *blixardv1.Decision {
 	if d.Do == "" {
 		return nil
 	}
-	return &blixardv1.Decision{Do: string(d.Do), After: durationpb.New(d.After), Charged: d.Charged, Rule: Text(d.Rule), Why: Text(d.Why)}
+	return &blixardv1.Decision{Do: string(d.Do), After: durationpb.New(d.After), Charged: d.Charged, Rule: Text(d.Rule), Why: Text(d.Why), Remedy: string(d.Remedy)}
 }
 
 // CrashToProto is one death.
@@ -108,7 +111,7 @@ func CrashToProto(c vm.Crash) *blixardv1.Crash {
 	out := &blixardv1.Crash{
 		Number: c.Number, Incarnation: uint64(c.Failure.Incarnation), Cause: string(c.Failure.Cause),
 		Evidence: Text(c.Failure.Evidence), At: Stamp(c.Failure.At), Ready: c.Failure.Ready,
-		Uptime: durationpb.New(c.Uptime), Decision: decision(c.Decision),
+		Uptime: durationpb.New(c.Uptime), Decision: decision(c.Decision), Confidence: string(c.Failure.Confidence),
 	}
 	out.ExitCode, out.Signal = exit(c.Failure.Exit)
 	out.Result, out.MemoryPeakBytes, out.CpuTime = accounts(c.Failure.Exit)

@@ -18,7 +18,7 @@ type Began struct {
 func (s Spec) Launches(other Spec) bool { return bytes.Equal(s.launch(), other.launch()) }
 
 func (s Spec) launch() []byte {
-	s.Restart, s.Autostart, s.Reclaim = Restart{}, Autostart{}, Reclaim{}
+	s.Restart, s.Autostart, s.Reclaim, s.Remedies, s.Dump = Restart{}, Autostart{}, Reclaim{}, nil, Dump{}
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic("vm: " + err.Error()) // plain values can't fail

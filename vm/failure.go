@@ -47,7 +47,19 @@ type Failure struct {
 	Exit        *Exit       `json:"exit,omitempty"` // nil where no process ended
 	Alive       bool        `json:"-"`              // the VMM may still live and has to be killed
 	Ready       bool        `json:"ready"`          // the guest had answered in this incarnation
+	Confidence  Confidence  `json:"confidence,omitempty"`
+	Notes       *Notes      `json:"-"` // for the bundle; nil: nobody took any
 }
+
+// Confidence is how sure a cause is.
+type Confidence string
+
+// How sure; empty in records of an older daemon.
+const (
+	Certain Confidence = "certain" // somebody who knows has said so: the kernel, the VMM, a person's request
+	Likely  Confidence = "likely"  // it follows from what was seen
+	Guessed Confidence = "guessed" // what is left when nothing else fits
+)
 
 // Error makes a Failure a panic value that reads well in a log.
 func (f Failure) Error() string { return fmt.Sprintf("%s: %s", f.Cause, f.Evidence) }
@@ -89,16 +101,9 @@ const (
 // Decision is the answer of policies.Supervise, with its reason and numbers.
 type Decision struct {
 	Do      Do            `json:"do"`
-	After   time.Duration `json:"after"`   // delay before the next try
-	Charged bool          `json:"charged"` // the failure counts against the budget
-	Rule    string        `json:"rule"`    // short name of the rule that decided
-	Why     string        `json:"why"`     // a sentence with the numbers
-}
-
-// Crash is the durable record of one death.
-type Crash struct {
-	Number   uint64        `json:"number"` // counts the deaths of one VM, from 1
-	Failure  Failure       `json:"failure"`
-	Uptime   time.Duration `json:"uptime"` // from launch to death
-	Decision Decision      `json:"decision"`
+	After   time.Duration `json:"after"`            // delay before the next try
+	Charged bool          `json:"charged"`          // the failure counts against the budget
+	Rule    string        `json:"rule"`             // short name of the rule that decided
+	Why     string        `json:"why"`              // a sentence with the numbers
+	Remedy  Remedy        `json:"remedy,omitempty"` // how a sick guest is ended or reset; empty: its VMM was gone, or is killed
 }

@@ -49,6 +49,8 @@ type State struct {
 	Health      Health      `json:"health"`
 	HealthSince time.Time   `json:"healthSince"`
 	HealthWhy   string      `json:"healthWhy,omitempty"`
+	Probes      []Probed    `json:"probes,omitempty"`     // of this incarnation; a check that has said nothing yet is left out
+	Rungs       []int       `json:"rungs,omitempty"`      // how often each of Spec.Remedies was taken since the ledger was cleared
 	LastHealth  Health      `json:"lastHealth,omitempty"` // when an incarnation was last up: bootstrap asks for it
 	Ledger      []time.Time `json:"ledger,omitempty"`     // charged failures since the last reset, oldest first, at most MaxLedger
 	Tries       int         `json:"tries"`                // consecutive charged failures: the exponent of the delay

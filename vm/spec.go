@@ -28,6 +28,9 @@ type Spec struct {
 	Stop      Stop      `json:"stop"`
 	Resources Resources `json:"resources"`
 	Reclaim   Reclaim   `json:"reclaim,omitzero"`
+	Remedies  []Rung    `json:"remedies,omitempty"` // what is tried of a guest that is sick, in this order; empty: kill and start
+	Dump      Dump      `json:"dump,omitzero"`
+	Seed      Seed      `json:"seed,omitzero"` // zero: cloud-init finds none
 }
 
 // Boot says what the VM starts: exactly one of Image, Kernel, Disk, Runner or Flake.
@@ -133,27 +136,6 @@ const (
 	IsRunning = "running"
 	IsHealthy = "healthy"
 )
-
-// CheckType is the kind of a probe.
-type CheckType string
-
-// The check types.
-const (
-	CheckAgent   CheckType = "guest-agent" // the guest agent answers a ping
-	CheckConsole CheckType = "console"     // patterns over the console's stream
-	CheckVMM     CheckType = "vmm"         // QMP answers
-)
-
-// Check is one probe.
-type Check struct {
-	Type      CheckType     `json:"type"`
-	Interval  time.Duration `json:"interval"`
-	Timeout   time.Duration `json:"timeout"`
-	Failures  int           `json:"failures"`  // in a row, until it counts
-	Successes int           `json:"successes"` // in a row, until it counts again
-	Healthy   string        `json:"healthy,omitempty"`
-	Unhealthy string        `json:"unhealthy,omitempty"`
-}
 
 // Start bounds a start.
 type Start struct {

@@ -38,7 +38,10 @@ type VMSpec struct {
 	Start         *Start                 `protobuf:"bytes,10,opt,name=start,proto3" json:"start,omitempty"`
 	Stop          *Stop                  `protobuf:"bytes,11,opt,name=stop,proto3" json:"stop,omitempty"`
 	Resources     *Resources             `protobuf:"bytes,12,opt,name=resources,proto3" json:"resources,omitempty"`
-	Reclaim       *Reclaim               `protobuf:"bytes,13,opt,name=reclaim,proto3" json:"reclaim,omitempty"` // absent: nothing is taken back
+	Reclaim       *Reclaim               `protobuf:"bytes,13,opt,name=reclaim,proto3" json:"reclaim,omitempty"`   // absent: nothing is taken back
+	Remedies      []*Rung                `protobuf:"bytes,14,rep,name=remedies,proto3" json:"remedies,omitempty"` // what is tried of a sick guest, in this order; none: it is killed and started
+	Dump          *Dump                  `protobuf:"bytes,15,opt,name=dump,proto3" json:"dump,omitempty"`         // absent: none
+	Seed          *Seed                  `protobuf:"bytes,16,opt,name=seed,proto3" json:"seed,omitempty"`         // absent: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -160,6 +163,27 @@ func (x *VMSpec) GetResources() *Resources {
 func (x *VMSpec) GetReclaim() *Reclaim {
 	if x != nil {
 		return x.Reclaim
+	}
+	return nil
+}
+
+func (x *VMSpec) GetRemedies() []*Rung {
+	if x != nil {
+		return x.Remedies
+	}
+	return nil
+}
+
+func (x *VMSpec) GetDump() *Dump {
+	if x != nil {
+		return x.Dump
+	}
+	return nil
+}
+
+func (x *VMSpec) GetSeed() *Seed {
+	if x != nil {
+		return x.Seed
 	}
 	return nil
 }
@@ -719,13 +743,27 @@ func (x *Dependency) GetTimeout() *durationpb.Duration {
 // Check is one probe.
 type Check struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"` // guest-agent | console | vmm
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"` // process | vmm | guest-agent | console | tcp | http | exec | guest-process
 	Interval      *durationpb.Duration   `protobuf:"bytes,2,opt,name=interval,proto3" json:"interval,omitempty"`
 	Timeout       *durationpb.Duration   `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	Failures      int32                  `protobuf:"varint,4,opt,name=failures,proto3" json:"failures,omitempty"`   // in a row, until it counts
-	Successes     int32                  `protobuf:"varint,5,opt,name=successes,proto3" json:"successes,omitempty"` // in a row, until it counts again
-	Healthy       string                 `protobuf:"bytes,6,opt,name=healthy,proto3" json:"healthy,omitempty"`      // console: pattern
-	Unhealthy     string                 `protobuf:"bytes,7,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`  // console: pattern
+	Failures      int32                  `protobuf:"varint,4,opt,name=failures,proto3" json:"failures,omitempty"`                          // in a row, until it counts
+	Successes     int32                  `protobuf:"varint,5,opt,name=successes,proto3" json:"successes,omitempty"`                        // in a row, until it counts again
+	Healthy       string                 `protobuf:"bytes,6,opt,name=healthy,proto3" json:"healthy,omitempty"`                             // console: pattern
+	Unhealthy     string                 `protobuf:"bytes,7,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`                         // console: pattern; one sight is enough
+	Name          string                 `protobuf:"bytes,8,opt,name=name,proto3" json:"name,omitempty"`                                   // unique in the VM; its type, where nobody says
+	Role          string                 `protobuf:"bytes,9,opt,name=role,proto3" json:"role,omitempty"`                                   // startup | liveness | readiness
+	StartPeriod   *durationpb.Duration   `protobuf:"bytes,10,opt,name=start_period,json=startPeriod,proto3" json:"start_period,omitempty"` // so long after the launch it isn't asked
+	Every         *durationpb.Duration   `protobuf:"bytes,11,opt,name=every,proto3" json:"every,omitempty"`                                // console: healthy has to come again within this time
+	Send          string                 `protobuf:"bytes,12,opt,name=send,proto3" json:"send,omitempty"`                                  // console: typed in each round, and answered by healthy within the timeout
+	Address       string                 `protobuf:"bytes,13,opt,name=address,proto3" json:"address,omitempty"`                            // tcp: IP:PORT
+	Url           string                 `protobuf:"bytes,14,opt,name=url,proto3" json:"url,omitempty"`                                    // http
+	Headers       []*Header              `protobuf:"bytes,15,rep,name=headers,proto3" json:"headers,omitempty"`                            // http
+	Status        string                 `protobuf:"bytes,16,opt,name=status,proto3" json:"status,omitempty"`                              // http: 200, or 200-399
+	Body          string                 `protobuf:"bytes,17,opt,name=body,proto3" json:"body,omitempty"`                                  // http: pattern
+	Command       []string               `protobuf:"bytes,18,rep,name=command,proto3" json:"command,omitempty"`                            // exec
+	Exit          int32                  `protobuf:"varint,19,opt,name=exit,proto3" json:"exit,omitempty"`                                 // exec: the status that is healthy
+	Process       string                 `protobuf:"bytes,20,opt,name=process,proto3" json:"process,omitempty"`                            // guest-process: the name
+	AtLeast       int32                  `protobuf:"varint,21,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`            // guest-process: how many
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -809,6 +847,348 @@ func (x *Check) GetUnhealthy() string {
 	return ""
 }
 
+func (x *Check) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Check) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Check) GetStartPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.StartPeriod
+	}
+	return nil
+}
+
+func (x *Check) GetEvery() *durationpb.Duration {
+	if x != nil {
+		return x.Every
+	}
+	return nil
+}
+
+func (x *Check) GetSend() string {
+	if x != nil {
+		return x.Send
+	}
+	return ""
+}
+
+func (x *Check) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Check) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Check) GetHeaders() []*Header {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *Check) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Check) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
+}
+
+func (x *Check) GetCommand() []string {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *Check) GetExit() int32 {
+	if x != nil {
+		return x.Exit
+	}
+	return 0
+}
+
+func (x *Check) GetProcess() string {
+	if x != nil {
+		return x.Process
+	}
+	return ""
+}
+
+func (x *Check) GetAtLeast() int32 {
+	if x != nil {
+		return x.AtLeast
+	}
+	return 0
+}
+
+// Header is one line of a request.
+type Header struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Header) Reset() {
+	*x = Header{}
+	mi := &file_blixard_v1_spec_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Header) ProtoMessage() {}
+
+func (x *Header) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_spec_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Header.ProtoReflect.Descriptor instead.
+func (*Header) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Header) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Header) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// Rung is one step of the ladder of remedies for a sick guest.
+type Rung struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Do            string                 `protobuf:"bytes,1,opt,name=do,proto3" json:"do,omitempty"`        // reset | restore | restart | kill | hold
+	Times         int32                  `protobuf:"varint,2,opt,name=times,proto3" json:"times,omitempty"` // before the next rung is taken; 0: without limit
+	For           []string               `protobuf:"bytes,3,rep,name=for,proto3" json:"for,omitempty"`      // causes; empty: every one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rung) Reset() {
+	*x = Rung{}
+	mi := &file_blixard_v1_spec_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rung) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rung) ProtoMessage() {}
+
+func (x *Rung) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_spec_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rung.ProtoReflect.Descriptor instead.
+func (*Rung) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Rung) GetDo() string {
+	if x != nil {
+		return x.Do
+	}
+	return ""
+}
+
+func (x *Rung) GetTimes() int32 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+func (x *Rung) GetFor() []string {
+	if x != nil {
+		return x.For
+	}
+	return nil
+}
+
+// Dump says when a guest's memory is written down before its VMM is killed.
+type Dump struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	On            []string               `protobuf:"bytes,1,rep,name=on,proto3" json:"on,omitempty"`         // causes; empty: never
+	Format        string                 `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"` // kdump | elf
+	Timeout       *durationpb.Duration   `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dump) Reset() {
+	*x = Dump{}
+	mi := &file_blixard_v1_spec_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dump) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dump) ProtoMessage() {}
+
+func (x *Dump) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_spec_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dump.ProtoReflect.Descriptor instead.
+func (*Dump) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Dump) GetOn() []string {
+	if x != nil {
+		return x.On
+	}
+	return nil
+}
+
+func (x *Dump) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *Dump) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// Seed is what cloud-init finds at the first boot (NoCloud).
+type Seed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hostname      string                 `protobuf:"bytes,1,opt,name=hostname,proto3" json:"hostname,omitempty"`
+	SshKeys       []string               `protobuf:"bytes,2,rep,name=ssh_keys,json=sshKeys,proto3" json:"ssh_keys,omitempty"`
+	UserData      string                 `protobuf:"bytes,3,opt,name=user_data,json=userData,proto3" json:"user_data,omitempty"`
+	Network       string                 `protobuf:"bytes,4,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Seed) Reset() {
+	*x = Seed{}
+	mi := &file_blixard_v1_spec_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Seed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Seed) ProtoMessage() {}
+
+func (x *Seed) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_spec_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Seed.ProtoReflect.Descriptor instead.
+func (*Seed) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Seed) GetHostname() string {
+	if x != nil {
+		return x.Hostname
+	}
+	return ""
+}
+
+func (x *Seed) GetSshKeys() []string {
+	if x != nil {
+		return x.SshKeys
+	}
+	return nil
+}
+
+func (x *Seed) GetUserData() string {
+	if x != nil {
+		return x.UserData
+	}
+	return ""
+}
+
+func (x *Seed) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
 // Start bounds a start.
 type Start struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -819,7 +1199,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[10]
+	mi := &file_blixard_v1_spec_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +1211,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[10]
+	mi := &file_blixard_v1_spec_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +1224,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{10}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Start) GetTimeout() *durationpb.Duration {
@@ -865,7 +1245,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[11]
+	mi := &file_blixard_v1_spec_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +1257,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[11]
+	mi := &file_blixard_v1_spec_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1270,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{11}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Stop) GetMethod() string {
@@ -919,7 +1299,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[12]
+	mi := &file_blixard_v1_spec_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1311,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[12]
+	mi := &file_blixard_v1_spec_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1324,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{12}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Resources) GetCpuWeight() int32 {
@@ -980,7 +1360,7 @@ type Reclaim struct {
 
 func (x *Reclaim) Reset() {
 	*x = Reclaim{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[13]
+	mi := &file_blixard_v1_spec_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1372,7 @@ func (x *Reclaim) String() string {
 func (*Reclaim) ProtoMessage() {}
 
 func (x *Reclaim) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[13]
+	mi := &file_blixard_v1_spec_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1385,7 @@ func (x *Reclaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reclaim.ProtoReflect.Descriptor instead.
 func (*Reclaim) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{13}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Reclaim) GetSteps() []*ReclaimStep {
@@ -1040,7 +1420,7 @@ type ReclaimStep struct {
 
 func (x *ReclaimStep) Reset() {
 	*x = ReclaimStep{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[14]
+	mi := &file_blixard_v1_spec_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1432,7 @@ func (x *ReclaimStep) String() string {
 func (*ReclaimStep) ProtoMessage() {}
 
 func (x *ReclaimStep) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[14]
+	mi := &file_blixard_v1_spec_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1445,7 @@ func (x *ReclaimStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReclaimStep.ProtoReflect.Descriptor instead.
 func (*ReclaimStep) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{14}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReclaimStep) GetDo() string {
@@ -1094,7 +1474,7 @@ type Idle struct {
 
 func (x *Idle) Reset() {
 	*x = Idle{}
-	mi := &file_blixard_v1_spec_proto_msgTypes[15]
+	mi := &file_blixard_v1_spec_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1486,7 @@ func (x *Idle) String() string {
 func (*Idle) ProtoMessage() {}
 
 func (x *Idle) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_spec_proto_msgTypes[15]
+	mi := &file_blixard_v1_spec_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1499,7 @@ func (x *Idle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Idle.ProtoReflect.Descriptor instead.
 func (*Idle) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{15}
+	return file_blixard_v1_spec_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Idle) GetCpu() float64 {
@@ -1148,7 +1528,7 @@ var File_blixard_v1_spec_proto protoreflect.FileDescriptor
 const file_blixard_v1_spec_proto_rawDesc = "" +
 	"\n" +
 	"\x15blixard/v1/spec.proto\x12\n" +
-	"blixard.v1\x1a\x1egoogle/protobuf/duration.proto\"\x94\x04\n" +
+	"blixard.v1\x1a\x1egoogle/protobuf/duration.proto\"\x8e\x05\n" +
 	"\x06VMSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04cpus\x18\x02 \x01(\x05R\x04cpus\x12!\n" +
@@ -1163,7 +1543,10 @@ const file_blixard_v1_spec_proto_rawDesc = "" +
 	" \x01(\v2\x11.blixard.v1.StartR\x05start\x12$\n" +
 	"\x04stop\x18\v \x01(\v2\x10.blixard.v1.StopR\x04stop\x123\n" +
 	"\tresources\x18\f \x01(\v2\x15.blixard.v1.ResourcesR\tresources\x12-\n" +
-	"\areclaim\x18\r \x01(\v2\x13.blixard.v1.ReclaimR\areclaim\"\xa8\x01\n" +
+	"\areclaim\x18\r \x01(\v2\x13.blixard.v1.ReclaimR\areclaim\x12,\n" +
+	"\bremedies\x18\x0e \x03(\v2\x10.blixard.v1.RungR\bremedies\x12$\n" +
+	"\x04dump\x18\x0f \x01(\v2\x10.blixard.v1.DumpR\x04dump\x12$\n" +
+	"\x04seed\x18\x10 \x01(\v2\x10.blixard.v1.SeedR\x04seed\"\xa8\x01\n" +
 	"\x04Boot\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x16\n" +
 	"\x06kernel\x18\x02 \x01(\tR\x06kernel\x12\x16\n" +
@@ -1207,7 +1590,7 @@ const file_blixard_v1_spec_proto_rawDesc = "" +
 	"Dependency\x12\x0e\n" +
 	"\x02vm\x18\x01 \x01(\tR\x02vm\x12\x0e\n" +
 	"\x02is\x18\x02 \x01(\tR\x02is\x123\n" +
-	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xf9\x01\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\x8d\x05\n" +
 	"\x05Check\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\x123\n" +
@@ -1215,7 +1598,38 @@ const file_blixard_v1_spec_proto_rawDesc = "" +
 	"\bfailures\x18\x04 \x01(\x05R\bfailures\x12\x1c\n" +
 	"\tsuccesses\x18\x05 \x01(\x05R\tsuccesses\x12\x18\n" +
 	"\ahealthy\x18\x06 \x01(\tR\ahealthy\x12\x1c\n" +
-	"\tunhealthy\x18\a \x01(\tR\tunhealthy\"<\n" +
+	"\tunhealthy\x18\a \x01(\tR\tunhealthy\x12\x12\n" +
+	"\x04name\x18\b \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\t \x01(\tR\x04role\x12<\n" +
+	"\fstart_period\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\vstartPeriod\x12/\n" +
+	"\x05every\x18\v \x01(\v2\x19.google.protobuf.DurationR\x05every\x12\x12\n" +
+	"\x04send\x18\f \x01(\tR\x04send\x12\x18\n" +
+	"\aaddress\x18\r \x01(\tR\aaddress\x12\x10\n" +
+	"\x03url\x18\x0e \x01(\tR\x03url\x12,\n" +
+	"\aheaders\x18\x0f \x03(\v2\x12.blixard.v1.HeaderR\aheaders\x12\x16\n" +
+	"\x06status\x18\x10 \x01(\tR\x06status\x12\x12\n" +
+	"\x04body\x18\x11 \x01(\tR\x04body\x12\x18\n" +
+	"\acommand\x18\x12 \x03(\tR\acommand\x12\x12\n" +
+	"\x04exit\x18\x13 \x01(\x05R\x04exit\x12\x18\n" +
+	"\aprocess\x18\x14 \x01(\tR\aprocess\x12\x19\n" +
+	"\bat_least\x18\x15 \x01(\x05R\aatLeast\"2\n" +
+	"\x06Header\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\">\n" +
+	"\x04Rung\x12\x0e\n" +
+	"\x02do\x18\x01 \x01(\tR\x02do\x12\x14\n" +
+	"\x05times\x18\x02 \x01(\x05R\x05times\x12\x10\n" +
+	"\x03for\x18\x03 \x03(\tR\x03for\"c\n" +
+	"\x04Dump\x12\x0e\n" +
+	"\x02on\x18\x01 \x03(\tR\x02on\x12\x16\n" +
+	"\x06format\x18\x02 \x01(\tR\x06format\x123\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"t\n" +
+	"\x04Seed\x12\x1a\n" +
+	"\bhostname\x18\x01 \x01(\tR\bhostname\x12\x19\n" +
+	"\bssh_keys\x18\x02 \x03(\tR\asshKeys\x12\x1b\n" +
+	"\tuser_data\x18\x03 \x01(\tR\buserData\x12\x18\n" +
+	"\anetwork\x18\x04 \x01(\tR\anetwork\"<\n" +
 	"\x05Start\x123\n" +
 	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"S\n" +
 	"\x04Stop\x12\x16\n" +
@@ -1250,7 +1664,7 @@ func file_blixard_v1_spec_proto_rawDescGZIP() []byte {
 	return file_blixard_v1_spec_proto_rawDescData
 }
 
-var file_blixard_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_blixard_v1_spec_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_blixard_v1_spec_proto_goTypes = []any{
 	(*VMSpec)(nil),              // 0: blixard.v1.VMSpec
 	(*Boot)(nil),                // 1: blixard.v1.Boot
@@ -1262,13 +1676,17 @@ var file_blixard_v1_spec_proto_goTypes = []any{
 	(*Autostart)(nil),           // 7: blixard.v1.Autostart
 	(*Dependency)(nil),          // 8: blixard.v1.Dependency
 	(*Check)(nil),               // 9: blixard.v1.Check
-	(*Start)(nil),               // 10: blixard.v1.Start
-	(*Stop)(nil),                // 11: blixard.v1.Stop
-	(*Resources)(nil),           // 12: blixard.v1.Resources
-	(*Reclaim)(nil),             // 13: blixard.v1.Reclaim
-	(*ReclaimStep)(nil),         // 14: blixard.v1.ReclaimStep
-	(*Idle)(nil),                // 15: blixard.v1.Idle
-	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
+	(*Header)(nil),              // 10: blixard.v1.Header
+	(*Rung)(nil),                // 11: blixard.v1.Rung
+	(*Dump)(nil),                // 12: blixard.v1.Dump
+	(*Seed)(nil),                // 13: blixard.v1.Seed
+	(*Start)(nil),               // 14: blixard.v1.Start
+	(*Stop)(nil),                // 15: blixard.v1.Stop
+	(*Resources)(nil),           // 16: blixard.v1.Resources
+	(*Reclaim)(nil),             // 17: blixard.v1.Reclaim
+	(*ReclaimStep)(nil),         // 18: blixard.v1.ReclaimStep
+	(*Idle)(nil),                // 19: blixard.v1.Idle
+	(*durationpb.Duration)(nil), // 20: google.protobuf.Duration
 }
 var file_blixard_v1_spec_proto_depIdxs = []int32{
 	1,  // 0: blixard.v1.VMSpec.boot:type_name -> blixard.v1.Boot
@@ -1277,31 +1695,38 @@ var file_blixard_v1_spec_proto_depIdxs = []int32{
 	4,  // 3: blixard.v1.VMSpec.restart:type_name -> blixard.v1.Restart
 	7,  // 4: blixard.v1.VMSpec.autostart:type_name -> blixard.v1.Autostart
 	9,  // 5: blixard.v1.VMSpec.health:type_name -> blixard.v1.Check
-	10, // 6: blixard.v1.VMSpec.start:type_name -> blixard.v1.Start
-	11, // 7: blixard.v1.VMSpec.stop:type_name -> blixard.v1.Stop
-	12, // 8: blixard.v1.VMSpec.resources:type_name -> blixard.v1.Resources
-	13, // 9: blixard.v1.VMSpec.reclaim:type_name -> blixard.v1.Reclaim
-	5,  // 10: blixard.v1.Restart.delay:type_name -> blixard.v1.Delay
-	16, // 11: blixard.v1.Restart.delays:type_name -> google.protobuf.Duration
-	6,  // 12: blixard.v1.Restart.budget:type_name -> blixard.v1.Budget
-	16, // 13: blixard.v1.Restart.reset_after:type_name -> google.protobuf.Duration
-	16, // 14: blixard.v1.Delay.initial:type_name -> google.protobuf.Duration
-	16, // 15: blixard.v1.Delay.max:type_name -> google.protobuf.Duration
-	16, // 16: blixard.v1.Budget.window:type_name -> google.protobuf.Duration
-	8,  // 17: blixard.v1.Autostart.depends_on:type_name -> blixard.v1.Dependency
-	16, // 18: blixard.v1.Dependency.timeout:type_name -> google.protobuf.Duration
-	16, // 19: blixard.v1.Check.interval:type_name -> google.protobuf.Duration
-	16, // 20: blixard.v1.Check.timeout:type_name -> google.protobuf.Duration
-	16, // 21: blixard.v1.Start.timeout:type_name -> google.protobuf.Duration
-	16, // 22: blixard.v1.Stop.timeout:type_name -> google.protobuf.Duration
-	14, // 23: blixard.v1.Reclaim.steps:type_name -> blixard.v1.ReclaimStep
-	15, // 24: blixard.v1.Reclaim.idle:type_name -> blixard.v1.Idle
-	16, // 25: blixard.v1.ReclaimStep.after:type_name -> google.protobuf.Duration
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	14, // 6: blixard.v1.VMSpec.start:type_name -> blixard.v1.Start
+	15, // 7: blixard.v1.VMSpec.stop:type_name -> blixard.v1.Stop
+	16, // 8: blixard.v1.VMSpec.resources:type_name -> blixard.v1.Resources
+	17, // 9: blixard.v1.VMSpec.reclaim:type_name -> blixard.v1.Reclaim
+	11, // 10: blixard.v1.VMSpec.remedies:type_name -> blixard.v1.Rung
+	12, // 11: blixard.v1.VMSpec.dump:type_name -> blixard.v1.Dump
+	13, // 12: blixard.v1.VMSpec.seed:type_name -> blixard.v1.Seed
+	5,  // 13: blixard.v1.Restart.delay:type_name -> blixard.v1.Delay
+	20, // 14: blixard.v1.Restart.delays:type_name -> google.protobuf.Duration
+	6,  // 15: blixard.v1.Restart.budget:type_name -> blixard.v1.Budget
+	20, // 16: blixard.v1.Restart.reset_after:type_name -> google.protobuf.Duration
+	20, // 17: blixard.v1.Delay.initial:type_name -> google.protobuf.Duration
+	20, // 18: blixard.v1.Delay.max:type_name -> google.protobuf.Duration
+	20, // 19: blixard.v1.Budget.window:type_name -> google.protobuf.Duration
+	8,  // 20: blixard.v1.Autostart.depends_on:type_name -> blixard.v1.Dependency
+	20, // 21: blixard.v1.Dependency.timeout:type_name -> google.protobuf.Duration
+	20, // 22: blixard.v1.Check.interval:type_name -> google.protobuf.Duration
+	20, // 23: blixard.v1.Check.timeout:type_name -> google.protobuf.Duration
+	20, // 24: blixard.v1.Check.start_period:type_name -> google.protobuf.Duration
+	20, // 25: blixard.v1.Check.every:type_name -> google.protobuf.Duration
+	10, // 26: blixard.v1.Check.headers:type_name -> blixard.v1.Header
+	20, // 27: blixard.v1.Dump.timeout:type_name -> google.protobuf.Duration
+	20, // 28: blixard.v1.Start.timeout:type_name -> google.protobuf.Duration
+	20, // 29: blixard.v1.Stop.timeout:type_name -> google.protobuf.Duration
+	18, // 30: blixard.v1.Reclaim.steps:type_name -> blixard.v1.ReclaimStep
+	19, // 31: blixard.v1.Reclaim.idle:type_name -> blixard.v1.Idle
+	20, // 32: blixard.v1.ReclaimStep.after:type_name -> google.protobuf.Duration
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_spec_proto_init() }
@@ -1315,7 +1740,7 @@ func file_blixard_v1_spec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_blixard_v1_spec_proto_rawDesc), len(file_blixard_v1_spec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -424,6 +424,7 @@ type LastExit struct {
 	Result          string                 `protobuf:"bytes,10,opt,name=result,proto3" json:"result,omitempty"`                                             // systemd's word: exit-code, signal, core-dump, oom-kill, …; empty: not known
 	MemoryPeakBytes int64                  `protobuf:"varint,11,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"` // of the VMM; 0: not known
 	CpuTime         *durationpb.Duration   `protobuf:"bytes,12,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`                            // of the VMM; absent: not known
+	Confidence      string                 `protobuf:"bytes,13,opt,name=confidence,proto3" json:"confidence,omitempty"`                                     // certain | likely | guessed; empty: an older daemon wrote it
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -542,14 +543,22 @@ func (x *LastExit) GetCpuTime() *durationpb.Duration {
 	return nil
 }
 
+func (x *LastExit) GetConfidence() string {
+	if x != nil {
+		return x.Confidence
+	}
+	return ""
+}
+
 // Decision is what supervision decided, with its reason.
 type Decision struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Do            string                 `protobuf:"bytes,1,opt,name=do,proto3" json:"do,omitempty"` // restart | backoff | give-up | stay-down | enqueue: waits for its turn after the node's boot
 	After         *durationpb.Duration   `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
 	Charged       bool                   `protobuf:"varint,3,opt,name=charged,proto3" json:"charged,omitempty"`
-	Rule          string                 `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"` // short name of the rule that decided
-	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`   // a sentence with the numbers
+	Rule          string                 `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`     // short name of the rule that decided
+	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`       // a sentence with the numbers
+	Remedy        string                 `protobuf:"bytes,6,opt,name=remedy,proto3" json:"remedy,omitempty"` // reset | restore | restart | kill | hold; empty: its VMM was gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -619,17 +628,28 @@ func (x *Decision) GetWhy() string {
 	return ""
 }
 
+func (x *Decision) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
 // Probe is one check and what it says.
 type Probe struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	Health        string                 `protobuf:"bytes,2,opt,name=health,proto3" json:"health,omitempty"` // unknown where several probes are judged together
+	Health        string                 `protobuf:"bytes,2,opt,name=health,proto3" json:"health,omitempty"`
 	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
 	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
 	Interval      *durationpb.Duration   `protobuf:"bytes,5,opt,name=interval,proto3" json:"interval,omitempty"`
 	Timeout       *durationpb.Duration   `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	Failures      int32                  `protobuf:"varint,7,opt,name=failures,proto3" json:"failures,omitempty"`
 	Successes     int32                  `protobuf:"varint,8,opt,name=successes,proto3" json:"successes,omitempty"`
+	Name          string                 `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
+	Role          string                 `protobuf:"bytes,10,opt,name=role,proto3" json:"role,omitempty"`
+	Streak        int32                  `protobuf:"varint,11,opt,name=streak,proto3" json:"streak,omitempty"` // results of one kind in a row: above 0 successes, below 0 failures
+	At            *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=at,proto3" json:"at,omitempty"`          // of the last result that was written down; a row of successes is not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -718,6 +738,34 @@ func (x *Probe) GetSuccesses() int32 {
 		return x.Successes
 	}
 	return 0
+}
+
+func (x *Probe) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Probe) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Probe) GetStreak() int32 {
+	if x != nil {
+		return x.Streak
+	}
+	return 0
+}
+
+func (x *Probe) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
 }
 
 // Reservation is what admission holds for a VM from creation to deletion.
@@ -1201,6 +1249,9 @@ type Crash struct {
 	Result          string                 `protobuf:"bytes,11,opt,name=result,proto3" json:"result,omitempty"` // as in LastExit
 	MemoryPeakBytes int64                  `protobuf:"varint,12,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
 	CpuTime         *durationpb.Duration   `protobuf:"bytes,13,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`
+	Confidence      string                 `protobuf:"bytes,14,opt,name=confidence,proto3" json:"confidence,omitempty"`                       // certain | likely | guessed; empty: an older daemon wrote it
+	BundleBytes     int64                  `protobuf:"varint,15,opt,name=bundle_bytes,json=bundleBytes,proto3" json:"bundle_bytes,omitempty"` // its bundle on the disk; 0: none is kept
+	Dump            bool                   `protobuf:"varint,16,opt,name=dump,proto3" json:"dump,omitempty"`                                  // the bundle holds the guest's memory
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1324,6 +1375,27 @@ func (x *Crash) GetCpuTime() *durationpb.Duration {
 		return x.CpuTime
 	}
 	return nil
+}
+
+func (x *Crash) GetConfidence() string {
+	if x != nil {
+		return x.Confidence
+	}
+	return ""
+}
+
+func (x *Crash) GetBundleBytes() int64 {
+	if x != nil {
+		return x.BundleBytes
+	}
+	return 0
+}
+
+func (x *Crash) GetDump() bool {
+	if x != nil {
+		return x.Dump
+	}
+	return false
 }
 
 // Event is one line of the node's journal.
@@ -1589,7 +1661,7 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x06window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x1c\n" +
 	"\tremaining\x18\x05 \x01(\x05R\tremaining\x12>\n" +
 	"\rnext_retry_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vnextRetryAt\x12/\n" +
-	"\x05delay\x18\a \x01(\v2\x19.google.protobuf.DurationR\x05delay\"\xae\x03\n" +
+	"\x05delay\x18\a \x01(\v2\x19.google.protobuf.DurationR\x05delay\"\xce\x03\n" +
 	"\bLastExit\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x1a\n" +
 	"\bevidence\x18\x02 \x01(\tR\bevidence\x12 \n" +
@@ -1603,15 +1675,19 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x06result\x18\n" +
 	" \x01(\tR\x06result\x12*\n" +
 	"\x11memory_peak_bytes\x18\v \x01(\x03R\x0fmemoryPeakBytes\x124\n" +
-	"\bcpu_time\x18\f \x01(\v2\x19.google.protobuf.DurationR\acpuTimeB\f\n" +
+	"\bcpu_time\x18\f \x01(\v2\x19.google.protobuf.DurationR\acpuTime\x12\x1e\n" +
 	"\n" +
-	"_exit_code\"\x8b\x01\n" +
+	"confidence\x18\r \x01(\tR\n" +
+	"confidenceB\f\n" +
+	"\n" +
+	"_exit_code\"\xa3\x01\n" +
 	"\bDecision\x12\x0e\n" +
 	"\x02do\x18\x01 \x01(\tR\x02do\x12/\n" +
 	"\x05after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05after\x12\x18\n" +
 	"\acharged\x18\x03 \x01(\bR\acharged\x12\x12\n" +
 	"\x04rule\x18\x04 \x01(\tR\x04rule\x12\x10\n" +
-	"\x03why\x18\x05 \x01(\tR\x03why\"\x9d\x02\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12\x16\n" +
+	"\x06remedy\x18\x06 \x01(\tR\x06remedy\"\x89\x03\n" +
 	"\x05Probe\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
 	"\x06health\x18\x02 \x01(\tR\x06health\x12\x10\n" +
@@ -1620,7 +1696,12 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\binterval\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\binterval\x123\n" +
 	"\atimeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1a\n" +
 	"\bfailures\x18\a \x01(\x05R\bfailures\x12\x1c\n" +
-	"\tsuccesses\x18\b \x01(\x05R\tsuccesses\"c\n" +
+	"\tsuccesses\x18\b \x01(\x05R\tsuccesses\x12\x12\n" +
+	"\x04name\x18\t \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\n" +
+	" \x01(\tR\x04role\x12\x16\n" +
+	"\x06streak\x18\v \x01(\x05R\x06streak\x12*\n" +
+	"\x02at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"c\n" +
 	"\vReservation\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\x05R\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
@@ -1681,7 +1762,7 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x02vm\x18\x02 \x01(\tR\x02vm\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x10\n" +
-	"\x03try\x18\x05 \x01(\tR\x03try\"\xdc\x03\n" +
+	"\x03try\x18\x05 \x01(\tR\x03try\"\xb3\x04\n" +
 	"\x05Crash\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x14\n" +
@@ -1696,7 +1777,12 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	" \x01(\v2\x14.blixard.v1.DecisionR\bdecision\x12\x16\n" +
 	"\x06result\x18\v \x01(\tR\x06result\x12*\n" +
 	"\x11memory_peak_bytes\x18\f \x01(\x03R\x0fmemoryPeakBytes\x124\n" +
-	"\bcpu_time\x18\r \x01(\v2\x19.google.protobuf.DurationR\acpuTimeB\f\n" +
+	"\bcpu_time\x18\r \x01(\v2\x19.google.protobuf.DurationR\acpuTime\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\x0e \x01(\tR\n" +
+	"confidence\x12!\n" +
+	"\fbundle_bytes\x18\x0f \x01(\x03R\vbundleBytes\x12\x12\n" +
+	"\x04dump\x18\x10 \x01(\bR\x04dumpB\f\n" +
 	"\n" +
 	"_exit_code\"\xec\x02\n" +
 	"\x05Event\x12\x1a\n" +
@@ -1777,21 +1863,22 @@ var file_blixard_v1_vm_proto_depIdxs = []int32{
 	13, // 22: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
 	15, // 23: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
 	15, // 24: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
-	13, // 25: blixard.v1.Usage.at:type_name -> google.protobuf.Timestamp
-	13, // 26: blixard.v1.Usage.idle_since:type_name -> google.protobuf.Timestamp
-	13, // 27: blixard.v1.SavedState.at:type_name -> google.protobuf.Timestamp
-	13, // 28: blixard.v1.Alert.since:type_name -> google.protobuf.Timestamp
-	13, // 29: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
-	15, // 30: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
-	3,  // 31: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
-	15, // 32: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
-	13, // 33: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
-	15, // 34: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	13, // 25: blixard.v1.Probe.at:type_name -> google.protobuf.Timestamp
+	13, // 26: blixard.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	13, // 27: blixard.v1.Usage.idle_since:type_name -> google.protobuf.Timestamp
+	13, // 28: blixard.v1.SavedState.at:type_name -> google.protobuf.Timestamp
+	13, // 29: blixard.v1.Alert.since:type_name -> google.protobuf.Timestamp
+	13, // 30: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
+	15, // 31: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
+	3,  // 32: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
+	15, // 33: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
+	13, // 34: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
+	15, // 35: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_vm_proto_init() }

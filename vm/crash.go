@@ -1,0 +1,62 @@
+package vm
+
+import "time"
+
+// Crash is the durable record of one death.
+type Crash struct {
+	Number   uint64        `json:"number"` // counts the deaths of one VM, from 1
+	Failure  Failure       `json:"failure"`
+	Uptime   time.Duration `json:"uptime"` // from launch to death
+	Decision Decision      `json:"decision"`
+}
+
+// Notes are what the run actor alone has seen of an incarnation. They are kept
+// in the bundle of its death, and nowhere else.
+type Notes struct {
+	Argv    []string   `json:"argv,omitempty"`
+	Notices []Said     `json:"notices,omitempty"` // the VMM's last words, oldest first
+	Rounds  []Round    `json:"rounds,omitempty"`  // the last rounds of all checks, oldest first
+	Usage   *Usage     `json:"usage,omitempty"`   // the last sample
+	Node    *NodeUsage `json:"node,omitempty"`    // the machine then, with its pressure
+	Dump    *Dumped    `json:"dump,omitempty"`
+}
+
+// Said is one event of the VMM's control socket.
+type Said struct {
+	At     time.Time `json:"at"`
+	Kind   string    `json:"kind"`
+	Detail string    `json:"detail,omitempty"` // bounded; may hold a guest's text
+}
+
+// Dumped is a guest's memory on the disk, or why there is none.
+type Dumped struct {
+	Format DumpFormat    `json:"format"`
+	Bytes  Bytes         `json:"bytes"`
+	Took   time.Duration `json:"took"`
+	Why    string        `json:"why,omitempty"` // it failed, or there was no room
+}
+
+// Bundle is the evidence of one death: what a person gets by `vm crashes`.
+type Bundle struct {
+	Crash Crash  `json:"crash"`
+	VM    ID     `json:"vm"`
+	Name  Name   `json:"name"`
+	Spec  Spec   `json:"spec"` // with which the incarnation was begun
+	Notes *Notes `json:"notes,omitempty"`
+}
+
+// KeptBundle is a bundle on the disk.
+type KeptBundle struct {
+	Number uint64
+	At     time.Time
+	Bytes  Bytes
+	Dump   bool // with the guest's memory
+}
+
+// BundleQuota bounds what bundles may hold of the disk; the oldest go first.
+type BundleQuota struct {
+	Node  Bytes         // of all VMs
+	VM    Bytes         // of each VM
+	Count int           // of each VM
+	Age   time.Duration // older ones go
+}

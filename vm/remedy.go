@@ -1,0 +1,48 @@
+package vm
+
+import "time"
+
+// Remedy is a way to heal a guest that is sick while its VMM lives.
+type Remedy string
+
+// The remedies, from the mildest on.
+const (
+	RemedyReset   Remedy = "reset"   // the machine's reset button: the same incarnation boots again
+	RemedyRestore Remedy = "restore" // the state that was saved when the guest became healthy
+	RemedyRestart Remedy = "restart" // asked to power off, killed when the time is up, and started
+	RemedyKill    Remedy = "kill"    // killed and started
+	RemedyHold    Remedy = "hold"    // killed and given up: a person decides
+)
+
+// Rung is one step of a VM's ladder of remedies. The first that is not used up
+// and fits the cause is taken; where none is left, the guest is killed and
+// supervision decides alone. A reset of the budget makes all unused.
+type Rung struct {
+	Do    Remedy  `json:"do"`
+	Times int     `json:"times,omitempty"` // before the next rung is taken; 0: without limit
+	For   []Cause `json:"for,omitempty"`   // empty: for every cause
+}
+
+// Dump says when a guest's memory is written down before its VMM is killed.
+type Dump struct {
+	On      []Cause       `json:"on,omitempty"`     // guest-panic, health-failed; empty: never
+	Format  DumpFormat    `json:"format,omitempty"` // empty: kdump
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// DumpFormat is how a guest's memory is written.
+type DumpFormat string
+
+// The formats.
+const (
+	DumpKdump DumpFormat = "kdump" // compressed; crash(8) reads it
+	DumpELF   DumpFormat = "elf"   // as large as the memory; gdb reads it
+)
+
+// Seed is what cloud-init finds on a disk at the first boot (NoCloud).
+type Seed struct {
+	Hostname string   `json:"hostname,omitempty"` // empty: the VM's name
+	SSHKeys  []string `json:"sshKeys,omitempty"`  // lines of authorized_keys
+	UserData string   `json:"userData,omitempty"` // whole, as cloud-init reads it; empty: made of the rest
+	Network  string   `json:"network,omitempty"`  // network-config, whole; empty: none
+}
