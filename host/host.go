@@ -317,6 +317,9 @@ type Meter interface {
 	// Node looks at the machine; rates are not its business. What the kernel
 	// doesn't tell is zero.
 	Node(ctx context.Context) (vm.NodeUsage, error)
+	// Look glances at one VMM, from any goroutine. A zombie is told of; Gone where
+	// that process, by proof (P8), isn't there any more.
+	Look(p vm.Process) (vm.Glance, error)
 }
 
 // Clock tells the time and rings.

@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/blixard/blixard/host"
@@ -93,6 +94,34 @@ func (m meter) Node(ctx context.Context) (vm.NodeUsage, error) {
 	p := m.d.world.pressure
 	u.At, u.CPU, u.MemoryWait, u.IO = time.Now(), p.CPU, p.Memory, p.IO
 	return u, nil
+}
+
+// Look sees a VMM that waits for nothing, unless World.Glances says otherwise.
+func (m meter) Look(p vm.Process) (vm.Glance, error) {
+	m.d.world.mu.Lock()
+	defer m.d.world.mu.Unlock()
+	live := m.d.world.live[p.PID]
+	if live == nil || live.process != p {
+		return vm.Glance{}, host.Fail(host.Gone, "look at the VMM's process", errors.New("that process is gone"))
+	}
+	g := live.glance
+	if g.State == "" {
+		g.State, g.Threads = vm.ProcessSleeping, 3
+	}
+	g.Ran += live.counters().CPU
+	return g, nil
+}
+
+// Glances sets what a look at the live VMM of that name sees from now on, its
+// load's processor time aside; false: none lives.
+func (w *World) Glances(name vm.Name, g vm.Glance) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.named[name] {
+		p.glance = g
+		return true
+	}
+	return false
 }
 
 var _ host.Meter = meter{}

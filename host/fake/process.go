@@ -29,6 +29,7 @@ type process struct {
 	exit     vm.Exit
 	console  []byte
 	busy     busy
+	glance   vm.Glance
 	asked    int // of its memory
 
 	left vm.Bytes // by its balloon; 0: all

@@ -76,6 +76,8 @@ type stat struct {
 	used  time.Duration
 	start uint64
 	name  []byte // in the file's text
+
+	threads int
 }
 
 func (s stat) ended() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
@@ -87,7 +89,7 @@ func parseStat(b []byte) (stat, bool) {
 	if begin < 1 || end < begin {
 		return stat{}, false
 	}
-	const utime, stime, start = 14, 15, 22 // fields as proc(5) counts them; after the name comes the third
+	const utime, stime, threads, start = 14, 15, 20, 22 // fields as proc(5) counts them; after the name comes the third
 	s := stat{name: b[begin+1 : end]}
 	var word []byte
 	rest := b[end+1:]
@@ -105,6 +107,10 @@ func parseStat(b []byte) (stat, bool) {
 			user, ok = number(word)
 		case stime:
 			system, ok = number(word)
+		case threads:
+			var n uint64
+			n, ok = number(word)
+			s.threads = int(min(n, math.MaxInt32))
 		case start:
 			s.start, ok = number(word)
 		}
@@ -114,6 +120,19 @@ func parseStat(b []byte) (stat, bool) {
 	}
 	s.used = ticks(plus(user, system))
 	return s, true
+}
+
+// nanoseconds is a time, as far as it can be held.
+func nanoseconds(n uint64) time.Duration { return time.Duration(min(n, uint64(math.MaxInt64))) }
+
+// parseSchedstat reads how long a thread was on a processor, and how long it
+// could have been but had to wait for one.
+func parseSchedstat(b []byte) (ran, waited time.Duration, ok bool) {
+	word, rest := cut(b)
+	on, is := number(word)
+	word, _ = cut(rest)
+	off, too := number(word)
+	return nanoseconds(on), nanoseconds(off), is && too
 }
 
 // labelled reads the number behind a label at the beginning of a line.
