@@ -161,6 +161,12 @@ type Session interface {
 	// Loaded returns when the guest that the VMM was launched with is whole in it.
 	// It stands still until Resume. A VMM that can't load it ends: Gone.
 	Loaded(ctx context.Context) error
+	// Dump writes the guest's memory, in the format that is asked for (empty:
+	// kdump), while the guest stands still, and leaves the guest as it was. What
+	// into refuses ends it. When ctx ends, the guest goes on as before, or the
+	// error is Broken, as it still stands. Repeating it is safe: an earlier dump
+	// that is under way is waited for.
+	Dump(ctx context.Context, format vm.DumpFormat, into io.Writer) error
 	Ballooning
 	// Quit asks the VMM to flush and end. Repeating it is safe.
 	Quit(ctx context.Context) error

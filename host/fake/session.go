@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"errors"
+	"io"
 	"path"
 	"slices"
 	"sync/atomic"
@@ -115,6 +116,17 @@ func (s *session) Quit(ctx context.Context) error {
 		}
 		p.end(vm.Exit{Known: true}, true)
 	})
+}
+
+// Dump writes what stands for the guest's memory, and takes as long as a slow call.
+func (s *session) Dump(ctx context.Context, format vm.DumpFormat, into io.Writer) error {
+	if err := s.with(ctx, func(*process) {}); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(into, "memory of a fake guest "+string(format)); err != nil {
+		return host.Fail(host.Transient, "dump", err)
+	}
+	return s.with(ctx, func(*process) {}) // gone meanwhile?
 }
 
 func (s *session) Close() {

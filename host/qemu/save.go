@@ -62,7 +62,7 @@ func (s *session) Save(ctx context.Context, into io.Writer) error {
 	if _, err := s.call(ctx, "migrate-set-parameters", map[string]int64{"max-bandwidth": unlimited}); err != nil {
 		return err
 	}
-	out, err := s.pipe(ctx)
+	out, err := s.pipe(ctx, savedName)
 	if err != nil {
 		return err
 	}
@@ -80,12 +80,7 @@ func (s *session) stream(ctx context.Context, out *os.File, into io.Writer) erro
 	if _, err := s.call(ctx, "migrate", map[string]string{"uri": "fd:" + savedName}); err != nil {
 		return err
 	}
-	cut := context.AfterFunc(ctx, func() { _ = out.SetReadDeadline(time.Unix(1, 0)) })
-	defer cut()
-	if _, err := io.CopyBuffer(onlyWriter{into}, onlyReader{out}, make([]byte, pipeBytes)); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
+	if err := take(ctx, out, into); err != nil {
 		return host.Fail(host.Transient, "write the guest", err)
 	}
 	end, err := s.migrated(ctx)
@@ -95,20 +90,30 @@ func (s *session) stream(ctx context.Context, out *os.File, into io.Writer) erro
 	return err
 }
 
+// take copies what comes through a pipe until its other end is closed, or ctx ends.
+func take(ctx context.Context, out *os.File, into io.Writer) error {
+	defer context.AfterFunc(ctx, func() { _ = out.SetReadDeadline(time.Unix(1, 0)) })()
+	_, err := io.CopyBuffer(onlyWriter{into}, onlyReader{out}, make([]byte, pipeBytes))
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
 // savedName is what QEMU knows the pipe by.
 const savedName = "saved"
 
 // pipe hands QEMU the writing end of a new pipe and returns the other one.
-func (s *session) pipe(ctx context.Context) (*os.File, error) {
+func (s *session) pipe(ctx context.Context, name string) (*os.File, error) {
 	const doing = "make a pipe for the guest"
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 		return nil, host.Fail(host.Transient, doing, err)
 	}
 	_ = unix.SetNonblock(ends[0], true) // so that its reader can be woken
-	out := os.NewFile(uintptr(ends[0]), "saved guest")
+	out := os.NewFile(uintptr(ends[0]), name)
 	_, _ = unix.FcntlInt(uintptr(ends[0]), unix.F_SETPIPE_SZ, pipeBytes) // a smaller pipe works, too
-	_, err := s.callWith(ctx, "getfd", map[string]string{"fdname": savedName}, ends[1])
+	_, err := s.callWith(ctx, "getfd", map[string]string{"fdname": name}, ends[1])
 	err = errors.Join(err, unix.Close(ends[1])) // QEMU's own is the last one then: its end is the guest's
 	if err != nil {
 		return nil, errors.Join(err, out.Close())
@@ -153,7 +158,7 @@ func (s *session) migrated(ctx context.Context) (string, error) {
 		if err != nil || over(status) {
 			return status, err
 		}
-		if err := s.wait(ctx, moved); err != nil {
+		if err := s.wait(ctx, "wait for the migration", moved); err != nil {
 			return "", err
 		}
 	}
@@ -170,24 +175,24 @@ func (s *session) Loaded(ctx context.Context) error {
 		if err != nil || state != host.GuestLoading {
 			return err
 		}
-		if err := s.wait(ctx, moved); err != nil {
+		if err := s.wait(ctx, "wait for the migration", moved); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *session) wait(ctx context.Context, moved <-chan struct{}) error {
+func (s *session) wait(ctx context.Context, doing string, moved <-chan struct{}) error {
 	select {
 	case <-moved:
 		return nil
 	case <-s.ended:
-		return host.Fail(host.Gone, "wait for the migration", s.reason())
+		return host.Fail(host.Gone, doing, s.reason())
 	case <-ctx.Done():
-		return host.Fail(host.Transient, "wait for the migration", ctx.Err())
+		return host.Fail(host.Transient, doing, ctx.Err())
 	}
 }
 
-// movement is closed at the next step of a migration. Who takes it before he
+// movement is closed at the next of the events that steps tells of. Who takes it before he
 // asks misses none.
 func (s *session) movement() <-chan struct{} {
 	s.mu.Lock()
@@ -198,7 +203,7 @@ func (s *session) movement() <-chan struct{} {
 	return s.moved
 }
 
-func (s *session) migrates() {
+func (s *session) step() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.moved != nil {

@@ -43,7 +43,7 @@ type session struct {
 	queue    []host.Notice
 	telling  bool          // a goroutine empties the queue
 	attached bool          // Attach has returned the session: from now on its loss is told
-	moved    chan struct{} // closed at the next step of a migration; nil: nobody waits for it
+	moved    chan struct{} // closed at the next of steps; nil: nobody waits for it
 }
 
 // Attach opens the control session; see host.Driver. The socket has been
@@ -138,8 +138,8 @@ func (s *session) read() {
 		case m.Greeting != nil && !greeted:
 			greeted = true
 			close(s.ready)
-		case m.Event == "MIGRATION":
-			s.migrates()
+		case steps[m.Event]:
+			s.step()
 		case m.Event != "":
 			if n, ok := m.notice(); ok {
 				s.tell(n)
@@ -301,6 +301,19 @@ func (s *session) send(ctx context.Context, r request, fd int) error {
 
 // State asks QEMU for its run state.
 func (s *session) State(ctx context.Context) (host.GuestState, error) {
+	status, err := s.status(ctx)
+	if err != nil {
+		return "", err
+	}
+	state := guestState(status)
+	if state == host.GuestIOError && s.full(ctx) {
+		state = host.GuestNoSpace
+	}
+	return state, nil
+}
+
+// status is the run state in QEMU's own word.
+func (s *session) status(ctx context.Context) (string, error) {
 	b, err := s.call(ctx, "query-status", nil)
 	if err != nil {
 		return "", err
@@ -311,11 +324,7 @@ func (s *session) State(ctx context.Context) (host.GuestState, error) {
 	if err := json.Unmarshal(b, &answer); err != nil || answer.Status == "" {
 		return "", host.Fail(host.Transient, "query-status", fmt.Errorf("not understood: %q", clip(string(b))))
 	}
-	state := guestState(answer.Status)
-	if state == host.GuestIOError && s.full(ctx) {
-		state = host.GuestNoSpace
-	}
-	return state, nil
+	return answer.Status, nil
 }
 
 // full says whether what halted the guest is that a disk can't grow.

@@ -44,6 +44,9 @@ func decode(line []byte) (message, error) {
 	return m, err
 }
 
+// steps are the events that end a wait of ours, and tell the actors nothing.
+var steps = map[string]bool{"MIGRATION": true, "DUMP_COMPLETED": true, "RESUME": true}
+
 // notice translates an event of QEMU; false: it doesn't matter to us.
 func (m *message) notice() (host.Notice, bool) {
 	var data struct {

@@ -121,6 +121,11 @@ func (s *session) Save(context.Context, io.Writer) error { return notSaved("save
 // Loaded is refused.
 func (s *session) Loaded(context.Context) error { return notSaved("load a saved guest") }
 
+// Dump is refused.
+func (s *session) Dump(context.Context, vm.DumpFormat, io.Writer) error {
+	return host.Fail(host.Broken, "dump the guest's memory", errors.New("only a runner of QEMU's with a control socket can be dumped"))
+}
+
 // Loads refuses every saved guest.
 func (d *Driver) Loads(vm.Spec, vm.SavedState) error { return notSaved("load a saved guest") }
 
