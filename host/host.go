@@ -345,7 +345,8 @@ type Ports struct {
 	Salvage  Salvage
 	Links    Links
 	Machine  Machine
-	Meter    Meter // nil: nothing is measured
+	Meter    Meter   // nil: nothing is measured
+	Bundles  Bundles // nil: of a death nothing is kept but its record
 	Clock    Clock
 	Owners   Owners
 	BootID   vm.BootID

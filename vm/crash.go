@@ -43,6 +43,8 @@ type Bundle struct {
 	Name  Name   `json:"name"`
 	Spec  Spec   `json:"spec"` // with which the incarnation was begun
 	Notes *Notes `json:"notes,omitempty"`
+	// Lacks says what could not be taken, a sentence each.
+	Lacks []string `json:"lacks,omitempty"`
 }
 
 // KeptBundle is a bundle on the disk.

@@ -58,6 +58,7 @@ func (f folders) Discard(ctx context.Context, ref vm.Ref) error {
 	delete(w.folders, ref.Name)
 	delete(w.runs, ref.Name)
 	delete(w.images, ref.VM)
+	delete(w.shelves, ref.VM)
 	return nil
 }
 

@@ -42,6 +42,7 @@ type World struct {
 	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
 	images        map[vm.ID]map[vm.Incarnation]*image
 	spoilt        map[vm.ID]bool
+	shelves       map[vm.ID]*shelf  // of bundles
 	verdicts      map[vm.ID]verdict // of the last process of each VM
 	remembers     float64           // how likely an end is remembered
 	guests        func(ref vm.Ref) Guest
@@ -71,6 +72,7 @@ type Guest struct {
 type Faults struct {
 	Prepare, Launch, LateLaunch, Attach, Find, Kill, Release, Discard float64 // the call fails as Transient; LateLaunch after the process exists
 	Save, Keep, LateKeep, Drop                                        float64 // saving a guest; LateKeep after the file has its name
+	Bundle                                                            float64 // keeping the evidence of a death, and a dump
 	Ensure, LateEnsure, Unlink                                        float64 // making and removing taps; LateEnsure after they exist
 	Bug                                                               float64 // a port panics in its caller's goroutine: a bug of ours
 	Measure                                                           float64 // a look of the meter

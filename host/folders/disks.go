@@ -124,8 +124,9 @@ const keptLogs = 5
 
 var logName = regexp.MustCompile(`^(?:console|vmm)-([0-9]{1,19})\.log(?:\.1)?$`)
 
-// prune removes the logs of incarnations that are too old (P15).
-func prune(place *os.Root, at host.Paths, r vm.Record) error {
+// prune removes the logs of incarnations that are too old (P15), and not wanted
+// for a bundle any more.
+func prune(place *os.Root, at host.Paths, r vm.Record, held func(vm.ID, vm.Incarnation) bool) error {
 	names, err := namesIn(place)
 	if err != nil {
 		return fail("list "+at.Folder, at.Folder, err)
@@ -140,7 +141,7 @@ func prune(place *os.Root, at host.Paths, r vm.Record) error {
 			continue
 		}
 		n, err := strconv.ParseUint(match[1], 10, 64)
-		if err != nil || vm.Incarnation(n)+keptLogs > newest {
+		if err != nil || vm.Incarnation(n)+keptLogs > newest || held(r.ID, vm.Incarnation(n)) {
 			continue
 		}
 		if err := place.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

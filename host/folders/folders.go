@@ -7,6 +7,7 @@
 //	    disks/D.raw    0600 VMM        sparse; only Discard removes one (P14)
 //	    console-N.log  0640 VMM        what the guest of incarnation N wrote
 //	    vmm-N.log      0640 VMM        what its VMM wrote
+//	    crashes/       0700 root       the evidence of each death
 //	RUN/vm/NAME/       0750 root:VMM   sockets; lost at reboot, removed by Release
 //
 // A VMM can write to its disks and logs and to nothing else: folders belong to
@@ -41,7 +42,8 @@ type Config struct {
 type Folders struct {
 	Config
 
-	known known
+	known   known
+	bundles bundles
 }
 
 var _ host.Folders = (*Folders)(nil)
@@ -103,7 +105,7 @@ func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
 	for _, step := range []func() error{
 		func() error { return makeDisks(ctx, place, at, now, last) },
 		func() error { return makeLogs(place, at, uid, gid) },
-		func() error { return prune(place, at, r) },
+		func() error { return prune(place, at, r, f.bundles.holds) },
 		func() error { return f.makeRun(at.Run, gid, r.State.Incarnation) },
 		func() error {
 			if last.stood(now, r.State) {
@@ -303,6 +305,7 @@ func (f *Folders) Discard(ctx context.Context, ref vm.Ref) error {
 	if err := above.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fail(doing, at.Folder, err)
 	}
+	f.bundles.discarded(ref.Name)
 	return syncRoot(above)
 }
 
