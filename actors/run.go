@@ -27,7 +27,6 @@ const (
 // What vm/<name> tells its run actor.
 type (
 	doPrepare struct{}
-	doLaunch  struct{}
 	doAttach  struct{}
 	powerDown struct{}
 	pause     struct{}
@@ -36,12 +35,9 @@ type (
 
 // What the run actor's own goroutines and timers bring back to it.
 type (
-	prepared  struct{ err error }
-	commanded struct {
-		command host.Command
-		err     error
-	}
-	launched struct {
+	unprepared struct{ err error }
+	uncomputed struct{ err error }
+	launched   struct {
 		process vm.Process
 		err     error
 	}
@@ -73,21 +69,19 @@ type runActor struct {
 	ctx    context.Context //nolint:containedctx // ends with the actor: its goroutines work for it alone
 	cancel context.CancelFunc
 
-	preparing, launchNext bool
-	command               *commanded // what to launch, once it is computed
-	process               *vm.Process
-	session               host.Session
-	attempts              int
-	off                   bool // powering down was asked for
-	paused                bool
-	suspend               suspension
-	ready                 bool
-	evidence              policies.Evidence // what was noticed of the guest before its VMM ended
-	probes                []probe
-	visit                 int // counts startProbes: rounds of an earlier one are stale
-	agent                 agentLine
-	told                  messages.HealthJudged
-	cutOff                map[string]string // taps by which the guest reaches nobody now, and why
+	process  *vm.Process
+	session  host.Session
+	attempts int
+	off      bool // powering down was asked for
+	paused   bool
+	suspend  suspension
+	ready    bool
+	evidence policies.Evidence // what was noticed of the guest before its VMM ended
+	probes   []probe
+	visit    int // counts startProbes: rounds of an earlier one are stale
+	agent    agentLine
+	told     messages.HealthJudged
+	cutOff   map[string]string // taps by which the guest reaches nobody now, and why
 }
 
 // Receive is the run actor's mailbox.
@@ -95,8 +89,6 @@ func (r *runActor) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		r.begin(c)
-	case doLaunch:
-		r.launch()
 	case powerDown:
 		r.powerDown()
 	case pause:
@@ -122,10 +114,10 @@ func (r *runActor) Receive(c actor.Context) {
 // hear is what the host tells, and what this actor's own goroutines and timers bring back.
 func (r *runActor) hear(m any) {
 	switch m := m.(type) {
-	case prepared:
-		r.prepared(m.err)
-	case commanded:
-		r.commanded(m)
+	case unprepared:
+		r.fail(startFailure("prepare", m.err), false)
+	case uncomputed:
+		r.computeFailed(m.err)
 	case launched:
 		r.launched(m)
 	case attached:
@@ -170,21 +162,7 @@ func (r *runActor) begin(c actor.Context) {
 	r.off = r.rec.State.Phase == vm.Stopping
 	switch r.first.(type) {
 	case doPrepare:
-		r.preparing = true
-		r.background(policies.PrepareTime(r.rec.Spec), func(ctx context.Context) any {
-			defer close(r.prepare)
-			for _, before := range r.behind {
-				if before == nil {
-					continue
-				}
-				select {
-				case <-before:
-				case <-ctx.Done():
-					return prepared{host.Fail(host.Transient, "wait for the end of what came before", ctx.Err())}
-				}
-			}
-			return prepared{r.env.prepareAll(ctx, r.rec)}
-		})
+		r.background(policies.PrepareTime(r.rec), r.bringUp)
 	case doAttach:
 		close(r.prepare)
 		r.background(effectTimeout, r.find)
@@ -197,41 +175,37 @@ func (r *runActor) find(ctx context.Context) any {
 	return launched{process: p, err: err}
 }
 
-func (r *runActor) prepared(err error) {
-	r.preparing = false
-	if err != nil {
-		r.fail(startFailure("prepare", err), false)
+// bringUp prepares and launches in one go: the record names this incarnation
+// since before it began (P2).
+func (r *runActor) bringUp(ctx context.Context) any {
+	if err := r.prepareAll(ctx); err != nil {
+		return unprepared{err}
 	}
-	r.env.tell(r.parent, messages.Prepared{Incarnation: r.ref.Incarnation})
-	// What to launch is computed while vm/<name> writes that it will be.
-	r.background(policies.StartTime(r.rec), func(ctx context.Context) any {
-		c, err := r.compute(ctx)
-		c.Limits = policies.LimitsFor(r.rec.Spec, r.rec.Reservation)
-		return commanded{c, err}
-	})
+	c, err := r.compute(ctx)
+	if err != nil {
+		return uncomputed{err}
+	}
+	c.Limits = policies.LimitsFor(r.rec.Spec, r.rec.Reservation)
+	ctx, cancel := context.WithTimeout(ctx, effectTimeout)
+	defer cancel()
+	p, err := r.env.ports.Launcher.Launch(ctx, c)
+	return launched{process: p, err: err}
 }
 
-func (r *runActor) commanded(m commanded) {
-	r.command = &m
-	if r.launchNext {
-		r.launch()
+// prepareAll waits for the end of what came before.
+func (r *runActor) prepareAll(ctx context.Context) error {
+	defer close(r.prepare)
+	for _, before := range r.behind {
+		if before == nil {
+			continue
+		}
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return host.Fail(host.Transient, "wait for the end of what came before", ctx.Err())
+		}
 	}
-}
-
-func (r *runActor) launch() {
-	if r.command == nil {
-		r.launchNext = true
-		return
-	}
-	command, err := r.command.command, r.command.err
-	if err != nil {
-		r.computeFailed(err)
-		return
-	}
-	r.background(effectTimeout, func(ctx context.Context) any {
-		p, err := r.env.ports.Launcher.Launch(ctx, command)
-		return launched{process: p, err: err}
-	})
+	return r.env.prepareAll(ctx, r.rec)
 }
 
 func (r *runActor) launched(m launched) {

@@ -166,8 +166,6 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 		return
 	}
 	switch m := f.(type) {
-	case messages.Prepared:
-		v.turn(c, policies.Turn{Event: vm.Prepared})
 	case messages.Launched:
 		v.turn(c, policies.Turn{Event: vm.Launched, Process: &m.Process})
 	case messages.GuestAnswered:

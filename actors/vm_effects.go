@@ -19,8 +19,6 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 	switch e {
 	case vm.Prepare:
 		v.prepareNext(c)
-	case vm.Launch:
-		v.launch(c)
 	case vm.Attach:
 		v.attach(c)
 	case vm.Find:
@@ -83,15 +81,6 @@ func (v *vmActor) prepareNext(c actor.Context) {
 		return
 	}
 	v.begin(c, doPrepare{})
-}
-
-// launch goes on with the run actor that prepared, or begins with one that
-// finds everything prepared (after adoption found that nothing was launched).
-func (v *vmActor) launch(c actor.Context) {
-	if v.run == nil {
-		v.begin(c, doPrepare{}) // preparing again is safe, and Prepared is ignored in Starting …
-	}
-	v.tellRun(doLaunch{}) // … so the launch waits in the mailbox behind it
 }
 
 func (v *vmActor) attach(c actor.Context) {

@@ -61,9 +61,6 @@ const (
 // Fact is what the host told about one incarnation: run-<n> → vm/<name>.
 type Fact interface{ Of() vm.Incarnation }
 
-// Prepared: the folder, disks and image are ready. May come twice.
-type Prepared struct{ Incarnation vm.Incarnation }
-
 // Launched: the VMM process exists. May come twice.
 type Launched struct {
 	Incarnation vm.Incarnation
@@ -139,7 +136,6 @@ type EffectFailed struct {
 }
 
 // Of is the incarnation that the fact speaks of.
-func (f Prepared) Of() vm.Incarnation      { return f.Incarnation }
 func (f Launched) Of() vm.Incarnation      { return f.Incarnation }
 func (f GuestAnswered) Of() vm.Incarnation { return f.Incarnation }
 func (f GuestReset) Of() vm.Incarnation    { return f.Incarnation }

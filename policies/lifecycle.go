@@ -92,11 +92,11 @@ var asks = []row{
 
 	{vm.Stopped, on(vm.StopAsked, vm.KillAsked), stay()},
 	{vm.Backoff | vm.Failed, on(vm.StopAsked, vm.KillAsked), move(vm.Stopped, vm.DropSaved)},
-	{vm.Preparing, on(vm.StopAsked, vm.KillAsked, vm.ForceDeleteAsked), move(vm.Reaping, vm.Release)},
 	{vm.Starting | vm.Running, on(vm.StopAsked), move(vm.Stopping, vm.PowerDown)},
 	{vm.Paused, on(vm.StopAsked), move(vm.Stopping, vm.Resume, vm.PowerDown)},
 	{ending | vm.Adopting, on(vm.StopAsked), stay()},
-	{up | vm.Suspending | vm.Stopping | vm.Adopting, on(vm.KillAsked, vm.ForceDeleteAsked), move(vm.Killing, vm.Kill)},
+	{vm.Preparing, on(vm.StopAsked), move(vm.Killing, vm.Kill)}, // its VMM may be on the way
+	{vm.Preparing | up | vm.Suspending | vm.Stopping | vm.Adopting, on(vm.KillAsked, vm.ForceDeleteAsked), move(vm.Killing, vm.Kill)},
 	{vm.Killing | vm.Reaping, on(vm.KillAsked, vm.ForceDeleteAsked), stay()},
 
 	{vm.Running, on(vm.PauseAsked), move(vm.Paused, vm.Pause)},
@@ -117,10 +117,9 @@ var asks = []row{
 }
 
 var facts = []row{
-	{vm.Preparing, on(vm.Prepared), move(vm.Starting, vm.Launch)},
-	{rest &^ vm.Preparing, on(vm.Prepared), ignore},
+	{vm.Preparing, on(vm.Launched), move(vm.Starting)},
 	{vm.Starting | vm.Stopping | vm.Killing, on(vm.Launched), stay()}, // a stop may overtake the launch
-	{rest &^ (vm.Starting | vm.Stopping | vm.Killing), on(vm.Launched), ignore},
+	{rest &^ (vm.Preparing | vm.Starting | vm.Stopping | vm.Killing), on(vm.Launched), ignore},
 	{vm.Starting, on(vm.GuestAnswered), move(vm.Running)},
 	{rest &^ vm.Starting, on(vm.GuestAnswered), ignore},
 	{vm.Running, on(vm.GuestReset), move(vm.Starting)},
@@ -138,7 +137,7 @@ var facts = []row{
 	{vm.Adopting, on(vm.FoundReady), move(vm.Running, vm.Attach)},
 	{vm.Adopting, on(vm.FoundStarting), move(vm.Starting, vm.Attach)},
 	{vm.Adopting, on(vm.FoundUnwanted), move(vm.Stopping, vm.Attach, vm.PowerDown)},
-	{vm.Adopting, on(vm.FoundNone), move(vm.Starting, vm.Launch)},
+	{vm.Adopting, on(vm.FoundNone), move(vm.Killing, vm.Kill)}, // only a kill bars a launch that is under way (P1)
 	{rest &^ vm.Adopting, on(vm.FoundReady, vm.FoundStarting, vm.FoundUnwanted, vm.FoundNone), ignore},
 }
 
@@ -167,9 +166,7 @@ var ticks = []row{
 	{vm.Removing, on(vm.DeadlinePassed), stay(vm.Discard)},
 	{vm.Stopped | vm.Failed | vm.Suspended | vm.Running | vm.Paused, on(vm.DeadlinePassed), ignore},
 
-	// Nothing was launched in Preparing (P2): it begins again as a new incarnation.
-	{vm.Preparing, on(vm.Woke), move(vm.Preparing, vm.Prepare)},
-	{vm.Starting | vm.Running, on(vm.Woke), move(vm.Adopting, vm.Find)},
+	{vm.Preparing | vm.Starting | vm.Running, on(vm.Woke), move(vm.Adopting, vm.Find)},
 	{vm.Adopting, on(vm.Woke), stay(vm.Find)},
 	{vm.Paused, on(vm.Woke), stay(vm.Attach)},
 	{vm.Stopping, on(vm.Woke), stay(vm.Attach, vm.PowerDown)},
@@ -198,7 +195,7 @@ var boots = []row{
 
 	{vm.Starting | vm.Running, on(vm.NodeEnding), move(vm.Stopping, vm.PowerDown)},
 	{vm.Paused, on(vm.NodeEnding), move(vm.Stopping, vm.Resume, vm.PowerDown)},
-	{vm.Preparing, on(vm.NodeEnding), move(vm.Reaping, vm.Release)},
+	{vm.Preparing, on(vm.NodeEnding), move(vm.Killing, vm.Kill)},
 	{vm.Backoff, on(vm.NodeEnding), move(vm.Backoff)},
 	{ending | vm.Suspending | vm.Adopting, on(vm.NodeEnding), stay()},
 	{vm.Stopped | vm.Failed | vm.Suspended | vm.Removing, on(vm.NodeEnding), ignore},

@@ -46,11 +46,11 @@ func TestOnlyAsksAreRefused(t *testing.T) {
 	}
 }
 
-// P5, P2: the only ways into a launch.
-func TestNothingButAWantedStartLeadsToALaunch(t *testing.T) {
+// P1: an incarnation that may have been launched is never brought up again.
+func TestNoIncarnationIsBroughtUpTwice(t *testing.T) {
 	for c, a := range cells {
-		if slices.Contains(a.effects, vm.Launch) && c.phase != vm.Preparing && c.phase != vm.Adopting {
-			t.Errorf("%s × %s launches", c.phase, c.event)
+		if slices.Contains(a.effects, vm.Prepare) && (a.verb != verbMove || a.to != vm.Preparing) {
+			t.Errorf("%s × %s brings up what is there", c.phase, c.event)
 		}
 	}
 }

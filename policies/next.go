@@ -102,6 +102,8 @@ func carry(out *Outcome, t Turn) {
 		if s.LaunchedAt.IsZero() {
 			s.LaunchedAt = t.At
 		}
+	case vm.FoundNone:
+		s.After = vm.ThenRestart
 	case vm.GuestAnswered:
 		s.ReadyAt = t.At
 	case vm.GuestReset:
@@ -326,19 +328,11 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	s.Deadline = deadline(*r, t.At)
 }
 
-// PrepareTime is how long making ready may take.
-func PrepareTime(s vm.Spec) time.Duration {
-	if s.Boot.Flake != "" {
-		return buildTimeout
-	}
-	return max(prepareTimeout, s.Start.Timeout)
-}
-
 // deadline is when the record's phase has waited long enough; zero where it doesn't wait.
 func deadline(r vm.Record, now time.Time) time.Time {
 	switch r.State.Phase {
 	case vm.Preparing:
-		return now.Add(PrepareTime(r.Spec))
+		return now.Add(PrepareTime(r))
 	case vm.Starting:
 		return now.Add(StartTime(r))
 	case vm.Stopping:

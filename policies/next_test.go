@@ -125,7 +125,7 @@ func TestARestartAtOnceBeginsInTheTurnOfTheDeath(t *testing.T) {
 		{"paused", atOnce(vm.Paused, vm.WantRunning), nil, vm.Preparing, vm.Prepare},
 		{"gone while no daemon looked", atOnce(vm.Adopting, vm.WantRunning), nil, vm.Preparing, vm.Prepare},
 		{"a delay comes first", record(vm.Running, vm.WantRunning), nil, vm.Reaping, vm.Release},
-		{"its second failure is delayed", atOnce(vm.Running, vm.WantRunning), []Turn{gone, {Event: vm.Prepared, At: noon}}, vm.Reaping, vm.Release},
+		{"its second failure is delayed", atOnce(vm.Running, vm.WantRunning), []Turn{gone, {Event: vm.Launched, At: noon, Process: &vm.Process{PID: 7}}}, vm.Reaping, vm.Release},
 		{"a new spec waits", atOnce(vm.Running, vm.WantRunning), []Turn{{Event: vm.SpecAsked, At: noon, Spec: &changed}}, vm.Reaping, vm.Release},
 		{"it was asked down", atOnce(vm.Adopting, vm.WantRunning), []Turn{{Event: vm.StopAsked, At: noon}}, vm.Reaping, vm.Release},
 		{"a start was asked for again", atOnce(vm.Running, vm.WantRunning), []Turn{{Event: vm.StartAsked, At: noon}}, vm.Preparing, vm.Prepare},

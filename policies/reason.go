@@ -37,8 +37,10 @@ func reason(before, after vm.State, t Turn) string {
 		return "its disk can't grow: " + t.Why
 	case vm.SpaceBack:
 		return "its disk can grow again"
-	case vm.Prepared, vm.Launched, vm.FoundNone:
+	case vm.Launched:
 		return "waiting for the guest to answer"
+	case vm.FoundNone:
+		return "the daemon ended before its VMM was launched, so it begins again"
 	case vm.Woke:
 		return "the daemon started and looks for its VMM"
 	case vm.FoundReady, vm.FoundStarting:

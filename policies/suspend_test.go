@@ -30,7 +30,7 @@ func through(t *testing.T, r vm.Record, turns ...Turn) vm.Record {
 }
 
 func TestASavedGuestIsForgottenBeforeItRunsOn(t *testing.T) {
-	r := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Prepared}, Turn{Event: vm.Launched, Process: &vm.Process{PID: 7}})
+	r := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Launched, Process: &vm.Process{PID: 7}})
 	if !Loading(r.State) {
 		t.Fatalf("nothing is loaded in %s with %+v", r.State.Phase, r.State.Saved)
 	}
@@ -55,7 +55,7 @@ func TestOnlyWhatCannotBeLoadedIsGivenUp(t *testing.T) {
 		{vm.Failure{Cause: vm.CauseVMMCrash}, true},
 		{vm.Failure{Cause: vm.CauseHostReboot}, true},
 	} {
-		r := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Prepared})
+		r := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Launched, Process: &vm.Process{PID: 7}})
 		out := Next(r, Turn{Event: vm.VMMGone, At: noon, Failure: &one.failure})
 		if s := out.Record.State; (s.Saved != nil) != one.keeps {
 			t.Errorf("%s: saved %+v, reason %s", one.failure.Cause, s.Saved, s.Reason)
@@ -117,7 +117,7 @@ func TestOtherHardwareBootsAfreshAndSaysWhy(t *testing.T) {
 // A guest that runs on other hardware than its spec says by now could be saved,
 // and never loaded.
 func TestAGuestWhoseSpecWaitsIsNotSuspended(t *testing.T) {
-	r := through(t, record(vm.Stopped, vm.WantStopped), Turn{Event: vm.StartAsked}, Turn{Event: vm.Prepared}, Turn{Event: vm.GuestAnswered})
+	r := through(t, record(vm.Stopped, vm.WantStopped), Turn{Event: vm.StartAsked}, Turn{Event: vm.Launched, Process: &vm.Process{PID: 7}}, Turn{Event: vm.GuestAnswered})
 	spec := r.Spec
 	spec.Memory *= 2
 	r = through(t, r, Turn{Event: vm.SpecAsked, Spec: &spec})
@@ -140,7 +140,7 @@ func TestWhatCannotBeSavedGoesOn(t *testing.T) {
 }
 
 func TestABootOfTheNodeKeepsWhatWasSaved(t *testing.T) {
-	loading := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Prepared})
+	loading := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Launched, Process: &vm.Process{PID: 7}})
 	for name, r := range map[string]vm.Record{"suspended": suspended(), "loading": loading} {
 		for _, policy := range []vm.AutostartPolicy{vm.AutostartAlways, vm.AutostartNever, vm.AutostartHealthy} {
 			r.Spec.Autostart.Policy = policy
@@ -159,7 +159,7 @@ func TestAStartThatLoadsHasTimeToRead(t *testing.T) {
 	r := suspended()
 	r.Spec.Memory = 64 * vm.GiB
 	r.State.Saved.Hardware = r.Spec.Hardware()
-	r = through(t, r, Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Prepared})
+	r = through(t, r, Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Launched, Process: &vm.Process{PID: 7}})
 	if got := r.State.Deadline.Sub(noon); got < 15*time.Minute {
 		t.Errorf("64 GiB have %s", got)
 	}

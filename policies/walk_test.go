@@ -102,12 +102,13 @@ func (w *walker) checkShape(before vm.Record, e vm.Event, out Outcome) {
 		w.t.Fatalf("%s: wanted up and lies silent (P4)", story)
 	}
 	for _, effect := range out.Effects {
-		if effect == vm.Launch {
-			w.launched = max(w.launched, s.Incarnation)
+		if effect != vm.Prepare {
+			continue
 		}
-		if effect == vm.Prepare && s.Incarnation <= w.launched {
+		if s.Incarnation <= w.launched {
 			w.t.Fatalf("%s: incarnation %d begins again (P1)", story, s.Incarnation)
 		}
+		w.launched = s.Incarnation
 	}
 }
 

@@ -8,8 +8,7 @@ type Effect uint8
 
 // The effects.
 const (
-	Prepare   Effect = iota + 1 // have a run actor; make folder, disks and image ready
-	Launch                      // launch the VMM, attach to it, start the probes
+	Prepare   Effect = iota + 1 // have a run actor; make folder, disks and image ready, launch the VMM, attach to it, start the probes
 	Attach                      // have a run actor that attaches to the VMM that lives already
 	Find                        // look whether the VMM of this incarnation lives
 	PowerDown                   // ask the guest to power off
@@ -24,7 +23,7 @@ const (
 )
 
 var effectNames = [...]string{
-	Prepare: "Prepare", Launch: "Launch", Attach: "Attach", Find: "Find", PowerDown: "PowerDown", Pause: "Pause",
+	Prepare: "Prepare", Attach: "Attach", Find: "Find", PowerDown: "PowerDown", Pause: "Pause",
 	Resume: "Resume", Save: "Save", DropSaved: "DropSaved", Kill: "Kill", Release: "Release", Discard: "Discard", Forget: "Forget",
 }
 

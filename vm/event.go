@@ -22,7 +22,6 @@ const (
 
 	// Facts come from the host. Each carries the incarnation that it speaks of.
 
-	Prepared      // the folder, disks and image of this incarnation are ready
 	Launched      // the VMM process exists; its identity is known
 	GuestAnswered // the startup check passed, or the VMM answered where no check is set
 	GuestReset    // a ready guest rebooted itself in place
@@ -32,7 +31,7 @@ const (
 	FoundReady    // adoption: our VMM lives, and the guest had answered
 	FoundStarting // adoption: our VMM lives, the guest had not answered yet
 	FoundUnwanted // adoption: our VMM lives, but the VM is not wanted up any more
-	FoundNone     // adoption: it was never launched
+	FoundNone     // adoption: none lives, and nobody knows whether it was launched
 	GuestSaved    // suspending: the guest's state is whole on the disk; the turn carries it
 	SaveFailed    // suspending: it could not be saved, and the guest is to go on
 	GuestLoaded   // starting: a saved guest is whole in its VMM, and stands still
@@ -76,7 +75,7 @@ var eventNames = [...]string{
 	PauseAsked: "PauseAsked", ResumeAsked: "ResumeAsked", ResetAsked: "ResetAsked", DeleteAsked: "DeleteAsked",
 	ForceDeleteAsked: "ForceDeleteAsked", SpecAsked: "SpecAsked", SuspendAsked: "SuspendAsked",
 	GuestSaved: "GuestSaved", SaveFailed: "SaveFailed", GuestLoaded: "GuestLoaded", OutOfSpace: "OutOfSpace", SpaceBack: "SpaceBack",
-	Prepared: "Prepared", Launched: "Launched", GuestAnswered: "GuestAnswered", GuestReset: "GuestReset",
+	Launched: "Launched", GuestAnswered: "GuestAnswered", GuestReset: "GuestReset",
 	HealthChanged: "HealthChanged", VMMGone: "VMMGone", GuestSick: "GuestSick", FoundReady: "FoundReady",
 	FoundStarting: "FoundStarting", FoundUnwanted: "FoundUnwanted", FoundNone: "FoundNone", KillConfirmed: "KillConfirmed",
 	ReleasedToStop: "ReleasedToStop", ReleasedToRestart: "ReleasedToRestart", ReleasedToBackoff: "ReleasedToBackoff",

@@ -9,7 +9,7 @@ type Phase uint16
 // The phases, in the order in which a life goes through them.
 const (
 	Stopped    Phase = 1 << iota // nothing runs and nothing is held
-	Preparing                    // disks, folders and image are made ready
+	Preparing                    // disks, folders and image are made ready, then the VMM is launched
 	Starting                     // the VMM is launched; the guest has not answered yet
 	Running                      // the guest has answered (or the VMM, where no check is set)
 	Paused                       // the vCPUs stand still because a person asked for it, or a disk can't grow (State.Stalled)

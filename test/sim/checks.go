@@ -22,7 +22,7 @@ func (j *judge) checkP2(ref vm.Ref) {
 		j.broken("checkP2", ref.Name, "incarnation %d launched, and the disk has no record", ref.Incarnation)
 	case s.Incarnation != ref.Incarnation || s.BootID != ref.BootID:
 		j.broken("checkP2", ref.Name, "incarnation %d launched, the disk knows %d", ref.Incarnation, s.Incarnation)
-	case s.Phase&(vm.Starting|vm.Stopping|vm.Killing) == 0:
+	case s.Phase&(vm.Preparing|vm.Killing|vm.Adopting) == 0:
 		j.broken("checkP2", ref.Name, "incarnation %d launched, the disk says %s", ref.Incarnation, s.Phase)
 	}
 }
