@@ -7,6 +7,7 @@
 //	        ──▶ Links     the host's ends of its NICs
 //	        ──▶ Agent     the guest agent
 //	        ──▶ Console   the serial console's stream
+//	        ──▶ Reach     the guest's ports, over the network
 //	tracker ──▶ Meter     what VMMs and the node use
 //
 // Adapters live in the folders below; fake is a whole world for tests.
@@ -347,6 +348,7 @@ type Ports struct {
 	Machine  Machine
 	Meter    Meter   // nil: nothing is measured
 	Bundles  Bundles // nil: of a death nothing is kept but its record
+	Reach    Reach
 	Clock    Clock
 	Owners   Owners
 	BootID   vm.BootID

@@ -26,6 +26,7 @@ import (
 	"github.com/blixard/blixard/host/netlink"
 	"github.com/blixard/blixard/host/notify"
 	"github.com/blixard/blixard/host/procfs"
+	"github.com/blixard/blixard/host/reach"
 	"github.com/blixard/blixard/persistence"
 	"github.com/blixard/blixard/vm"
 )
@@ -229,7 +230,7 @@ func (d *daemon) openHost() error {
 	d.vmms = newVMMs(d, owners, images)
 	d.ports = host.Ports{
 		Launcher: launcher, Driver: d.vmms, Agent: d.vmms.agent(), Console: d.console, Folders: d.folders, Salvage: d.folders,
-		Links: links, Machine: d.machine(launcher.Name()), Meter: d.meter(launcher.Name()), Clock: d.clock(), Owners: owners, BootID: boot, Spread: spread,
+		Links: links, Machine: d.machine(launcher.Name()), Meter: d.meter(launcher.Name()), Reach: reach.Client{}, Clock: d.clock(), Owners: owners, BootID: boot, Spread: spread,
 	}
 	return nil
 }

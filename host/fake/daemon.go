@@ -37,7 +37,7 @@ func (d *Daemon) Ports() host.Ports {
 	d.world.mu.Lock()
 	defer d.world.mu.Unlock()
 	return host.Ports{
-		Launcher: launcher{d}, Driver: driver{d}, Agent: agent{d}, Console: console{d}, Folders: folders{d}, Salvage: salvage{d}, Links: links{d}, Machine: machine{d}, Meter: meter{d}, Bundles: bundles{d},
+		Launcher: launcher{d}, Driver: driver{d}, Agent: agent{d}, Console: console{d}, Folders: folders{d}, Salvage: salvage{d}, Links: links{d}, Machine: machine{d}, Meter: meter{d}, Reach: reach{d}, Bundles: bundles{d},
 		Clock: clock{d}, BootID: d.world.boot, Spread: d.spread,
 	}
 }

@@ -49,6 +49,7 @@ type World struct {
 	faults        Faults
 	pressure      host.Pressure
 	spent         vm.NodeUsage
+	services      map[string]Service // by address
 	capacity      vm.Capacity
 	story         func(format string, args ...any)
 	watch         Watch
@@ -76,6 +77,7 @@ type Faults struct {
 	Ensure, LateEnsure, Unlink                                        float64 // making and removing taps; LateEnsure after they exist
 	Bug                                                               float64 // a port panics in its caller's goroutine: a bug of ours
 	Measure                                                           float64 // a look of the meter
+	Reach                                                             float64 // a probe over the network
 	Slow                                                              float64 // a call takes up to MaxSlow
 	Twice                                                             float64 // a notice comes twice
 	MaxSlow                                                           time.Duration
