@@ -41,6 +41,7 @@ type env struct {
 	terms     atomic.Pointer[terms]
 	accel     func() string // by which VMMs are accelerated, as far as that is decided; must not block
 	booted    *booted
+	evidence  *evidence
 	safe      string // why the node starts and deletes nothing; empty: it doesn't hold back
 	housekeep func()
 	low       func() string

@@ -43,6 +43,7 @@ type Config struct {
 	Housekeep func()
 	LowSpace  func() string
 	Repair    func(ctx context.Context, records []vm.Record, by messages.Caller) (gateway.Repaired, error)
+	Crashes   vm.BundleQuota // what the evidence of deaths may hold of the disk; zero: as policies have it
 }
 
 // Conduct is how the node boots; the zero value brings back all that was wanted up.
@@ -99,6 +100,7 @@ func Start(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	e.first = e.first && e.safe == ""
+	e.evidence = newEvidence(e, quotaOrDefault(cfg.Crashes))
 	n := &Node{env: e, ended: make(chan struct{}), broken: broken, status: cfg.Status, doctor: cfg.Doctor}
 	tracked := make(chan struct{})
 	fleet, joined, looks := make(chan *actor.PID, 1), make(chan struct{}), make(chan *actor.PID, 1)
@@ -155,6 +157,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.env.stop(n.root)
 	select {
 	case <-n.ended:
+		n.env.evidence.close(ctx)
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("stop the actor tree: %w", ctx.Err())

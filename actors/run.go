@@ -40,6 +40,7 @@ type (
 	launched   struct {
 		process vm.Process
 		err     error
+		argv    []string // of what was launched
 	}
 	attached struct {
 		session host.Session
@@ -82,17 +83,25 @@ type runActor struct {
 	agent    agentLine
 	told     messages.HealthJudged
 	cutOff   map[string]string // taps by which the guest reaches nobody now, and why
+	notes    notes
+	dumping  *dumping // a death that waits for the guest's memory; nil: none does
+
+	dumpAsked, halts bool // a person's dump is under way, and it is what halts the guest
 }
 
 // Receive is the run actor's mailbox.
 func (r *runActor) Receive(c actor.Context) {
+	defer r.dumpFirst()
+	if r.dumping != nil && r.whileDumping(c.Message()) {
+		return
+	}
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		r.begin(c)
 	case powerDown:
 		r.powerDown()
 	case pause:
-		r.paused = true
+		r.paused, r.halts = true, false
 		r.ask("pause", host.Session.Pause)
 	case resume:
 		r.resume()
@@ -100,6 +109,8 @@ func (r *runActor) Receive(c actor.Context) {
 		r.save()
 	case exec:
 		r.exec(m)
+	case dump:
+		r.dump(m)
 	case balloon:
 		r.balloon(m)
 	case memoryAsked:
@@ -125,6 +136,7 @@ func (r *runActor) hear(m any) {
 	case exited:
 		r.ended(&m.exit)
 	case noticed:
+		r.notes.heard(m.Notice)
 		r.notice(m.Notice)
 	case exitOverdue:
 		r.fail(m.failure, true)
@@ -148,6 +160,8 @@ func (r *runActor) hear(m any) {
 		r.probeResult(m)
 	case consoleSpoke:
 		r.consoleSpoke(m)
+	case askedDumpEnded:
+		r.askedDumpEnded()
 	}
 }
 
@@ -189,7 +203,7 @@ func (r *runActor) bringUp(ctx context.Context) any {
 	ctx, cancel := context.WithTimeout(ctx, effectTimeout)
 	defer cancel()
 	p, err := r.env.ports.Launcher.Launch(ctx, c)
-	return launched{process: p, err: err}
+	return launched{process: p, err: err, argv: c.Argv}
 }
 
 // prepareAll waits for the end of what came before.
@@ -217,7 +231,7 @@ func (r *runActor) launched(m launched) {
 		}
 		r.fail(f, true)
 	}
-	r.process = &m.process
+	r.process, r.notes.argv = &m.process, m.argv
 	r.env.tell(r.parent, messages.Launched{Incarnation: r.ref.Incarnation, Process: m.process})
 	self, env := r.self, r.env
 	context.AfterFunc(r.ctx, env.ports.Launcher.Watch(m.process, func(e vm.Exit) { env.tell(self, exited{e}) }))

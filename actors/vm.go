@@ -78,6 +78,8 @@ func (v *vmActor) Receive(c actor.Context) {
 		v.turn(c, policies.Turn{Event: vm.NodeEnding})
 	case exec:
 		v.exec(m)
+	case dump:
+		v.dump(m)
 	case reclaimAsked:
 		v.reclaim(c, m)
 	case memoryAsked:
@@ -112,6 +114,8 @@ func (v *vmActor) refuse(m any) {
 		m.reply <- messages.Answer{Record: v.rec, Refusal: why}
 	case exec:
 		m.reply <- execAnswer{err: why}
+	case dump:
+		m.reply <- dumpAnswer{err: why}
 	}
 }
 
@@ -122,6 +126,7 @@ func (v *vmActor) wake(c actor.Context) {
 		At: v.now(), BootID: v.env.ports.BootID, NewBoot: v.env.first && v.env.awake.waits(v.rec.Spec.Name), Policy: v.env.boot,
 	}))
 	v.env.awake.met(v.rec.Spec.Name)
+	v.owed()
 }
 
 // answer carries out an ask and answers when it is durable.
@@ -224,7 +229,7 @@ func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 	if v.env.safe != "" {
 		t.Decision = policies.HeldInSafeMode()
 	}
-	out := policies.Next(v.rec, t)
+	before, out := v.rec, policies.Next(v.rec, t)
 	if out.Refusal != nil {
 		return out.Refusal
 	}
@@ -240,6 +245,7 @@ func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 		v.do(c, e)
 	}
 	if out.Write { // behind the effects, so that they don't wait for it
+		v.died(before, out.Crash, t.Failure)
 		v.tell(out.Entry, t.Event)
 	}
 	return nil

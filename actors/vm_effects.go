@@ -53,6 +53,7 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 		v.cancel() // a turn of a deleted VM would show it again
 		v.env.views.remove(v.rec.Spec.Name)
 		v.env.tell(v.env.tracker, gone{v.rec.ID})
+		v.env.evidence.forget(v.rec.ID)
 		v.env.tell(c.Parent(), forget{v.rec.Spec.Name})
 	}
 }

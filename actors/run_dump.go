@@ -1,0 +1,228 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+// A failure whose VMM still lives may have the guest's memory written down before
+// it travels to vm/<name>, where the VMM is killed for it:
+//
+//	failure ─▶ dumpFirst ─▶ Session.Dump, at most Spec.Dump.Timeout ─▶ dumpEnded ─▶ the same failure
+//	failure ─▶ dumpFirst ─▶ … a person's stop, or the VMM's end ─▶ the same failure, at once
+//
+// That it fails never keeps the VM from its restart.
+
+// dumpGrace is what a session may take to give a dump up after its time.
+const dumpGrace = 2 * time.Second
+
+// What the goroutines and timers of a dump bring back to their run actor.
+type (
+	dumpEnded   struct{ dumped vm.Dumped }
+	dumpOverdue struct{ of *dumping }
+	dumpAnswer  struct {
+		path string
+		size vm.Bytes
+		err  error
+	}
+	askedDumpEnded struct{}
+)
+
+// dumping is a death that waits for the guest's memory.
+type dumping struct {
+	failure vm.Failure
+	format  vm.DumpFormat
+	began   time.Time
+	over    bool // the failure is on its way
+	cancel  context.CancelFunc
+}
+
+// dumpFirst meets a failure on its way out of the mailbox.
+func (r *runActor) dumpFirst() {
+	reason := recover()
+	f, death := reason.(vm.Failure)
+	switch {
+	case reason == nil:
+	case !death:
+		panic(reason)
+	case r.dumping == nil && f.Alive && slices.Contains(r.rec.Spec.Dump.On, f.Cause) && r.env.ports.Bundles != nil:
+		r.beginDump(f)
+	case r.dumping != nil && !r.dumping.over:
+		return // another domino: the first one is on its way
+	default:
+		panic(r.noted(f))
+	}
+}
+
+func (r *runActor) beginDump(f vm.Failure) {
+	d, env, self, ref, session := r.rec.Spec.Dump, r.env, r.self, r.ref, r.session
+	limit := d.Timeout
+	if limit <= 0 {
+		limit = policies.DefaultDumpTime
+	}
+	if d.Format == "" {
+		d.Format = policies.DefaultDumpFormat
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, limit)
+	r.dumping = &dumping{failure: f, format: d.Format, began: env.ports.Clock.Now(), cancel: cancel}
+	r.paused = true // its probes say nothing more
+	env.tell(r.parent, messages.HealthJudged{
+		Incarnation: ref.Incarnation, Health: vm.Unhealthy,
+		Why: fmt.Sprintf("%s; its memory is written down before its VMM is killed, in at most %s", f.Error(), limit),
+	})
+	go func() {
+		defer cancel()
+		env.tell(self, dumpEnded{env.dumpDeath(ctx, session, ref, d.Format)})
+	}()
+	r.after(limit+dumpGrace, dumpOverdue{r.dumping})
+}
+
+// dumpDeath writes the memory of a guest that is about to be killed.
+func (e *env) dumpDeath(ctx context.Context, s host.Session, ref vm.Ref, format vm.DumpFormat) vm.Dumped {
+	began := e.ports.Clock.Now()
+	q := e.evidence.quota
+	most := q.VM
+	if q.Node > 0 && (most <= 0 || q.Node < most) {
+		most = q.Node
+	}
+	_, size, err := e.dump(ctx, s, ref, format, false, most)
+	out := vm.Dumped{Format: format, Bytes: size, Took: e.ports.Clock.Now().Sub(began)}
+	if err != nil {
+		out.Why = err.Error()
+	}
+	return out
+}
+
+// dump writes a guest's memory into a file that is there whole or not at all.
+func (e *env) dump(ctx context.Context, s host.Session, ref vm.Ref, format vm.DumpFormat, asked bool, most vm.Bytes) (path string, size vm.Bytes, err error) {
+	const doing = "dump"
+	if s == nil {
+		return "", 0, host.Fail(host.Transient, doing, fmt.Errorf("there is no session with its VMM"))
+	}
+	if why := e.lowSpace(); why != "" {
+		return "", 0, host.Fail(host.Transient, doing, fmt.Errorf("%s", why))
+	}
+	file, err := e.ports.Bundles.NewDump(ctx, ref, format, asked, most)
+	if err != nil {
+		return "", 0, err
+	}
+	defer file.Drop()
+	if err := s.Dump(ctx, format, file); err != nil {
+		return "", 0, err
+	}
+	return file.Keep(ctx)
+}
+
+// whileDumping hears what ends a dump; all else is met as before.
+func (r *runActor) whileDumping(m any) (heard bool) {
+	d := r.dumping
+	switch m := m.(type) {
+	case dumpEnded:
+		r.dumped(m.dumped)
+	case dumpOverdue:
+		if m.of == d {
+			r.dumped(vm.Dumped{Format: d.format, Took: r.env.ports.Clock.Now().Sub(d.began), Why: "its time was over, and the VMM did not give it up"})
+		}
+	case exited:
+		d.failure.Alive, d.failure.Exit = false, &m.exit
+		r.dumped(vm.Dumped{Format: d.format, Took: r.env.ports.Clock.Now().Sub(d.began), Why: "its VMM ended meanwhile"})
+	case powerDown:
+		r.off = true
+		r.dumped(vm.Dumped{Format: d.format, Took: r.env.ports.Clock.Now().Sub(d.began), Why: "given up, as the VM was asked down"})
+	case noticed, attachAgain, attached, save, pause, resume:
+		// its guest doesn't run, and is not to: the death says what follows
+	default:
+		return false
+	}
+	return true
+}
+
+// dumped lets the failure go on its way.
+func (r *runActor) dumped(m vm.Dumped) {
+	d := r.dumping
+	d.over = true
+	d.cancel()
+	f := d.failure
+	f.Notes = &vm.Notes{Dump: &m}
+	panic(f)
+}
+
+// dump: gateway → vm/<name> → run-<n>. Answered once.
+type dump struct {
+	ctx    context.Context //nolint:containedctx // of the request: the dump ends with it
+	format vm.DumpFormat
+	reply  chan<- dumpAnswer
+}
+
+// Dump writes a guest's memory as a person asked for, and says where it is.
+func (n *Node) Dump(ctx context.Context, name vm.Name, format vm.DumpFormat, by messages.Caller) (path string, size vm.Bytes, err error) {
+	v, r := n.env.seat(name)
+	if r != nil {
+		return "", 0, r
+	}
+	if n.env.ports.Bundles == nil {
+		return "", 0, &vm.Refusal{Code: vm.Unavailable, Why: "this node keeps no dumps", Try: "blixard node doctor"}
+	}
+	n.env.noteBy("DumpAsked", v.rec, "the guest's memory is written to the disk", by.String())
+	reply := make(chan dumpAnswer, 1)
+	n.env.tell(v.pid, dump{ctx, format, reply})
+	select {
+	case a := <-reply:
+		return a.path, a.size, a.err
+	case <-ctx.Done():
+		return "", 0, &vm.Refusal{Code: vm.TimedOut, Why: fmt.Sprintf("the memory of %s was not written in time", name), Try: "a longer --timeout"}
+	}
+}
+
+// dump passes it on while there is a guest whose memory it could be.
+func (v *vmActor) dump(m dump) {
+	if v.rec.State.Phase&(vm.Running|vm.Paused) == 0 || v.run == nil {
+		m.reply <- dumpAnswer{err: &vm.Refusal{
+			Code: vm.WrongPhase, Why: fmt.Sprintf("%s is %s, a dump needs a running or paused guest", v.rec.Spec.Name, v.rec.State.Phase),
+			Try: comesUp(v.rec.State.Phase) + string(v.rec.Spec.Name),
+		}}
+		return
+	}
+	v.env.tell(v.run, m)
+}
+
+// dump halts the guest for as long as it takes: what its probes would say of
+// that is no news.
+func (r *runActor) dump(m dump) {
+	if r.dumping != nil || r.suspend.cut != nil || r.dumpAsked {
+		m.reply <- dumpAnswer{err: &vm.Refusal{
+			Code: vm.WrongPhase, Why: fmt.Sprintf("the memory of %s is being written already", r.ref.Name), Try: "again in a moment",
+		}}
+		return
+	}
+	r.dumpAsked = true
+	r.halts = !r.paused
+	r.paused = true
+	env, self, session, ref, owner := r.env, r.self, r.session, r.ref, r.ctx
+	go func() {
+		ctx, cancel := context.WithCancel(m.ctx)
+		defer cancel()
+		defer context.AfterFunc(owner, cancel)()
+		path, size, err := env.dump(ctx, session, ref, m.format, true, 0)
+		if err != nil {
+			err = &vm.Refusal{Code: vm.Unavailable, Why: fmt.Sprintf("the memory of %s was not written: %v", ref.Name, err), Try: "blixard vm explain " + string(ref.Name)}
+		}
+		env.tell(self, askedDumpEnded{})
+		m.reply <- dumpAnswer{path, size, err}
+	}()
+}
+
+// askedDumpEnded lets the guest's probes go on, unless it was to stand still meanwhile.
+func (r *runActor) askedDumpEnded() {
+	if r.halts {
+		r.paused = r.suspend.wanted || r.dumping != nil
+	}
+	r.dumpAsked, r.halts = false, false
+}
