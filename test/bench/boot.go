@@ -201,7 +201,8 @@ func (m *booted) undisturbed(ctx context.Context) error {
 			return err
 		}
 		if vm.GetIncarnation() != was+1 {
-			return fmt.Errorf("%s came up as incarnation %d after %d: it was killed on its way", name, vm.GetIncarnation(), was)
+			crashes, err := m.Crashes(ctx, name)
+			return errors.Join(fmt.Errorf("%s came up as incarnation %d after %d: it was killed on its way: %v", name, vm.GetIncarnation(), was, crashes), err)
 		}
 	}
 	return m.remember(ctx)
