@@ -32,6 +32,9 @@ func LinkName(slot uint32, nic int) string { return fmt.Sprintf("blx%dn%d", slot
 // Disk is the place of a disk that was made for the VM, by its name in the spec.
 func (p Paths) Disk(name string) string { return filepath.Join(p.Disks, name+".raw") }
 
+// Seed is the disk on which cloud-init finds what it is to do, where the spec has a seed.
+func (p Paths) Seed() string { return filepath.Join(p.Folder, "seed.iso") }
+
 // RunnerMark is the alias of a tap that a built runner made for the VM, which
 // has the name that the runner gave it, and no incarnation.
 func RunnerMark(node string, id vm.ID) string { return "blixard-runner " + node + " " + string(id) }

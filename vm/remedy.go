@@ -46,3 +46,8 @@ type Seed struct {
 	UserData string   `json:"userData,omitempty"` // whole, as cloud-init reads it; empty: made of the rest
 	Network  string   `json:"network,omitempty"`  // network-config, whole; empty: none
 }
+
+// None says that the VM has no seed.
+func (s Seed) None() bool {
+	return s.Hostname == "" && len(s.SSHKeys) == 0 && s.UserData == "" && s.Network == ""
+}

@@ -29,6 +29,9 @@ func needs(at host.Paths, s vm.Spec) []need {
 		out = append(out, need{path, unix.R_OK})
 	}
 	out = append(out, need{s.Boot.Disk, unix.R_OK | unix.W_OK})
+	if !s.Seed.None() {
+		out = append(out, need{at.Seed(), unix.R_OK})
+	}
 	for _, d := range s.Disks {
 		switch {
 		case d.Path == "":

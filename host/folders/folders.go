@@ -5,6 +5,7 @@
 //	    saved-N.state  0600 root       the guest of incarnation N, suspended
 //	    manifest.json  0600 root       identity and spec: the store can be rebuilt from it
 //	    disks/D.raw    0600 VMM        sparse; only Discard removes one (P14)
+//	    seed.iso       0640 root:VMM   what cloud-init finds, where the spec has a seed
 //	    console-N.log  0640 VMM        what the guest of incarnation N wrote
 //	    vmm-N.log      0640 VMM        what its VMM wrote
 //	    crashes/       0700 root       the evidence of each death
@@ -104,6 +105,7 @@ func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
 	now := preparation{incarnation: r.State.Incarnation, disks: managed(r.Spec.Disks), needs: needs(at, r.Spec), uid: uid, gid: gid}
 	for _, step := range []func() error{
 		func() error { return makeDisks(ctx, place, at, now, last) },
+		func() error { return makeSeed(place, at, r, &now, last) },
 		func() error { return makeLogs(place, at, uid, gid) },
 		func() error { return prune(place, at, r, f.bundles.holds) },
 		func() error { return f.makeRun(at.Run, gid, r.State.Incarnation) },

@@ -12,6 +12,7 @@ type preparation struct {
 	incarnation vm.Incarnation
 	disks       []vm.Disk // that are made here, and durable
 	needs       []need    // that the VMM's user could open
+	seed        string    // the sum of the seed that its disk was made of; empty: it has none
 	uid, gid    int
 }
 

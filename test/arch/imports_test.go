@@ -29,6 +29,7 @@ var importMap = []arrow{
 	{"host/capacity", []string{"vm", "=host", "host/procfs"}},
 	{"host/meter", []string{"vm", "=host", "host/procfs"}},
 	{"host/control", []string{"vm", "=host", "messages"}},
+	{"host/folders", []string{"vm", "=host", "host/seed"}},            // cloud-init's disk lies beside the others
 	{"host/runner", []string{"vm", "=host", "host/qemu", "host/tun"}}, // a runner of QEMU's speaks QMP
 	{"actors", []string{"vm", "messages", "policies", "persistence", "=host", "actors"}},
 	{"cmd", []string{"vm", "messages", "policies", "persistence", "host", "actors", "cmd"}},
@@ -138,6 +139,7 @@ var homes = []home{
 	{library: "github.com/pierrec/lz4", folders: []string{"host/image"}},
 	{library: "github.com/therootcompany/xz", folders: []string{"host/image"}},
 	{library: "github.com/klauspost/compress", folders: []string{"host/image"}},
+	{library: "github.com/kdomanski/iso9660", folders: []string{"host/seed"}},
 	{library: "github.com/dustin/go-humanize", folders: []string{"cmd/blixard"}},
 	{library: "golang.org/x/sys", folders: []string{"host", "cmd", "persistence", "actors/gateway", "test"}},
 	{library: "golang.org/x/term", folders: []string{"cmd/blixard"}},
