@@ -30,6 +30,8 @@ type vmActor struct {
 	begun     vm.Incarnation // the last one that got a run actor
 	cleaning  chan struct{}  // closed when what was left over is removed: no preparing begins before
 	ending    bool           // run was asked to end; its Terminated is due
+	sick      bool           // the one that ends failed by its guest, and not by a bug
+	overtaken int            // failures by which a machine was reset, and that came before what had been told earlier
 	releasing bool           // a release waits for that Terminated
 	bugs      int            // of run actors in a row, for their own delay
 	disarm    func()         // cancels the phase's timer
@@ -65,7 +67,11 @@ func (v *vmActor) Receive(c actor.Context) {
 	case asked:
 		v.answer(c, m)
 	case messages.Fact:
-		v.hear(c, m)
+		if v.overtaken == 0 || !ofGuest(m) {
+			v.hear(c, m)
+		}
+	case caughtUp:
+		v.overtaken--
 	case messages.DeadlinePassed:
 		if m.Revision == v.rec.State.Revision { // P5: a late timer is of another visit
 			v.turn(c, policies.Turn{Event: vm.DeadlinePassed})
@@ -178,6 +184,8 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 		v.turn(c, policies.Turn{Event: vm.GuestAnswered})
 	case messages.GuestReset:
 		v.turn(c, policies.Turn{Event: vm.GuestReset, Why: m.Why})
+	case messages.GuestWasReset:
+		v.turn(c, policies.Turn{Event: vm.GuestWasReset})
 	case messages.HealthJudged:
 		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, Why: m.Why})
 	case messages.OutOfSpace:
@@ -229,6 +237,7 @@ func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 	if v.env.safe != "" {
 		t.Decision = policies.HeldInSafeMode()
 	}
+	t = policies.Remedied(v.rec, t)
 	before, out := v.rec, policies.Next(v.rec, t)
 	if out.Refusal != nil {
 		return out.Refusal

@@ -19,7 +19,7 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 	switch e {
 	case vm.Prepare:
 		v.prepareNext(c)
-	case vm.Attach:
+	case vm.Attach, vm.Reset: // the record says whether it is reset before (State.ResetDue)
 		v.attach(c)
 	case vm.Find:
 		v.find(ref, hint)
@@ -68,7 +68,7 @@ func (v *vmActor) begin(c actor.Context, first any) {
 		paths.Load = paths.State(v.rec.State.Saved.Incarnation)
 	}
 	rec, env, prepare, behind := v.rec, v.env, make(chan struct{}), []<-chan struct{}{v.prepare, v.cleaning}
-	v.ending, v.prepare, v.begun = false, prepare, rec.State.Incarnation
+	v.ending, v.sick, v.prepare, v.begun = false, false, prepare, rec.State.Incarnation
 	v.run = spawn(c, env.log, fmt.Sprintf("run-%d", rec.State.Incarnation), func() actor.Actor {
 		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: paths, first: first, prepare: prepare, behind: behind}
 	})

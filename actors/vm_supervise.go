@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"go.uber.org/zap"
 
+	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
@@ -31,11 +32,30 @@ func (v *vmActor) HandleFailure(_ *actor.ActorSystem, s actor.Supervisor, child 
 		v.bug(fmt.Sprint(reason))
 		return
 	}
+	v.sick = true
 	event := vm.VMMGone
 	if f.Alive {
 		event = vm.GuestSick
 	}
 	v.turn(s.(actor.Context), policies.Turn{Event: event, Failure: &f})
+	if v.rec.State.ResetDue {
+		v.overtaken++
+		v.env.tell(v.self, caughtUp{})
+	}
+}
+
+// caughtUp: vm/<name> → itself, behind all that its run actor had told before it
+// failed: a failure overtakes that. A machine that is reset stays the same
+// incarnation, so nothing else says that it was of the guest before.
+type caughtUp struct{}
+
+// ofGuest are the facts that a reset makes untrue.
+func ofGuest(f messages.Fact) bool {
+	switch f.(type) {
+	case messages.GuestAnswered, messages.GuestReset, messages.HealthJudged, messages.OutOfSpace:
+		return true
+	}
+	return false
 }
 
 // bug counts a failure of ours, on a budget of its own: the guest lives on (P6).
@@ -59,6 +79,8 @@ func (v *vmActor) runEnded(c actor.Context, who *actor.PID) {
 	switch p := v.rec.State.Phase; {
 	case p == vm.Preparing && v.begun != v.rec.State.Incarnation: // one that began already, a bug ended: its deadline says what follows
 		v.begin(c, doPrepare{})
+	case p&vm.Live != 0 && v.sick: // by its remedy it goes on, or is asked to power off
+		v.attach(c)
 	case p&vm.Live != 0:
 		v.watchLater()
 	}

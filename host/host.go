@@ -154,6 +154,10 @@ type Session interface {
 	// gives up a saving that is under way, whoever began it.
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
+	// Reset presses the machine's reset button and lets it run, also where its
+	// guest had panicked, and returns when it boots. Repeating it is safe, and
+	// resets again. A VMM that has no such button is Broken.
+	Reset(ctx context.Context) error
 	// Kind is the kind and version of the VMM, as Driver.Loads knows it.
 	Kind(ctx context.Context) (string, error)
 	// Save stops the guest and writes all of it. The guest stands still afterwards, also where it failed.

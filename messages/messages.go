@@ -76,6 +76,11 @@ type GuestReset struct {
 	Why         string
 }
 
+// GuestWasReset: the machine that was to be reset boots again. May come late.
+type GuestWasReset struct {
+	Incarnation vm.Incarnation
+}
+
 // HealthJudged: the judgement of the probes changed.
 type HealthJudged struct {
 	Incarnation vm.Incarnation
@@ -139,6 +144,7 @@ type EffectFailed struct {
 func (f Launched) Of() vm.Incarnation      { return f.Incarnation }
 func (f GuestAnswered) Of() vm.Incarnation { return f.Incarnation }
 func (f GuestReset) Of() vm.Incarnation    { return f.Incarnation }
+func (f GuestWasReset) Of() vm.Incarnation { return f.Incarnation }
 func (f HealthJudged) Of() vm.Incarnation  { return f.Incarnation }
 func (f OutOfSpace) Of() vm.Incarnation    { return f.Incarnation }
 func (f GuestSaved) Of() vm.Incarnation    { return f.Incarnation }

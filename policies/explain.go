@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,6 +51,11 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 		e.Next = "it goes on when there is room: blixard node resources"
 	case s.Phase&(vm.Paused|vm.Suspending|vm.Suspended) != 0 && s.Reclaimed:
 		takenBack(&e, r)
+	case s.Phase == vm.Starting && WasReset(s):
+		e.State = fmt.Sprintf("%s: its machine was reset in place, the guest has not answered yet; wanted %s, health %s", s.Phase, s.Intent, s.Health)
+		if s.ResetDue {
+			e.State = fmt.Sprintf("%s: its machine is reset in place; wanted %s, health %s", s.Phase, s.Intent, s.Health)
+		}
 	case s.Phase == vm.Stopped && rested(s):
 		e.Next = "nothing: the guest powered itself off, and stays down until it is started"
 	}
@@ -173,8 +179,12 @@ func seen(now time.Time, s vm.State) string {
 		out = append(out, "up for "+age(now, s.LaunchedAt).String())
 	}
 	if c := s.LastExit; c != nil {
-		out = append(out, fmt.Sprintf("its last end was %s ago, after %s up: %s",
-			age(now, c.Failure.At), c.Uptime.Round(time.Millisecond), c.Failure.Error()))
+		what := "end"
+		if c.Decision.Remedy == vm.RemedyReset {
+			what = "reset"
+		}
+		out = append(out, fmt.Sprintf("its last %s was %s ago, after %s up: %s",
+			what, age(now, c.Failure.At), c.Uptime.Round(time.Millisecond), c.Failure.Error()))
 	}
 	return strings.Join(out, "; ")
 }
@@ -187,13 +197,16 @@ func tried(now time.Time, r vm.Record, crashes []vm.Crash) string {
 	restarts, charged, left := Budget(now, r.Spec.Restart, r.State)
 	out := fmt.Sprintf("%s; %s charged in %s, the budget allows %d, %d left", plural(restarts, "restart"),
 		plural(charged, "failure"), b.Window, b.Attempts, left)
+	if ladder := usedUp(now, r); ladder != "" {
+		out += "; of its remedies " + ladder
+	}
 	const most = 5
 	for i, c := range crashes[:min(len(crashes), most)] {
 		join := ", "
 		if i == 0 {
 			join = "; newest first: "
 		}
-		out += fmt.Sprintf("%s#%d %s %s ago (%s)", join, c.Number, c.Failure.Cause, age(now, c.Failure.At), c.Decision.Do)
+		out += fmt.Sprintf("%s#%d %s %s ago (%s)", join, c.Number, c.Failure.Cause, age(now, c.Failure.At), cmp.Or(string(c.Decision.Remedy), string(c.Decision.Do)))
 	}
 	return out
 }
@@ -219,7 +232,12 @@ func stands(s vm.State) bool {
 		return false
 	}
 	do := s.LastExit.Decision.Do
+	if WasReset(s) {
+		return s.Phase == vm.Starting
+	}
 	switch s.Phase {
+	case vm.Stopping:
+		return s.LastExit.Decision.Remedy == vm.RemedyRestart && (s.After == vm.ThenRestart || s.After == vm.ThenBackoff)
 	case vm.Killing, vm.Reaping:
 		return do == vm.RestartNow && s.After == vm.ThenRestart || do == vm.BackOff && s.After == vm.ThenBackoff ||
 			do == vm.GiveUp && s.After == vm.ThenHold || rested(s)

@@ -9,11 +9,11 @@ import (
 )
 
 // Charge returns the state after a decision: the ledger, the exponents of the
-// delays, and nothing else is changed. The ledger keeps what is inside the
+// delays, what is used up of the remedies, and nothing else is changed. The ledger keeps what is inside the
 // budget's window, at most vm.MaxLedger entries, oldest first.
 func Charge(now time.Time, r vm.Restart, s vm.State, d vm.Decision) vm.State {
 	if forgiven(now, r, s) {
-		s.Ledger, s.Tries, s.Spared = nil, 0, 0
+		s.Ledger, s.Tries, s.Spared, s.Rungs = nil, 0, 0, nil
 	}
 	kept := make([]time.Time, 0, len(s.Ledger)+1)
 	for _, at := range s.Ledger {

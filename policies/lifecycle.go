@@ -132,6 +132,11 @@ var facts = []row{
 	{idle | vm.Reaping | vm.Removing, on(vm.VMMGone), ignore},
 	{vm.Preparing | up | vm.Suspending | vm.Adopting, on(vm.GuestSick), judge(vm.Killing, vm.Kill)},
 	{vm.Stopping, on(vm.GuestSick), move(vm.Killing, vm.Kill)},
+	{vm.Starting | vm.Running, on(vm.GuestToReset), judge(vm.Starting, vm.Reset)},
+	{vm.Starting | vm.Running, on(vm.GuestToRestart), judge(vm.Stopping, vm.Attach, vm.PowerDown)},
+	{rest &^ (vm.Starting | vm.Running), on(vm.GuestToReset, vm.GuestToRestart), ignore}, // Remedied splits them in these two alone
+	{vm.Starting, on(vm.GuestWasReset), stay()},
+	{rest &^ vm.Starting, on(vm.GuestWasReset), ignore},
 	{vm.Killing | vm.Reaping | idle | vm.Removing, on(vm.GuestSick), ignore},
 
 	{vm.Adopting, on(vm.FoundReady), move(vm.Running, vm.Attach)},

@@ -17,7 +17,7 @@ type Turn struct {
 	By     string    // who asked
 	Why    string    // detail of the event, for the journal
 
-	Failure     *vm.Failure    // with VMMGone and GuestSick
+	Failure     *vm.Failure    // with VMMGone, GuestSick and what Remedied makes of it
 	Process     *vm.Process    // with Launched, FoundReady and FoundStarting
 	Health      vm.Health      // with HealthChanged; Why says why
 	Spec        *vm.Spec       // with SpecAsked
@@ -26,8 +26,10 @@ type Turn struct {
 
 	Reclaim bool // with PauseAsked and SuspendAsked: the node does it by itself, as the VM is idle; Why says more
 
+	Rungs []int // with GuestSick, GuestToReset and GuestToRestart: what is used up of the remedies then; nil: as it was
+
 	DiskFull string       // why the disk of the state folder has no room; empty: it has
-	Decision *vm.Decision // with Rebooted, Enlisted, HeldBack and Dismissed: what AfterBoot decided
+	Decision *vm.Decision // with Rebooted, Enlisted, HeldBack and Dismissed: what AfterBoot decided; with Rungs: what Remedied did
 }
 
 // Outcome is what a turn decided.

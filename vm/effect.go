@@ -10,6 +10,7 @@ type Effect uint8
 const (
 	Prepare   Effect = iota + 1 // have a run actor; make folder, disks and image ready, launch the VMM, attach to it, start the probes
 	Attach                      // have a run actor that attaches to the VMM that lives already
+	Reset                       // have a run actor that resets the machine before it listens to the guest
 	Find                        // look whether the VMM of this incarnation lives
 	PowerDown                   // ask the guest to power off
 	Pause                       // stop the vCPUs
@@ -23,7 +24,7 @@ const (
 )
 
 var effectNames = [...]string{
-	Prepare: "Prepare", Attach: "Attach", Find: "Find", PowerDown: "PowerDown", Pause: "Pause",
+	Prepare: "Prepare", Attach: "Attach", Reset: "Reset", Find: "Find", PowerDown: "PowerDown", Pause: "Pause",
 	Resume: "Resume", Save: "Save", DropSaved: "DropSaved", Kill: "Kill", Release: "Release", Discard: "Discard", Forget: "Forget",
 }
 

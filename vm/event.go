@@ -22,22 +22,25 @@ const (
 
 	// Facts come from the host. Each carries the incarnation that it speaks of.
 
-	Launched      // the VMM process exists; its identity is known
-	GuestAnswered // the startup check passed, or the VMM answered where no check is set
-	GuestReset    // a ready guest rebooted itself in place
-	HealthChanged // the probes' judgement changed
-	VMMGone       // the VMM is proved gone; the turn carries the Failure
-	GuestSick     // the VMM may live, but the incarnation is to end; the turn carries the Failure
-	FoundReady    // adoption: our VMM lives, and the guest had answered
-	FoundStarting // adoption: our VMM lives, the guest had not answered yet
-	FoundUnwanted // adoption: our VMM lives, but the VM is not wanted up any more
-	FoundNone     // adoption: none lives, and nobody knows whether it was launched
-	GuestSaved    // suspending: the guest's state is whole on the disk; the turn carries it
-	SaveFailed    // suspending: it could not be saved, and the guest is to go on
-	GuestLoaded   // starting: a saved guest is whole in its VMM, and stands still
-	OutOfSpace    // the VMM stopped the guest, as a disk can't grow; Why says which
-	SpaceBack     // there is room again for what stopped by OutOfSpace
-	KillConfirmed // killing: no VMM of this incarnation lives
+	Launched       // the VMM process exists; its identity is known
+	GuestAnswered  // the startup check passed, or the VMM answered where no check is set
+	GuestReset     // a ready guest rebooted itself in place
+	HealthChanged  // the probes' judgement changed
+	VMMGone        // the VMM is proved gone; the turn carries the Failure
+	GuestSick      // the VMM may live, but the incarnation is to end; the turn carries the Failure
+	GuestToReset   // the same, and by the VM's remedies the incarnation goes on: its machine is reset in place
+	GuestToRestart // the same, and by the VM's remedies the guest is asked to power off first
+	GuestWasReset  // starting: the machine that was to be reset boots again
+	FoundReady     // adoption: our VMM lives, and the guest had answered
+	FoundStarting  // adoption: our VMM lives, the guest had not answered yet
+	FoundUnwanted  // adoption: our VMM lives, but the VM is not wanted up any more
+	FoundNone      // adoption: none lives, and nobody knows whether it was launched
+	GuestSaved     // suspending: the guest's state is whole on the disk; the turn carries it
+	SaveFailed     // suspending: it could not be saved, and the guest is to go on
+	GuestLoaded    // starting: a saved guest is whole in its VMM, and stands still
+	OutOfSpace     // the VMM stopped the guest, as a disk can't grow; Why says which
+	SpaceBack      // there is room again for what stopped by OutOfSpace
+	KillConfirmed  // killing: no VMM of this incarnation lives
 
 	// The release of what an incarnation held, split by what comes after it (Record.After).
 
@@ -76,7 +79,8 @@ var eventNames = [...]string{
 	ForceDeleteAsked: "ForceDeleteAsked", SpecAsked: "SpecAsked", SuspendAsked: "SuspendAsked",
 	GuestSaved: "GuestSaved", SaveFailed: "SaveFailed", GuestLoaded: "GuestLoaded", OutOfSpace: "OutOfSpace", SpaceBack: "SpaceBack",
 	Launched: "Launched", GuestAnswered: "GuestAnswered", GuestReset: "GuestReset",
-	HealthChanged: "HealthChanged", VMMGone: "VMMGone", GuestSick: "GuestSick", FoundReady: "FoundReady",
+	HealthChanged: "HealthChanged", VMMGone: "VMMGone", GuestSick: "GuestSick",
+	GuestToReset: "GuestToReset", GuestToRestart: "GuestToRestart", GuestWasReset: "GuestWasReset", FoundReady: "FoundReady",
 	FoundStarting: "FoundStarting", FoundUnwanted: "FoundUnwanted", FoundNone: "FoundNone", KillConfirmed: "KillConfirmed",
 	ReleasedToStop: "ReleasedToStop", ReleasedToRestart: "ReleasedToRestart", ReleasedToBackoff: "ReleasedToBackoff",
 	ReleasedToHold: "ReleasedToHold", ReleasedToRemove: "ReleasedToRemove", ReleasedToSuspend: "ReleasedToSuspend",

@@ -46,6 +46,7 @@ type Failure struct {
 	At          time.Time   `json:"at"`
 	Exit        *Exit       `json:"exit,omitempty"` // nil where no process ended
 	Alive       bool        `json:"-"`              // the VMM may still live and has to be killed
+	Deaf        bool        `json:"-"`              // with Alive: the VMM answers nothing, so that only a kill ends it
 	Ready       bool        `json:"ready"`          // the guest had answered in this incarnation
 	Confidence  Confidence  `json:"confidence,omitempty"`
 	Notes       *Notes      `json:"-"` // for the bundle; nil: nobody took any

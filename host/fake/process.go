@@ -113,11 +113,16 @@ func (p *process) stand(s host.GuestState, kind host.NoticeKind) {
 	p.notify(host.Notice{Kind: kind, Detail: "guest", At: time.Now()})
 }
 
-// reset: the guest boots again in place.
-func (p *process) reset() {
+// boots: the guest boots again in place. What it said before stays on its console.
+func (p *process) boots() {
 	p.silent = false
 	p.answered = make(chan struct{})
 	p.boot()
+}
+
+// reset: the guest resets itself.
+func (p *process) reset() {
+	p.boots()
 	p.notify(host.Notice{Kind: host.NoticeReset, Detail: "guest-reset", At: time.Now()})
 }
 

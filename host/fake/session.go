@@ -102,6 +102,14 @@ func (s *session) Resume(ctx context.Context) error {
 	})
 }
 
+// Reset lets the guest boot again, whatever it did.
+func (s *session) Reset(ctx context.Context) error {
+	return s.with(ctx, func(p *process) {
+		p.state = host.GuestRuns
+		p.boots()
+	})
+}
+
 // turn changes the guest's state; one that is off or panicked can't be paused nor go on.
 func (p *process) turn(from, to host.GuestState) {
 	if p.state == from {

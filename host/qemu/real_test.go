@@ -58,6 +58,58 @@ func TestGuestResetsInPlace(t *testing.T) {
 	g.wantConsole(PVHMark + PVHMark) // it really booted again
 }
 
+func TestResetBootsAgainInPlace(t *testing.T) {
+	g := start(t, PVHGuest(), nil)
+	g.wantLog(PVHMark)
+	s, notices := g.attach()
+	for boots := 2; boots < 4; boots++ { // repeating resets again
+		if err := s.Reset(deadline(t)); err != nil {
+			t.Fatal(err)
+		}
+		g.wantState(s, host.GuestRuns)
+		g.wantLog(strings.Repeat(PVHMark, boots))
+	}
+	if err := s.Pause(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reset(deadline(t)); err != nil {
+		t.Fatalf("reset of a paused machine: %v", err)
+	}
+	g.wantState(s, host.GuestRuns)
+	if len(notices) != 0 {
+		t.Errorf("our own reset was told as %v", <-notices)
+	}
+}
+
+// A panicked guest stands in its VMM, and boots again by a reset.
+func TestPanickedGuestIsReset(t *testing.T) {
+	g := start(t, PVHGuestThat(PVHPanics), needsACPI)
+	s, notices := g.attach()
+	if state, _ := s.State(deadline(t)); state == host.GuestRuns {
+		g.hear(notices, host.NoticePanic)
+	}
+	g.wantState(s, host.GuestPanicked)
+	g.wantLog(PVHMark)
+	if err := s.Reset(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	g.wantLog(PVHMark + PVHMark)
+	g.hear(notices, host.NoticePanic) // it does it again
+	g.wantState(s, host.GuestPanicked)
+}
+
+func TestResetOfADeadVMMIsGone(t *testing.T) {
+	g := start(t, PVHGuest(), nil)
+	s, notices := g.attach()
+	if err := g.process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	g.hear(notices, host.NoticeLost)
+	if err := s.Reset(deadline(t)); host.KindOf(err) != host.Gone {
+		t.Errorf("reset of a dead VMM: %v, want Gone", err)
+	}
+}
+
 func TestPauseResumeAndAdoption(t *testing.T) {
 	g := start(t, PVHGuest(), nil)
 	s, notices := g.attach()

@@ -143,6 +143,8 @@ func (s *session) read() {
 		case m.Event != "":
 			if n, ok := m.notice(); ok {
 				s.tell(n)
+			} else if m.Event == "RESET" { // our own
+				s.step()
 			}
 		case m.ID != 0:
 			s.answered(m)

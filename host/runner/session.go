@@ -108,8 +108,11 @@ func (s *session) Pause(context.Context) error { return refused("pause") }
 // Resume is refused.
 func (s *session) Resume(context.Context) error { return refused("resume") }
 
+// Reset is refused.
+func (s *session) Reset(context.Context) error { return refused("reset") }
+
 func refused(doing string) error {
-	return host.Fail(host.Broken, doing, errors.New("only a runner of QEMU's with a control socket can be paused and resumed"))
+	return host.Fail(host.Broken, doing, errors.New("only a runner of QEMU's with a control socket can be paused, resumed and reset"))
 }
 
 // Kind is nobody's: what it would save has no name to be loaded by.

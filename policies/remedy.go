@@ -1,0 +1,146 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// The rules that a ladder of remedies adds to supervision's.
+const (
+	ruleReset = "remedy-reset" // the machine is reset in place, and its incarnation goes on
+	ruleHold  = "remedy-hold"  // it is killed and held, before its budget is spent
+)
+
+// Remedied is the turn of a sick guest as its VM's ladder has it: supervision
+// says whether it comes up again, and when, and the first rung that fits and
+// isn't used up says how. Where supervision gives up, or no rung is left, the
+// turn comes back as it was, and so does every other turn.
+//
+// What a rung can't do with what is left of the VMM, a kill does in its stead,
+// and the rung counts as used: so the ladder always leads on.
+//
+// A reset waits for no delay, as a guest that hangs gains nothing by it. It may
+// not turn fast either: where supervision would delay, only a guest that had
+// answered since it last booted is reset; any other is killed, and waits.
+func Remedied(rec vm.Record, t Turn) Turn {
+	s, ladder := rec.State, rec.Spec.Remedies
+	if t.Event != vm.GuestSick || t.Decision != nil || s.Phase&(vm.Starting|vm.Running) == 0 || s.Intent != vm.WantRunning || s.Saved != nil {
+		return t
+	}
+	f := failureOf(s, t)
+	d := Supervise(t.At, rec.Spec.Restart, s, f, t.Spread)
+	if d.Do != vm.RestartNow && d.Do != vm.BackOff {
+		return t // a spent budget, and a guest's own will, stand above every remedy
+	}
+	used := make([]int, len(ladder))
+	if !forgiven(t.At, rec.Spec.Restart, s) {
+		copy(used, s.Rungs)
+	}
+	for i, rung := range ladder {
+		if !fits(rung, f.Cause, d.Charged) || rung.Times > 0 && used[i] >= rung.Times {
+			continue
+		}
+		used[i] = counted(used[i])
+		t.Rungs = used
+		return byRung(rec, t, f, d, i)
+	}
+	return t
+}
+
+// fits says whether a rung is for a cause. Where it names none, it is for what
+// the guest did itself: what the host did is not mended by a remedy, and has no
+// limit that could be used up.
+func fits(r vm.Rung, c vm.Cause, charged bool) bool {
+	if len(r.For) == 0 {
+		return charged
+	}
+	return slices.Contains(r.For, c)
+}
+
+// byRung is the turn by one rung, whose use t.Rungs counts already.
+func byRung(rec vm.Record, t Turn, f vm.Failure, d vm.Decision, i int) Turn {
+	rung := rec.Spec.Remedies[i]
+	which := fmt.Sprintf("remedy %d of %d, %s", i+1, len(t.Rungs), uses(t.Rungs[i], rung.Times))
+	cant := hinders(rung.Do, rec.State, f, d)
+	switch {
+	case rung.Do == vm.RemedyHold:
+		d.Do, d.After, d.Rule = vm.GiveUp, 0, ruleHold
+		d.Why = fmt.Sprintf("%s, held until a person decides (%s)", met(rec, t, f, d), which)
+	case cant != "":
+		rung.Do = vm.RemedyKill
+		d.Why = fmt.Sprintf("%s; killed, as %s (%s)", d.Why, cant, which)
+	case rung.Do == vm.RemedyReset:
+		t.Event = vm.GuestToReset
+		d.Do, d.After, d.Rule = vm.RestartNow, 0, ruleReset
+		d.Why = fmt.Sprintf("%s, reset in place (%s)", met(rec, t, f, d), which)
+	case rung.Do == vm.RemedyRestart:
+		t.Event = vm.GuestToRestart
+		d.Why = fmt.Sprintf("%s; asked to power off before (%s)", d.Why, which)
+	default:
+		d.Why = fmt.Sprintf("%s; killed (%s)", d.Why, which)
+	}
+	d.Remedy = rung.Do
+	t.Decision = &d
+	return t
+}
+
+// hinders is why a rung can't be done, or empty.
+func hinders(do vm.Remedy, s vm.State, f vm.Failure, d vm.Decision) string {
+	stands := f.Cause == vm.CauseGuestPanic || f.Cause == vm.CauseGuestReset
+	switch {
+	case do == vm.RemedyKill || do == vm.RemedyHold:
+		return ""
+	case do != vm.RemedyReset && do != vm.RemedyRestart:
+		return fmt.Sprintf("%q is not supported", do)
+	case f.Deaf:
+		return "its VMM does not answer"
+	case do == vm.RemedyRestart && stands:
+		return "it can't be asked to power off any more"
+	case do == vm.RemedyRestart:
+		return ""
+	case !d.Charged || f.Cause != vm.CauseHealthFailed && !stands:
+		return "no reset mends " + string(f.Cause)
+	case d.Do == vm.BackOff && s.ReadyAt.IsZero():
+		return "it had not answered since it booted"
+	}
+	return ""
+}
+
+// met tells of a failure and of what is charged for it.
+func met(rec vm.Record, t Turn, f vm.Failure, d vm.Decision) string {
+	if !d.Charged {
+		return string(f.Cause) + ": not charged"
+	}
+	_, before, _ := Budget(t.At, rec.Spec.Restart, rec.State)
+	b := rec.Spec.Restart.Budget
+	return fmt.Sprintf("%s: crash %d of %d in %s", f.Cause, before+1, b.Attempts, b.Window)
+}
+
+// uses tells how often a rung was taken, and of how many times.
+func uses(n, most int) string {
+	if most == 0 {
+		return fmt.Sprintf("time %d", n)
+	}
+	return fmt.Sprintf("time %d of %d", n, most)
+}
+
+// usedUp tells how far a VM is on its ladder; empty: it has none.
+func usedUp(now time.Time, r vm.Record) string {
+	var out []string
+	for i, rung := range r.Spec.Remedies {
+		n := 0
+		if i < len(r.State.Rungs) && !forgiven(now, r.Spec.Restart, r.State) {
+			n = r.State.Rungs[i]
+		}
+		of := ""
+		if rung.Times > 0 {
+			of = fmt.Sprintf(" of %d", rung.Times)
+		}
+		out = append(out, fmt.Sprintf("%s %d%s", rung.Do, n, of))
+	}
+	return strings.Join(out, ", ")
+}
