@@ -34,7 +34,7 @@ func TestASeedIsMadeOfItsParts(t *testing.T) {
 	s := of(t, vm.Seed{SSHKeys: []string{"ssh-ed25519 AAAA me@home"}})
 	wantText(t, "user-data", s.User, "#cloud-config\nhostname: \"web\"\nssh_authorized_keys:\n- \"ssh-ed25519 AAAA me@home\"\n")
 	wantText(t, "meta-data", s.Meta, "instance-id: \"00112233445566aa-a537cd584bc79b5d\"\nlocal-hostname: \"web\"\n")
-	if s.Network != nil && len(s.Network) > 0 {
+	if len(s.Network) > 0 {
 		t.Errorf("a network nobody asked for: %s", s.Network)
 	}
 }
