@@ -189,9 +189,11 @@ const (
 	GuestOff      GuestState = "shutdown"
 	GuestPanicked GuestState = "guest-panicked"
 	GuestIOError  GuestState = "io-error"
-	GuestLoading  GuestState = "inmigrate"   // a saved guest is being loaded
-	GuestSaved    GuestState = "postmigrate" // it was saved, and stands still
-	GuestNoSpace  GuestState = "no-space"    // halted, as a disk of it can't grow
+	GuestLoading  GuestState = "inmigrate"      // a saved guest is being loaded
+	GuestSaved    GuestState = "postmigrate"    // it was saved, and stands still
+	GuestNoSpace  GuestState = "no-space"       // halted, as a disk of it can't grow
+	GuestHung     GuestState = "watchdog"       // halted, as nobody in it fed its watchdog
+	GuestBroken   GuestState = "internal-error" // halted, as its VMM can't run it on
 	GuestOther    GuestState = "other"
 )
 
@@ -200,13 +202,16 @@ type NoticeKind string
 
 // The notices.
 const (
-	NoticePowerOff NoticeKind = "poweroff"  // the guest turned itself off; the VMM stands still and waits for our Quit
-	NoticeReset    NoticeKind = "reset"     // the guest reset itself and boots again in place
-	NoticeResetEnd NoticeKind = "reset-end" // the guest reset itself, and its VMM ends by that
-	NoticePanic    NoticeKind = "panic"     // the guest said that it panicked; the VMM stands still
-	NoticeIOError  NoticeKind = "io-error"  // a disk failed and the VMM stands still
-	NoticeNoSpace  NoticeKind = "no-space"  // a disk can't grow and the VMM stands still; it goes on by Resume
-	NoticeLost     NoticeKind = "lost"      // the session ended without Close
+	NoticePowerOff NoticeKind = "poweroff"       // the guest turned itself off; the VMM stands still and waits for our Quit
+	NoticeReset    NoticeKind = "reset"          // the guest reset itself and boots again in place
+	NoticeResetEnd NoticeKind = "reset-end"      // the guest reset itself, and its VMM ends by that
+	NoticePanic    NoticeKind = "panic"          // the guest said that it panicked; the VMM stands still
+	NoticeIOError  NoticeKind = "io-error"       // a disk failed and the VMM stands still
+	NoticeNoSpace  NoticeKind = "no-space"       // a disk can't grow and the VMM stands still; it goes on by Resume
+	NoticeWatchdog NoticeKind = "watchdog"       // nobody in the guest fed its watchdog, and the VMM stands still
+	NoticeBroken   NoticeKind = "internal-error" // the VMM can't run the guest on, and stands still
+	NoticeCrashed  NoticeKind = "crash-kernel"   // the guest panicked, and a crash kernel of its own goes on
+	NoticeLost     NoticeKind = "lost"           // the session ended without Close
 )
 
 // Notice is something that a VMM told of its guest.

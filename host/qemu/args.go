@@ -52,7 +52,7 @@ func (l *Launch) shape() shape {
 	if s.Boot.Disk != "" {
 		return firmware
 	}
-	asksNothing := s.Boot.Initrd == "" && s.Boot.Cmdline == "" && len(s.Disks) == 0 && len(s.Networks) == 0
+	asksNothing := s.Boot.Initrd == "" && s.Boot.Cmdline == "" && len(s.Disks) == 0 && len(s.Networks) == 0 && s.Seed.None()
 	for _, c := range s.Health {
 		asksNothing = asksNothing && c.Type != vm.CheckAgent
 	}
@@ -77,6 +77,7 @@ func Args(l Launch) ([]string, error) {
 		a = append(a, l.devices()...)
 		a = append(a, l.disks()...)
 		a = append(a, l.networks()...)
+		a = append(a, l.witnesses()...)
 	}
 	if l.Paths.Load != "" { // the guest stands still until it is known to be loaded
 		a = append(a, "-S", "-incoming", "fd:{fd:"+savedName+"}")
@@ -123,7 +124,7 @@ func (l *Launch) common() []string {
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		// A guest that ends leaves a standing VMM, so that a daemon that was down
 		// learns of it later; a guest that resets boots again without us.
-		"-action", "reboot=reset,shutdown=pause,panic=pause",
+		"-action", "reboot=reset,shutdown=pause,panic=pause,watchdog=pause",
 		"-chardev", "socket,id=qmp,fd={fd:qmp},server=on,wait=off",
 		"-mon", "chardev=qmp,mode=control",
 		"-chardev", "socket,id=console,fd={fd:console},server=on,wait=off,logfile=" + escape(l.Paths.Log) + ",logappend=on",
@@ -192,6 +193,18 @@ func (l *Launch) devices() []string {
 	}
 }
 
+// witnesses tell of a guest's end, and cost nothing where the guest has no driver:
+// by the first its kernel says where crash finds what in a dump; by the second,
+// which is for PCI alone, it is known to hang once it has begun to feed it. They
+// come last, so that no other device has another address by them.
+func (l *Launch) witnesses() []string {
+	out := []string{"-device", "vmcoreinfo"}
+	if l.shape() == firmware {
+		out = append(out, "-device", "i6300esb")
+	}
+	return out
+}
+
 func (l *Launch) virtio(kind string) string {
 	if l.shape() == firmware {
 		return "virtio-" + kind + "-pci"
@@ -222,6 +235,9 @@ func (l *Launch) disks() []string {
 		// Twenty bytes of a serial number are all that virtio-blk has.
 		serial := ",serial=" + escape(d.Name[:min(len(d.Name), 20)])
 		out = append(out, l.disk(diskNode(i), path, format, d.ReadOnly, serial)...)
+	}
+	if !l.Spec.Seed.None() { // the last, so that no other disk has another name by it
+		out = append(out, l.disk("seed", l.Paths.Seed(), "raw", true, ",serial=seed")...)
 	}
 	return out
 }

@@ -78,6 +78,12 @@ func TestArgsOfEveryShape(t *testing.T) {
 				{Mode: vm.NetworkBridge, Bridge: "lan.7", MTU: 9000, MAC: "52:54:00:12:34:56"},
 			}
 		},
+		"disk-seed": func(l *Launch) {
+			l.Spec.Boot = vm.Boot{Disk: "/srv/debian.raw"}
+			l.Spec.Disks = []vm.Disk{{Name: "data", Size: vm.GiB}}
+			l.Spec.Networks = nil
+			l.Spec.Seed.Hostname = "other"
+		},
 		"disk-bridges": func(l *Launch) {
 			boot(vm.Boot{Disk: "/srv/debian.qcow2"})(l)
 			l.Spec.Networks = []vm.Network{{Mode: vm.NetworkBridge, Bridge: "br0"}, {Mode: vm.NetworkBridge, Bridge: "br1", MTU: 576}}

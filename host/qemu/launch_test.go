@@ -59,6 +59,13 @@ func shortDir(t *testing.T) string {
 // start launches a VM; elf, if any, becomes its kernel.
 func start(t *testing.T, elf []byte, bend func(*vm.Spec)) *guest {
 	t.Helper()
+	g, c := prepare(t, elf, bend)
+	g.launch(c)
+	return g
+}
+
+func prepare(t *testing.T, elf []byte, bend func(*vm.Spec)) (*guest, host.Command) {
+	t.Helper()
 	path, dir := qemuBinary(t), shortDir(t)
 	spec := vm.Spec{Name: "t", CPUs: 1, Memory: 8 * vm.MiB}
 	if elf != nil {
@@ -89,8 +96,7 @@ func start(t *testing.T, elf []byte, bend func(*vm.Spec)) *guest {
 	if err != nil {
 		t.Fatalf("command: %v", err)
 	}
-	g.launch(c)
-	return g
+	return g, c
 }
 
 func (g *guest) makeDisk(d vm.Disk) {

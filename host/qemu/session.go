@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -43,6 +44,7 @@ type session struct {
 	queue    []host.Notice
 	telling  bool          // a goroutine empties the queue
 	attached bool          // Attach has returned the session: from now on its loss is told
+	stops    int           // STOP events whose reason nobody has asked for yet
 	moved    chan struct{} // closed at the next of steps; nil: nobody waits for it
 }
 
@@ -54,8 +56,9 @@ func (d *Driver) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice 
 		return nil, err
 	}
 	return Join(ctx, conn, func(n host.Notice) {
-		if n.Kind == host.NoticeNoSpace {
-			n.Detail = nameOfNode(spec, n.Detail)
+		if n.Kind == host.NoticeNoSpace || n.Kind == host.NoticeIOError {
+			node, more, _ := strings.Cut(n.Detail, " ")
+			n.Detail = strings.TrimSpace(nameOfNode(spec, node) + " " + more)
 		}
 		notice(n)
 	})
@@ -138,6 +141,8 @@ func (s *session) read() {
 		case m.Greeting != nil && !greeted:
 			greeted = true
 			close(s.ready)
+		case m.Event == "STOP":
+			s.stopped()
 		case steps[m.Event]:
 			s.step()
 		case m.Event != "":
@@ -327,28 +332,6 @@ func (s *session) status(ctx context.Context) (string, error) {
 		return "", host.Fail(host.Transient, "query-status", fmt.Errorf("not understood: %q", clip(string(b))))
 	}
 	return answer.Status, nil
-}
-
-// full says whether what halted the guest is that a disk can't grow.
-func (s *session) full(ctx context.Context) bool {
-	b, err := s.call(ctx, "query-block", nil)
-	if err != nil {
-		return false
-	}
-	var disks []struct {
-		Status string `json:"io-status"`
-	}
-	full := false
-	if err := json.Unmarshal(b, &disks); err != nil {
-		return false
-	}
-	for _, d := range disks {
-		if d.Status == "failed" {
-			return false
-		}
-		full = full || d.Status == "nospace"
-	}
-	return full
 }
 
 // PowerDown presses the ACPI button.

@@ -213,6 +213,9 @@ func TestEventsBecomeNotices(t *testing.T) {
 		`{"event":"BLOCK_IO_ERROR","data":{"action":"stop","nospace":true}}`:        host.NoticeNoSpace,
 		`{"event":"BLOCK_IO_ERROR","data":{"action":"ignore","nospace":true}}`:      "",
 		`{"event":"BLOCK_IO_ERROR","data":{"device":"","action":"report"}}`:         "",
+		`{"event":"WATCHDOG","data":{"action":"pause"}}`:                            host.NoticeWatchdog,
+		`{"event":"WATCHDOG","data":{"action":"reset"}}`:                            "",
+		`{"event":"GUEST_CRASHLOADED","data":{"action":"run"}}`:                     host.NoticeCrashed,
 		`{"event":"STOP"}`:                  "",
 		`{"event":"SHUTDOWN","data":[1,2]}`: "",
 	} {

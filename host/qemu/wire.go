@@ -55,6 +55,7 @@ func (m *message) notice() (host.Notice, bool) {
 		Action string `json:"action"`
 		Full   bool   `json:"nospace"`
 		Disk   string `json:"node-name"`
+		Doing  string `json:"operation"`
 	}
 	_ = json.Unmarshal(m.Data, &data) // other shapes, or none, are events that we don't know
 	n := host.Notice{Detail: clip(m.Event + " " + string(m.Data)), At: time.Unix(m.Stamp.Seconds, m.Stamp.Microseconds*1000)}
@@ -72,11 +73,17 @@ func (m *message) notice() (host.Notice, bool) {
 		n.Kind = host.NoticePanic
 	case "BLOCK_IO_ERROR":
 		if data.Action == "stop" {
-			n.Kind = host.NoticeIOError
+			n.Kind, n.Detail = host.NoticeIOError, clip(data.Disk+" "+data.Doing+": "+data.Reason)
 			if data.Full {
 				n.Kind, n.Detail = host.NoticeNoSpace, clip(data.Disk)
 			}
 		}
+	case "WATCHDOG":
+		if data.Action == "pause" { // a runner's may do what it will
+			n.Kind = host.NoticeWatchdog
+		}
+	case "GUEST_CRASHLOADED":
+		n.Kind = host.NoticeCrashed
 	}
 	return n, n.Kind != ""
 }
@@ -92,12 +99,25 @@ func clip(s string) string {
 	return s[:cut] + "…"
 }
 
+// guestStates are QEMU's run states that mean something to us. The others pass by
+// themselves (finish-migrate, restore-vm, save-vm, prelaunch), or are somebody
+// else's wish (debug, suspended, colo).
+var guestStates = map[string]host.GuestState{
+	"running":        host.GuestRuns,
+	"paused":         host.GuestPaused,
+	"shutdown":       host.GuestOff,
+	"guest-panicked": host.GuestPanicked,
+	"io-error":       host.GuestIOError,
+	"inmigrate":      host.GuestLoading,
+	"postmigrate":    host.GuestSaved,
+	"watchdog":       host.GuestHung,
+	"internal-error": host.GuestBroken,
+}
+
 // guestState translates QEMU's run states.
 func guestState(status string) host.GuestState {
-	switch s := host.GuestState(status); s {
-	case host.GuestRuns, host.GuestPaused, host.GuestOff, host.GuestPanicked, host.GuestIOError, host.GuestLoading, host.GuestSaved:
+	if s, ok := guestStates[status]; ok {
 		return s
-	case host.GuestOther, host.GuestNoSpace: // the second is no word of QEMU's
 	}
 	return host.GuestOther
 }
