@@ -17,6 +17,7 @@ TALLY     = go run ./test/tally -into build/tally
 UNIT      = $$(go list ./... | grep -v '/test/')
 export BLIXARD_BIN := $(CURDIR)/bin/blixard
 export BLIXARD_GUEST := $(CURDIR)/build/guest/images
+export BLIXARD_DEBIAN := $(CURDIR)/build/debian/guest.raw
 export PATH := $(TOOLS):$(PATH)
 
 .PHONY: help setup setup-test build install uninstall run demo test unit race arch store-crash lint gen sim chaos scenarios bench fuzz cover doctor ci clean
@@ -27,7 +28,7 @@ help: ## list the targets
 setup: ## install QEMU and unpack a kernel package below build/ (root, Debian; quick when done)
 	@.ci/setup run
 
-setup-test: ## install what only tests need: a C compiler for -race, promtool, curl, jq
+setup-test: ## install what only tests need, and build a Debian guest below build/ (once, a minute)
 	@.ci/setup test
 
 build: ## static binaries in bin/, and the built-in guest where a kernel is there
@@ -72,7 +73,7 @@ store-crash: ## the store, cut at every sync, rename and remove
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI) ## golangci-lint, gofumpt, go vet, shellcheck
 	@$< run ./...
 	@$< fmt --diff ./...
-	@if command -v shellcheck >/dev/null; then shellcheck cmd/blixard/install/install .ci/setup .ci/run $$(test ! -e .ci/demo || echo .ci/demo); \
+	@if command -v shellcheck >/dev/null; then shellcheck cmd/blixard/install/install .ci/setup .ci/debian-guest .ci/run $$(test ! -e .ci/demo || echo .ci/demo); \
 	else echo 'skipped: shellcheck, because it is not installed (make setup-test)'; fi
 
 $(TOOLS)/golangci-lint-$(GOLANGCI):
