@@ -13,12 +13,14 @@ type Began struct {
 }
 
 // Launches says whether a launch by either spec makes the same incarnation. What
-// supervision, boot and reclaiming ask for is read anew each time, so that a
+// supervision, boot, probes and reclaiming ask for is read anew each time, so that a
 // change of it takes effect at once.
 func (s Spec) Launches(other Spec) bool { return bytes.Equal(s.launch(), other.launch()) }
 
 func (s Spec) launch() []byte {
+	s = s.Filled() // an older daemon wrote it without a default that is new
 	s.Restart, s.Autostart, s.Reclaim, s.Remedies, s.Dump = Restart{}, Autostart{}, Reclaim{}, nil, Dump{}
+	s.Health = nil // the probes of what runs are exchanged
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic("vm: " + err.Error()) // plain values can't fail

@@ -22,9 +22,7 @@ const (
 	MaxDiskSize = 64 << 10 * GiB
 	MaxNetworks = 8
 	MaxDepends  = 16
-	MaxChecks   = 8
 	MaxDelays   = 64
-	MaxPattern  = 512  // bytes; RE2 runs in linear time, this bounds its program
 	MaxCmdline  = 2047 // bytes; the x86 kernel cuts the line there without a word
 	MaxPath     = 1023 // bytes
 	MaxQuota    = MaxCPUs * 100
@@ -61,6 +59,9 @@ func (s Spec) Check() error {
 		between("resources.cpuQuota", s.Resources.CPUQuota, 0, MaxQuota),
 		between("resources.ioWeight", s.Resources.IOWeight, 1, 10000),
 		s.checkReclaim(),
+		s.checkRemedies(),
+		s.Dump.check(),
+		s.checkSeed(),
 	)
 }
 
@@ -220,61 +221,6 @@ func (r Restart) check() *Refusal {
 		between("restart.budget.window", r.Budget.Window, minWait, maxSpan),
 		between("restart.resetAfter", r.ResetAfter, minWait, maxSpan),
 	)
-}
-
-func (s Spec) checkHealth() *Refusal {
-	if r := between("the number of health checks", len(s.Health), 0, MaxChecks); r != nil {
-		return r
-	}
-	for i, c := range s.Health {
-		twice := func(o Check) bool { return o.Type == c.Type && c.Type != CheckConsole }
-		if slices.ContainsFunc(s.Health[:i], twice) {
-			return invalid("keep one of them", "health[%d] is the second check of type %s", i, c.Type)
-		}
-		if r := c.check(fmt.Sprintf("health[%d]", i)); r != nil {
-			return r
-		}
-	}
-	return nil
-}
-
-func (c Check) check(f string) *Refusal {
-	patterns := c.Healthy != "" || c.Unhealthy != ""
-	switch {
-	case c.Type == CheckConsole && !patterns:
-		return invalid("healthy: 'login:'", "%s looks for nothing: a console check needs healthy or unhealthy", f)
-	case c.Type != CheckConsole && patterns:
-		return invalid("type: console", "%s has patterns, only a console check looks for them", f)
-	}
-	return firstRefusal(
-		oneOf(f+".type", c.Type, CheckAgent, CheckConsole, CheckVMM),
-		between(f+".interval", c.Interval, minWait, maxWait),
-		between(f+".timeout", c.Timeout, minWait, c.Interval),
-		between(f+".failures", c.Failures, 1, 100),
-		between(f+".successes", c.Successes, 1, 100),
-		pattern(f+".healthy", c.Healthy),
-		pattern(f+".unhealthy", c.Unhealthy),
-	)
-}
-
-func pattern(field, s string) *Refusal {
-	if s == "" {
-		return nil
-	}
-	if len(s) > MaxPattern {
-		return invalid("look for a shorter text", "%s has %d bytes, at most %d are allowed", field, len(s), MaxPattern)
-	}
-	if r := plain(field, s); r != nil {
-		return r
-	}
-	re, err := regexp.Compile(s)
-	switch {
-	case err != nil:
-		return invalid("see https://pkg.go.dev/regexp/syntax", "%s is no regular expression: %v", field, err)
-	case re.MatchString(""):
-		return invalid("look for a text, such as login:", "%s is %q, which matches an empty console already", field, cut(s))
-	}
-	return nil
 }
 
 // path refuses what would mean something else to the VMM's option parser or to

@@ -87,7 +87,9 @@ func TestSpecRefusals(t *testing.T) {
 		func(s *vm.Spec) { s.Autostart.Priority = 1001 },
 		func(s *vm.Spec) { s.Health = make([]vm.Check, 9) },
 		func(s *vm.Spec) { s.Health = []vm.Check{{Type: "http"}} },
-		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM}, {Type: vm.CheckVMM}} },
+		func(s *vm.Spec) {
+			s.Health = []vm.Check{{Type: vm.CheckVMM, Name: "a"}, {Type: vm.CheckVMM, Name: "a"}}
+		},
 		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM, Interval: 1}} },
 		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM, Timeout: time.Minute}} },
 		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM, Failures: -1}} },
@@ -124,6 +126,13 @@ func TestSpecRefusals(t *testing.T) {
 		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimPause, time.Hour); s.Reclaim.Idle.Packets = math.Inf(1) },
 		func(s *vm.Spec) { s.Reclaim = ladder(vm.ReclaimPause, time.Hour); s.Reclaim.Idle.IO = -1 },
 	}
+	refusals(t, bad, "refusals.txt")
+}
+
+// refusals writes down what a person reads for each spoilt spec, and refuses
+// what helps nobody.
+func refusals(t *testing.T, bad []func(s *vm.Spec), golden string) {
+	t.Helper()
 	var out strings.Builder
 	for i, spoil := range bad {
 		s := vm.Spec{Name: "web"}
@@ -136,7 +145,7 @@ func TestSpecRefusals(t *testing.T) {
 		}
 		fmt.Fprintln(&out, r.Error())
 	}
-	compare(t, filepath.Join("testdata", "refusals.txt"), out.String())
+	compare(t, filepath.Join("testdata", golden), out.String())
 }
 
 func ladder(do vm.ReclaimDo, after time.Duration) vm.Reclaim {

@@ -11,21 +11,17 @@ const Image = "builtin"
 
 // Where a default comes from the field's common ground, docs/ says from whom.
 const (
-	defaultCPUs      = 1
-	defaultMemory    = 128 * MiB
-	defaultInitial   = time.Second
-	defaultFactor    = 2
-	defaultMax       = 5 * time.Minute
-	defaultJitter    = 0.1
-	defaultAttempts  = 5
-	defaultWindow    = 10 * time.Minute
-	defaultReset     = 10 * time.Minute
-	defaultInterval  = 10 * time.Second
-	defaultTimeout   = time.Second
-	defaultFailures  = 3
-	defaultSuccesses = 1
-	defaultStop      = 30 * time.Second
-	defaultWeight    = 100
+	defaultCPUs     = 1
+	defaultMemory   = 128 * MiB
+	defaultInitial  = time.Second
+	defaultFactor   = 2
+	defaultMax      = 5 * time.Minute
+	defaultJitter   = 0.1
+	defaultAttempts = 5
+	defaultWindow   = 10 * time.Minute
+	defaultReset    = 10 * time.Minute
+	defaultStop     = 30 * time.Second
+	defaultWeight   = 100
 
 	// A Debian guest under TCG answers within tens of seconds, and an overcommitted
 	// node boots several times slower than an idle one. Two minutes let those
@@ -55,6 +51,9 @@ func (s Spec) Filled() Spec {
 	fill(&s.Resources.CPUWeight, defaultWeight)
 	fill(&s.Resources.IOWeight, defaultWeight)
 	s.Reclaim = s.Reclaim.filled()
+	s.Remedies = filledRungs(s.Remedies)
+	s.Dump = s.Dump.filled()
+	s.Seed.SSHKeys = slices.Clone(s.Seed.SSHKeys)
 	return s
 }
 
@@ -102,21 +101,6 @@ func filledNetworks(in []Network) []Network {
 		if out[i].MAC == "auto" {
 			out[i].MAC = ""
 		}
-	}
-	return out
-}
-
-func filledChecks(in []Check, image string) []Check {
-	out := slices.Clone(in)
-	if len(out) == 0 && image == Image {
-		out = []Check{{Type: CheckAgent}}
-	}
-	for i := range out {
-		c := &out[i]
-		fill(&c.Interval, defaultInterval)
-		fill(&c.Timeout, min(defaultTimeout, c.Interval)) // one probe at a time
-		fill(&c.Failures, defaultFailures)
-		fill(&c.Successes, defaultSuccesses)
 	}
 	return out
 }

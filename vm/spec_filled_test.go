@@ -20,7 +20,7 @@ func TestANameIsEnough(t *testing.T) {
 			Budget: vm.Budget{Attempts: 5, Window: 10 * time.Minute}, ResetAfter: 10 * time.Minute,
 		},
 		Autostart: vm.Autostart{Policy: "inherit"},
-		Health:    []vm.Check{{Type: vm.CheckAgent, Interval: 10 * time.Second, Timeout: time.Second, Failures: 3, Successes: 1}},
+		Health:    []vm.Check{{Name: "guest-agent", Type: vm.CheckAgent, Role: vm.RoleLiveness, Interval: 10 * time.Second, Timeout: time.Second, Failures: 3, Successes: 1}},
 		Start:     vm.Start{Timeout: 2 * time.Minute},
 		Stop:      vm.Stop{Method: "auto", Timeout: 30 * time.Second},
 		Resources: vm.Resources{CPUWeight: 100, IOWeight: 100},

@@ -1,0 +1,99 @@
+package vm
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Bounds of remedies and dumps.
+const (
+	MaxRungs = 8
+	MaxTimes = 100
+
+	minDump     = time.Second
+	maxDump     = 10 * time.Minute
+	defaultDump = 30 * time.Second // a GiB of memory goes through zlib in 10 s on one core
+)
+
+// remediable are the causes that can come while a VMM lives: after any other
+// there is nobody left to be reset or asked.
+var remediable = []Cause{CauseHealthFailed, CauseGuestPanic, CauseIOError, CauseLinkLost}
+
+func (s Spec) checkRemedies() *Refusal {
+	if r := between("the number of remedies", len(s.Remedies), 0, MaxRungs); r != nil {
+		return r
+	}
+	for i, rung := range s.Remedies {
+		f := fmt.Sprintf("remedies[%d]", i)
+		if r := rung.check(f); r != nil {
+			return r
+		}
+		if last := i == len(s.Remedies)-1; !last && rung.Times == 0 && len(rung.For) == 0 {
+			if rung.Do == RemedyHold {
+				return invalid("put it last, or name the causes that it is for: for: [guest-panic]", "%s is hold, and nothing comes after it", f)
+			}
+			return invalid("times: 1", "%s has no times, so the remedies after it never come", f)
+		}
+	}
+	return nil
+}
+
+func (r Rung) check(f string) *Refusal {
+	if r.Do == RemedyRestore {
+		return invalid("do: restart", "%s.do is restore, which is not yet supported", f)
+	}
+	if bad := firstRefusal(
+		oneOf(f+".do", r.Do, RemedyReset, RemedyRestart, RemedyKill, RemedyHold),
+		between(f+".times", r.Times, 0, MaxTimes),
+	); bad != nil {
+		return bad
+	}
+	if r.Do == RemedyHold && r.Times != 0 {
+		return invalid("leave times out", "%s.times is %d, but what is held is held until a person decides", f, r.Times)
+	}
+	return causesOf(f+".for", r.For, remediable)
+}
+
+func causesOf(f string, given, allowed []Cause) *Refusal {
+	for i, c := range given {
+		if r := oneOf(fmt.Sprintf("%s[%d]", f, i), c, allowed...); r != nil {
+			return r
+		}
+		if slices.Contains(given[:i], c) {
+			return invalid("keep one of them", "%s names %s twice", f, c)
+		}
+	}
+	return nil
+}
+
+func filledRungs(in []Rung) []Rung {
+	out := slices.Clone(in)
+	for i := range out {
+		out[i].For = slices.Clone(out[i].For)
+	}
+	return out
+}
+
+func (d Dump) filled() Dump {
+	d.On = slices.Clone(d.On)
+	if len(d.On) > 0 {
+		fill(&d.Format, DumpKdump)
+		fill(&d.Timeout, defaultDump)
+	}
+	return d
+}
+
+func (d Dump) check() *Refusal {
+	if len(d.On) == 0 {
+		if d.Format != "" || d.Timeout != 0 {
+			return invalid("dump: {on: [guest-panic]}, or leave dump out", "dump doesn't say on which causes, so format and timeout mean nothing")
+		}
+		return nil
+	}
+	return firstRefusal(
+		causesOf("dump.on", d.On, []Cause{CauseGuestPanic, CauseHealthFailed}),
+		oneOf("dump.format", d.Format, DumpKdump, DumpELF),
+		between("dump.timeout", d.Timeout, minDump, maxDump),
+	)
+}
