@@ -196,7 +196,7 @@ func (r *runActor) followConsole() {
 		listening = listening || c.Type == vm.CheckConsole
 	}
 	from := int64(0)
-	if _, adopted := r.first.(doAttach); adopted && r.ready {
+	if _, adopted := r.first.(doAttach); adopted && r.ready || r.heard != nil { // what it said before a reset is of another boot
 		from = host.ConsoleEnd
 	}
 	cancel, err := env.ports.Console.Follow(r.paths, from, func(b []byte) {

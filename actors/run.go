@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -76,6 +77,7 @@ type runActor struct {
 	off      bool // powering down was asked for
 	paused   bool
 	suspend  suspension
+	heard    *atomic.Int64 // bytes of the console since the machine was reset by us; nil: it was not
 	ready    bool
 	evidence policies.Evidence // what was noticed of the guest before its VMM ended
 	probes   []probe
@@ -152,6 +154,8 @@ func (r *runActor) hear(m any) {
 		r.guestLoaded(m)
 	case resumed:
 		r.resumed(m)
+	case wasReset:
+		r.wasReset(m)
 	case standsStill:
 		r.standsStill()
 	case probeDue:
@@ -261,8 +265,15 @@ func (r *runActor) attached(m attached) {
 	if _, adopted := r.first.(doAttach); adopted {
 		r.findBalloon()
 	}
+	if r.resetBefore() && !r.resetDue() {
+		r.hearAnew()
+	}
 	if r.off {
 		r.powerDown()
+	}
+	if r.resetDue() {
+		r.pressReset()
+		return
 	}
 	r.meet()
 }
@@ -290,7 +301,7 @@ func (r *runActor) standing(ctx context.Context, s host.Session) error {
 // first and is the root cause; the broken socket is only the next domino.
 func (r *runActor) retryAttach(err error) {
 	if r.attempts >= attachAttempts {
-		r.fail(vm.Failure{Cause: vm.CauseHealthFailed, Evidence: fmt.Sprintf("its VMM did not answer %d times: %v", r.attempts, err)}, true)
+		r.fail(vm.Failure{Cause: vm.CauseHealthFailed, Evidence: fmt.Sprintf("its VMM did not answer %d times: %v", r.attempts, err), Deaf: true}, true)
 	}
 	r.after(time.Second, attachAgain{})
 }

@@ -24,7 +24,7 @@ func (r *runActor) fail(f vm.Failure, alive bool) {
 func (r *runActor) ended(exit *vm.Exit) {
 	e := r.evidence
 	e.Incarnation, e.At, e.Ready, e.Alive, e.Launched = r.ref.Incarnation, r.env.ports.Clock.Now(), r.ready, exit == nil, true
-	e.Console, _ = r.env.ports.Console.Tail(r.paths, tailForCause) // best effort: a missing log is no evidence
+	e.Console = r.lastWords()
 	stderr, _ := r.env.ports.Console.Tail(host.Paths{Log: r.paths.Stderr}, tailForCause)
 	e.Stderr = string(stderr)
 	if exit != nil && exit.MemoryPeak == 0 { // the last sample's, where the end itself tells none
@@ -35,11 +35,15 @@ func (r *runActor) ended(exit *vm.Exit) {
 	if r.suspend.loading {
 		f = policies.WhileLoading(f, e.Stderr)
 	}
+	f.Deaf = f.Alive && r.deaf()
 	panic(f)
 }
 
 // notice hears what the VMM tells of its guest.
 func (r *runActor) notice(n host.Notice) {
+	if r.resetDue() && n.Kind != host.NoticeLost {
+		return // it is over for this guest in any case
+	}
 	if n.Kind != host.NoticeLost { // that is only the socket's end, and says nothing of the guest
 		r.evidence.Detail = n.Detail
 	}
@@ -82,8 +86,7 @@ func (r *runActor) outOfSpace(n host.Notice) {
 // reset: a guest that had answered and says nothing of a panic rebooted by its
 // own will and goes on in place; any other reset is a death.
 func (r *runActor) reset(n host.Notice) {
-	tail, _ := r.env.ports.Console.Tail(r.paths, tailForCause)
-	if !r.ready || policies.HasPanic(tail) {
+	if !r.ready || policies.HasPanic(r.lastWords()) {
 		r.evidence.Reset = true
 		r.ended(nil)
 	}

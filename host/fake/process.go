@@ -113,7 +113,7 @@ func (p *process) stand(s host.GuestState, kind host.NoticeKind) {
 	p.notify(host.Notice{Kind: kind, Detail: "guest", At: time.Now()})
 }
 
-// boots: the guest boots again in place. What it said before stays on its console.
+// boots: the guest boots again in place.
 func (p *process) boots() {
 	p.silent = false
 	p.answered = make(chan struct{})

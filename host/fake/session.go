@@ -102,10 +102,10 @@ func (s *session) Resume(ctx context.Context) error {
 	})
 }
 
-// Reset lets the guest boot again, whatever it did.
+// Reset lets the guest boot again, whatever it did. Nobody looks at what it said before.
 func (s *session) Reset(ctx context.Context) error {
 	return s.with(ctx, func(p *process) {
-		p.state = host.GuestRuns
+		p.state, p.console = host.GuestRuns, nil
 		p.boots()
 	})
 }
