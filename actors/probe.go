@@ -1,13 +1,15 @@
 package actors
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"regexp"
+	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
@@ -15,155 +17,289 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-// probe is one check of the guest at work. It reports; policies judge.
-type probe struct {
-	policies.Probe
-	healthy, unhealthy *regexp.Regexp
-	due                time.Time // when the current round began
+// The probes of one incarnation:
+//
+//	run-<n>                     judges by policies, keeps the last rounds, tells vm/<name> of changes
+//	 ├─ probe-<k>  one check    keeps its schedule: mayAsk ─▶ goAhead or rest, one round, probed
+//	 └─ probe-<k>  …            hears of the console: consoleSpoke
+//
+// A probe never kills. A bug in one replaces that one alone.
+
+// probing is what run-<n> knows of its probes.
+type probing struct {
+	within     actor.Context // whose children they are
+	checks     []vm.Check
+	probes     []checked
+	visit      int             // counts renewals of the probes: rounds of an earlier one are stale
+	seats      map[string]seat // of the probes that have not ended
+	spawned    int
+	listening  *atomic.Bool // a check listens to the console
+	rounds     []vm.Round   // the last ones of all checks, oldest first
+	launchedAt time.Time
+	told       messages.HealthJudged
 }
 
-// What probes bring back to their run actor.
-type (
-	probeDue    struct{ visit, index int }
-	probeResult struct {
-		probeDue
-		agent host.AgentConn // opened by this round, or as it was
-		err   error
+func begunProbing(within actor.Context, rec vm.Record) probing {
+	return probing{
+		within: within, checks: rec.Spec.Health, launchedAt: rec.State.LaunchedAt, seats: map[string]seat{}, listening: new(atomic.Bool),
 	}
-	consoleSpoke struct{ text []byte }
-)
+}
 
-// consoleWindow is how many bytes from before a chunk a pattern may begin in.
-const consoleWindow = 4 << 10
+// checked is one check as run-<n> knows it.
+type checked struct {
+	policies.Probe
+	pid     *actor.PID // nil: nobody asks, as it is held off, over, or failed by a bug
+	resting bool       // after a bug
+	bugs    int        // in a row
+}
+
+// seat is what a child of run-<n> works on.
+type seat struct {
+	visit, index int
+	ending       bool
+}
+
+// rechecked: vm/<name> → run-<n>: the spec has other checks now. May come twice.
+type rechecked struct{ checks []vm.Check }
+
+// probeAgain: clock → run-<n>, after a bug ended a probe. Late ones are of an older visit.
+type probeAgain struct{ visit, index int }
+
+// mostRounds is how many rounds of all checks are kept for the bundle of a death.
+const mostRounds = 64
 
 // startProbes begins all checks; where none is set, a VMM that answers is ready.
-func (r *runActor) startProbes() {
+func (r *runActor) startProbes() { r.renewProbes(r.beginProbe) }
+
+func (r *runActor) renewProbes(begin func(vm.Check) policies.Probe) {
 	r.visit++
-	r.probes = make([]probe, len(r.rec.Spec.Health))
-	for i, check := range r.rec.Spec.Health {
-		r.probes[i] = probe{Probe: r.newProbe(check), healthy: pattern(check.Healthy), unhealthy: pattern(check.Unhealthy)}
-		if check.Type != vm.CheckConsole {
-			r.probe(probeDue{r.visit, i})
-		}
+	r.endProbes()
+	probes := make([]checked, len(r.checks))
+	listening := false
+	for i, c := range r.checks {
+		probes[i].Probe = begin(c)
+		listening = listening || c.Type == vm.CheckConsole
+	}
+	r.probes = probes
+	r.listening.Store(listening)
+	if r.launchedAt.IsZero() {
+		r.launchedAt = r.env.ports.Clock.Now()
 	}
 	r.judge()
+	r.openProbes()
 }
 
-// newProbe begins a check; what was proved before an adoption isn't doubted again (P10).
-func (r *runActor) newProbe(c vm.Check) policies.Probe {
-	p := policies.NewProbe(c, r.env.ports.Clock.Now())
+// beginProbe says where a check stands at the begin; what was proved before an
+// adoption isn't doubted again, and what was counted is counted on (P10).
+func (r *runActor) beginProbe(c vm.Check) policies.Probe {
+	now, state := r.env.ports.Clock.Now(), r.rec.State
+	if r.visit > 1 {
+		if before, ok := r.probeOf(c); ok && r.ready {
+			return before.Resumed(now)
+		}
+		return r.freshProbe(c)
+	}
+	for _, known := range state.Probes {
+		if known.Check == policies.Title(c) {
+			p := policies.KnownProbe(c, known)
+			if state.Phase&(vm.Paused|vm.Suspending) != 0 {
+				p = p.Resumed(now)
+			}
+			return p
+		}
+	}
+	if r.ready && len(state.Probes) == 0 && state.Health >= vm.Healthy { // an older daemon wrote none
+		return policies.KnownProbe(c, vm.Probed{
+			Health: state.Health, Since: state.HealthSince, At: state.HealthSince, Why: "as before the daemon's restart",
+		})
+	}
+	return r.freshProbe(c)
+}
+
+func (r *runActor) freshProbe(c vm.Check) policies.Probe {
 	if r.ready {
-		p.Health, p.Why = max(r.rec.State.Health, vm.Healthy), "as before the daemon's restart"
-		if r.visit > 1 {
-			p.Why = "as before it stood still"
-		}
+		return policies.LateProbe(c, r.env.ports.Clock.Now())
 	}
-	return p
+	return policies.NewProbe(c, r.env.ports.Clock.Now())
 }
 
-// pattern compiles what Spec.Check has compiled before; empty matches nothing.
-func pattern(expr string) *regexp.Regexp {
-	if expr == "" {
-		return nil
+// probeOf is the probe of exactly that check.
+func (r *runActor) probeOf(c vm.Check) (policies.Probe, bool) {
+	for i := range r.probes {
+		if reflect.DeepEqual(r.probes[i].Check, c) {
+			return r.probes[i].Probe, true
+		}
 	}
-	return regexp.MustCompile(expr)
+	return policies.Probe{}, false
 }
 
-// probe begins one round of one check. Before the guest is ready a round lasts
-// as long as the start may: the answer comes the moment that the guest is up,
-// and nothing polls.
-func (r *runActor) probe(m probeDue) {
-	if m.visit != r.visit {
-		return
+// recheck takes other checks for the running guest; one that is as it was goes on.
+func (r *runActor) recheck(m rechecked) {
+	r.checks = m.checks
+	if r.visit == 0 {
+		return // its guest isn't looked at yet
 	}
-	if r.paused || r.off {
-		r.after(r.probes[m.index].Check.Interval, m) // a guest that stands still, or is going, proves nothing
-		return
-	}
-	p := &r.probes[m.index]
-	limit, kind := p.Check.Timeout, p.Check.Type
-	if !r.ready {
-		limit = r.rec.Spec.Start.Timeout
-	}
-	p.due = r.env.ports.Clock.Now()
-	session, owner := r.session, r.ctx
-	r.background(limit, func(ctx context.Context) any {
-		if kind == vm.CheckVMM {
-			return probeResult{probeDue: m, err: answers(ctx, session)}
+	r.renewProbes(func(c vm.Check) policies.Probe {
+		if before, ok := r.probeOf(c); ok {
+			return before
 		}
-		conn, err := r.agentConn(ctx, owner)
-		if err == nil {
-			err = conn.Ping(ctx)
-		}
-		return probeResult{probeDue: m, agent: conn, err: err}
+		return r.freshProbe(c)
 	})
 }
 
-func answers(ctx context.Context, s host.Session) error {
-	if s == nil {
-		return fmt.Errorf("no session")
+// openProbes begins the rounds of the checks that are on: a startup check holds
+// the others off, and nobody asks whether a guest serves that hasn't answered.
+func (r *runActor) openProbes() {
+	all := r.allProbes()
+	for i := range r.probes {
+		w := &r.probes[i]
+		off := policies.HeldOff(w.Check, all) || w.Check.Role == vm.RoleReadiness && !r.ready
+		switch {
+		case w.Over() && w.pid != nil:
+			r.endProbe(w.pid)
+			w.pid = nil
+		case w.pid != nil || w.resting || w.Over() || off && w.Check.Type != vm.CheckConsole:
+		default:
+			r.openProbe(i)
+		}
 	}
-	_, err := s.State(ctx)
-	return err
 }
 
-func (r *runActor) probeResult(m probeResult) {
-	if host.KindOf(m.err) == host.Gone {
-		r.agent.drop(m.agent) // the next round opens it anew
+func (r *runActor) openProbe(index int) {
+	r.spawned++
+	w := &r.probes[index]
+	owner, before := r.ctx, r.rec.Spec.Start.Timeout
+	p := &probeActor{
+		env: r.env, check: w.Check, visit: r.visit, index: index, paths: r.paths, start: before,
+		notBefore: r.launchedAt.Add(w.Check.StartPeriod),
+		agent:     func(ctx context.Context) (host.AgentConn, error) { return r.agentConn(ctx, owner) },
+		drop:      r.agent.drop,
 	}
-	if m.visit != r.visit {
+	w.pid = spawn(r.within, r.env.log, fmt.Sprintf("probe-%d", r.spawned), func() actor.Actor { return p })
+	r.seats[w.pid.Id] = seat{visit: r.visit, index: index}
+}
+
+func (r *runActor) endProbes() {
+	for i := range r.probes {
+		r.endProbe(r.probes[i].pid)
+	}
+}
+
+// endProbe asks a probe to end, once.
+func (r *runActor) endProbe(pid *actor.PID) {
+	if pid == nil || r.seats[pid.Id].ending {
 		return
 	}
-	p := &r.probes[m.index]
-	if !r.off && !r.paused && (m.err == nil || !r.stalled(p)) {
-		p.Probe = p.Took(m.err == nil, r.env.ports.Clock.Now(), reasonOf(m.err))
+	s := r.seats[pid.Id]
+	s.ending = true
+	r.seats[pid.Id] = s
+	r.env.stop(pid)
+}
+
+// HandleFailure is the supervision of the probes: a bug in one of them ends it,
+// and another one takes its place. The guest notices nothing (P6).
+func (r *runActor) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, _, _ any) {
+	s, ok := r.seats[child.Id]
+	if !ok || s.ending || r.ctx.Err() != nil {
+		return // it was asked to end already; the Stop is in its queue
+	}
+	r.endProbe(child)
+	r.env.views.mark(r.ref.Name, func(o *view) { o.bugs++ })
+	if s.visit != r.visit {
+		return
+	}
+	w := &r.probes[s.index]
+	w.pid, w.resting = nil, true
+	w.bugs++
+	r.after(min(firstBugDelay<<min(w.bugs, 20), lastBugDelay), probeAgain{s.visit, s.index})
+}
+
+func (r *runActor) probeAgain(m probeAgain) {
+	if m.visit == r.visit {
+		r.probes[m.index].resting = false
+		r.openProbes()
+	}
+}
+
+// mayAsk lets a probe begin a round, unless the guest stands still or is going,
+// and so proves nothing.
+func (r *runActor) mayAsk(m mayAsk) {
+	switch {
+	case m.visit != r.visit: // it is asked to end
+	case r.paused || r.off:
+		r.env.tell(m.from, rest{})
+	default:
+		r.env.tell(m.from, goAhead{session: r.session, process: r.process, ready: r.ready})
+	}
+}
+
+// probed takes in one result; those of an earlier visit are stale.
+func (r *runActor) probed(m probed) {
+	r.keepRound(m.round)
+	if m.visit != r.visit || r.off || r.paused {
+		return
+	}
+	w := &r.probes[m.index]
+	w.bugs = 0
+	before, now := w.Probed(), r.env.ports.Clock.Now()
+	switch {
+	case m.round.OK:
+		w.Probe = w.Took(true, now, "")
+	case m.certain:
+		w.Probe = w.Condemned(now, m.round.Detail)
+	case m.round.Dropped != "":
+		w.Probe = w.Dropped(now, m.round.Dropped)
+	case policies.HeldOff(w.Check, r.allProbes()): // a console that is heard all the same
+	default:
+		w.Probe = w.Took(false, now, m.round.Detail)
+	}
+	if w.Probed() != before {
 		r.judge()
+		r.openProbes()
 	}
-	r.after(p.Check.Interval, m.probeDue)
 }
 
-// stalled says that a round took far longer than its timeout allows: it was us,
-// or the host, that stood still, and the guest is not to blame (P16).
-func (r *runActor) stalled(p *probe) bool {
-	return r.ready && r.env.ports.Clock.Now().Sub(p.due) > 2*p.Check.Timeout+time.Second
+func (r *runActor) keepRound(one vm.Round) {
+	if len(r.rounds) == mostRounds {
+		copy(r.rounds, r.rounds[1:])
+		r.rounds = r.rounds[:mostRounds-1]
+	}
+	r.rounds = append(r.rounds, one)
 }
 
-func reasonOf(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
-// judge folds the streaks into one health and acts on it: ready at the first
-// time that all have passed, and an end of the incarnation when it is unhealthy.
-func (r *runActor) judge() {
-	if len(r.probes) == 0 { // a VMM that answers is ready then, and nothing is known of its health
-		if !r.ready {
-			r.nowReady()
-		}
-		if len(r.cutOff) == 0 && r.told == (messages.HealthJudged{}) {
-			return
-		}
-	}
+func (r *runActor) allProbes() []policies.Probe {
 	all := make([]policies.Probe, len(r.probes))
 	for i := range r.probes {
 		all[i] = r.probes[i].Probe
 	}
-	health, why := policies.Judge(all)
-	if !r.ready && health == vm.Healthy {
+	return all
+}
+
+// judge folds the probes into one health and acts on it: ready at the first
+// time that all critical ones have passed, and an end of the incarnation when
+// one of them fails.
+func (r *runActor) judge() {
+	j := policies.Judge(r.allProbes())
+	if !r.ready && j.Ready {
 		r.nowReady()
 	}
-	sick := health == vm.Unhealthy
+	health, why := j.Health, j.Why
 	if r.ready && len(r.cutOff) > 0 {
 		health, why = vm.Unhealthy, cutOffWhy(r.cutOff)
 	}
-	if now := (messages.HealthJudged{Incarnation: r.ref.Incarnation, Health: health, Why: why}); now != r.told {
+	now := messages.HealthJudged{Incarnation: r.ref.Incarnation, Health: health, Why: why}
+	for i := range r.probes {
+		if p := r.probes[i].Probed(); !p.At.IsZero() {
+			now.Probes = append(now.Probes, p)
+		}
+	}
+	news := now.Health != r.told.Health || now.Why != r.told.Why || !slices.Equal(now.Probes, r.told.Probes)
+	if known := len(r.probes) > 0 || len(r.cutOff) > 0 || r.told.Incarnation != 0; news && known {
 		r.told = now
 		r.env.tell(r.parent, now)
 	}
-	if sick {
-		r.evidence.Unhealthy = why
+	if j.Condemn {
+		r.evidence.Unhealthy = j.Why
 		r.ended(nil)
 	}
 }
@@ -184,47 +320,12 @@ func (r *runActor) nowReady() {
 	r.setClock()
 }
 
-// followConsole is one reader for each incarnation: it keeps the log bounded
-// (P15) and feeds the console checks. What a guest that had answered wrote
-// before an adoption isn't read again; one that had not may have said while
-// nobody listened that it is up, and says so only once.
-func (r *runActor) followConsole() {
-	var window []byte
-	self, env := r.self, r.env
-	listening := false
-	for _, c := range r.rec.Spec.Health {
-		listening = listening || c.Type == vm.CheckConsole
+// probeDelay is when the round after one comes: by the interval from its begin.
+// The second one is moved by a random part of it, so that a hundred VMs that
+// were found at once don't go on in step.
+func probeDelay(c vm.Check, round int, spread float64) time.Duration {
+	if round == 1 {
+		return c.Interval/2 + time.Duration(spread*float64(c.Interval/2))
 	}
-	from := int64(0)
-	if _, adopted := r.first.(doAttach); adopted && r.ready || r.heard != nil { // what it said before a reset is of another boot
-		from = host.ConsoleEnd
-	}
-	cancel, err := env.ports.Console.Follow(r.paths, from, func(b []byte) {
-		if !listening {
-			return
-		}
-		window = append(window, b...)
-		env.tell(self, consoleSpoke{bytes.Clone(window)})
-		window = append(window[:0], window[max(0, len(window)-consoleWindow):]...)
-	})
-	if err != nil {
-		r.sessionFailed(sessionFailed{"follow console", err})
-		return
-	}
-	context.AfterFunc(r.ctx, cancel)
-}
-
-func (r *runActor) consoleSpoke(m consoleSpoke) {
-	now := r.env.ports.Clock.Now()
-	for i := range r.probes {
-		p := &r.probes[i]
-		switch {
-		case p.unhealthy != nil && p.unhealthy.Match(m.text):
-			p.Probe = p.Condemned(now, fmt.Sprintf("the console matches %q", p.Check.Unhealthy))
-			r.judge()
-		case p.healthy != nil && p.healthy.Match(m.text):
-			p.Probe = p.Took(true, now, "")
-			r.judge()
-		}
-	}
+	return c.Interval
 }

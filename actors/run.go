@@ -80,13 +80,11 @@ type runActor struct {
 	heard    *atomic.Int64 // bytes of the console since the machine was reset by us; nil: it was not
 	ready    bool
 	evidence policies.Evidence // what was noticed of the guest before its VMM ended
-	probes   []probe
-	visit    int // counts startProbes: rounds of an earlier one are stale
 	agent    agentLine
-	told     messages.HealthJudged
-	cutOff   map[string]string // taps by which the guest reaches nobody now, and why
-	notes    notes
-	dumping  *dumping // a death that waits for the guest's memory; nil: none does
+	probing
+	cutOff  map[string]string // taps by which the guest reaches nobody now, and why
+	notes   notes
+	dumping *dumping // a death that waits for the guest's memory; nil: none does
 
 	dumpAsked, halts bool // a person's dump is under way, and it is what halts the guest
 }
@@ -117,6 +115,8 @@ func (r *runActor) Receive(c actor.Context) {
 		r.balloon(m)
 	case memoryAsked:
 		r.askMemory()
+	case *actor.Terminated:
+		delete(r.seats, m.Who.Id)
 	case *actor.Stopping, *actor.Restarting:
 		r.letGo()
 	default:
@@ -158,10 +158,14 @@ func (r *runActor) hear(m any) {
 		r.wasReset(m)
 	case standsStill:
 		r.standsStill()
-	case probeDue:
-		r.probe(m)
-	case probeResult:
-		r.probeResult(m)
+	case mayAsk:
+		r.mayAsk(m)
+	case probed:
+		r.probed(m)
+	case probeAgain:
+		r.probeAgain(m)
+	case rechecked:
+		r.recheck(m)
 	case consoleSpoke:
 		r.consoleSpoke(m)
 	case askedDumpEnded:
@@ -171,6 +175,7 @@ func (r *runActor) hear(m any) {
 
 func (r *runActor) begin(c actor.Context) {
 	r.self, r.parent = c.Self(), c.Parent()
+	r.probing = begunProbing(c, r.rec)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.ready = !r.rec.State.ReadyAt.IsZero()
 	r.paused = r.rec.State.Phase&(vm.Paused|vm.Suspending) != 0
@@ -289,7 +294,7 @@ func (r *runActor) standing(ctx context.Context, s host.Session) error {
 	}
 	kinds := map[host.GuestState]host.NoticeKind{
 		host.GuestOff: host.NoticePowerOff, host.GuestPanicked: host.NoticePanic, host.GuestIOError: host.NoticeIOError,
-		host.GuestNoSpace: host.NoticeNoSpace,
+		host.GuestNoSpace: host.NoticeNoSpace, host.GuestHung: host.NoticeWatchdog, host.GuestBroken: host.NoticeBroken,
 	}
 	if kind, ok := kinds[state]; ok {
 		r.env.tell(r.self, noticed{host.Notice{Kind: kind, Detail: "found standing", At: r.env.ports.Clock.Now()}})

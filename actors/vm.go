@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -187,7 +188,7 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 	case messages.GuestWasReset:
 		v.turn(c, policies.Turn{Event: vm.GuestWasReset})
 	case messages.HealthJudged:
-		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, Why: m.Why})
+		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, Why: m.Why, Probes: m.Probes})
 	case messages.OutOfSpace:
 		v.turn(c, policies.Turn{Event: vm.OutOfSpace, Why: m.Why})
 	case messages.SpaceBack:
@@ -252,6 +253,9 @@ func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 	v.arm()
 	for _, e := range out.Effects {
 		v.do(c, e)
+	}
+	if t.Event == vm.SpecAsked && !reflect.DeepEqual(before.Spec.Health, v.rec.Spec.Health) {
+		v.tellRun(rechecked{v.rec.Spec.Health})
 	}
 	if out.Write { // behind the effects, so that they don't wait for it
 		v.died(before, out.Crash, t.Failure)

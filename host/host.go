@@ -261,6 +261,10 @@ type Console interface {
 	Follow(f Paths, offset int64, chunk func(b []byte)) (cancel func(), err error)
 	// Tail returns at most n last bytes of the incarnation's console.
 	Tail(f Paths, n int) ([]byte, error)
+	// Type writes to the guest as a person at its console would, and returns when
+	// ctx ends, as the VMM takes what is typed only while somebody is there.
+	// Denied where a person is at the console: it takes one at a time.
+	Type(ctx context.Context, f Paths, text string) error
 }
 
 // Paths are the places of one incarnation on disk; see NewPaths.

@@ -81,11 +81,12 @@ type GuestWasReset struct {
 	Incarnation vm.Incarnation
 }
 
-// HealthJudged: the judgement of the probes changed.
+// HealthJudged: the judgement of the probes changed, or what one of them counts.
 type HealthJudged struct {
 	Incarnation vm.Incarnation
 	Health      vm.Health
 	Why         string
+	Probes      []vm.Probed // where each check stands that has said something
 }
 
 // OutOfSpace: the VMM halted the guest, as a disk can't grow. May come twice and late.

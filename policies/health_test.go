@@ -86,8 +86,8 @@ func TestJudgeTakesTheWorstAndNamesIt(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, why := policies.Judge(tt.probes); got != tt.want || why != tt.why {
-				t.Errorf("got %s %q, want %s %q", got, why, tt.want, tt.why)
+			if j := policies.Judge(tt.probes); j.Health != tt.want || j.Why != tt.why {
+				t.Errorf("got %s %q, want %s %q", j.Health, j.Why, tt.want, tt.why)
 			}
 		})
 	}

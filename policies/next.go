@@ -107,14 +107,14 @@ func carry(out *Outcome, t Turn) {
 	case vm.GuestAnswered:
 		s.ReadyAt = t.At
 	case vm.GuestReset:
-		s.ReadyAt, s.Health, s.HealthSince, s.HealthWhy = time.Time{}, vm.HealthStarting, t.At, t.Why
+		s.ReadyAt, s.Health, s.HealthSince, s.HealthWhy, s.Probes = time.Time{}, vm.HealthStarting, t.At, t.Why, nil
 	case vm.GuestWasReset:
 		s.ResetDue = false
 	case vm.HealthChanged:
 		if s.Health != t.Health {
 			s.HealthSince = t.At
 		}
-		s.Health, s.HealthWhy = t.Health, t.Why
+		s.Health, s.HealthWhy, s.Probes = t.Health, t.Why, t.Probes
 	case vm.Discarded:
 		out.Removed = true
 	case vm.Woke:
@@ -214,7 +214,7 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 		s.Hardware = r.Spec.Hardware()
 		s.BootID, s.Process, s.After, s.Killer = t.BootID, nil, vm.ThenStop, ""
 		s.LaunchedAt, s.ReadyAt = time.Time{}, time.Time{}
-		s.Health, s.HealthSince, s.HealthWhy = vm.HealthUnknown, t.At, ""
+		s.Health, s.HealthSince, s.HealthWhy, s.Probes = vm.HealthUnknown, t.At, "", nil
 	}
 	if to == vm.Killing {
 		s.Killer = vm.CauseUs
@@ -232,7 +232,7 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 		s.Health, s.HealthSince = vm.HealthStarting, t.At
 	}
 	if to&(idle|vm.Removing) != 0 {
-		s.Process, s.Health, s.HealthSince, s.HealthWhy = nil, vm.HealthUnknown, t.At, ""
+		s.Process, s.Health, s.HealthSince, s.HealthWhy, s.Probes = nil, vm.HealthUnknown, t.At, "", nil
 	}
 	switch {
 	case s.Phase == vm.Adopting && to == vm.Running && !s.ReadyAt.IsZero():

@@ -215,7 +215,7 @@ func TestAdoptionKeepsSinceWhenItRuns(t *testing.T) {
 // A start that times out names the check that kept it from being ready.
 func TestAStartThatTimesOutNamesWhatWasNotSeen(t *testing.T) {
 	p := NewProbe(vm.Check{Type: vm.CheckConsole, Healthy: "login:"}, noon)
-	_, why := Judge([]Probe{p})
+	why := Judge([]Probe{p}).Why
 	rec := vm.Record{Spec: vm.Spec{Name: "web"}.Filled(), State: vm.State{
 		Phase: vm.Starting, Intent: vm.WantRunning, Incarnation: 1, LaunchedAt: noon, PhaseSince: noon, HealthWhy: why,
 	}}

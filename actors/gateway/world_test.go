@@ -124,6 +124,14 @@ func (w *world) Exec(_ context.Context, _ vm.Name, argv []string) (host.ExecResu
 	return host.ExecResult{Code: 3, Stdout: []byte("\x1b[2J" + argv[0]), Stderr: []byte{0xff}, Truncated: true}, nil
 }
 
+func (w *world) Dump(_ context.Context, _ vm.Name, format vm.DumpFormat, _ messages.Caller) (string, vm.Bytes, error) {
+	return "/state/vms/web/memory." + string(format), vm.MiB, nil
+}
+
+func (w *world) Missed(vm.ID) map[uint64]string {
+	return map[uint64]string{2: "it died faster than its evidence is written"}
+}
+
 func (w *world) Get(name vm.Name) (vm.Record, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -215,6 +223,8 @@ func (w *world) Follow(f host.Paths, offset int64, chunk func([]byte)) (func(), 
 		delete(w.taken, f.Log)
 	}, nil
 }
+
+func (*world) Type(context.Context, host.Paths, string) error { return nil }
 
 func (w *world) Tail(f host.Paths, n int) ([]byte, error) {
 	w.mu.Lock()

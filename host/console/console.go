@@ -12,12 +12,10 @@
 package console
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -57,6 +55,7 @@ type Console struct {
 	watches map[int32]map[*stream]struct{}
 	dirty   map[*stream]struct{}
 	closed  bool
+	persons map[string]int // who is at which console's socket
 
 	wake chan struct{}
 	done sync.WaitGroup
@@ -95,7 +94,7 @@ func New(c Config) (*Console, error) {
 	}
 	out := &Console{
 		config: c, notify: os.NewFile(uintptr(fd), "inotify"), streams: map[string]*stream{},
-		watches: map[int32]map[*stream]struct{}{}, dirty: map[*stream]struct{}{}, wake: make(chan struct{}, 1),
+		watches: map[int32]map[*stream]struct{}{}, persons: map[string]int{}, dirty: map[*stream]struct{}{}, wake: make(chan struct{}, 1),
 		buf: make([]byte, 64<<10),
 	}
 	out.done.Go(out.listen)
@@ -182,16 +181,6 @@ func tailOf(path string, n int) ([]byte, error) {
 		err = nil
 	}
 	return out[:got], err
-}
-
-// Dial opens the interactive console of a running VM.
-func (c *Console) Dial(ctx context.Context, f host.Paths) (io.ReadWriteCloser, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", f.Console)
-	if err != nil {
-		return nil, host.Fail(kindOf(err), "open console "+f.Console, err)
-	}
-	return conn, nil
 }
 
 func kept(log string) string { return log + ".1" }

@@ -1,0 +1,254 @@
+package actors
+
+import (
+	"context"
+	"regexp"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
+	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+// What a probe and its run actor say to each other.
+type (
+	// mayAsk: probe → run-<n>: a round is due. Answered by goAhead, rest, or a Stop.
+	mayAsk struct {
+		visit, index int
+		from         *actor.PID
+	}
+	// goAhead: run-<n> → probe: with what the round is asked.
+	goAhead struct {
+		session host.Session
+		process *vm.Process
+		ready   bool // the guest has answered
+	}
+	// rest: run-<n> → probe: the guest proves nothing now.
+	rest struct{}
+	// probed: probe → run-<n>: one result. May come late.
+	probed struct {
+		visit, index int
+		round        vm.Round
+		certain      bool // it leaves no doubt
+	}
+	// consoleSpoke: console → run-<n> → probe: what is new, with some of what was before.
+	consoleSpoke struct {
+		text []byte
+		old  int // so much of it was told before
+	}
+)
+
+// What the goroutines and timers of a probe bring back to it.
+type (
+	roundDue   struct{}
+	roundEnded struct {
+		probed
+		glance vm.Glance
+	}
+	probeBug struct{ what any }
+)
+
+// startingPoll is how often is asked what has nothing to wait in, while the guest starts.
+const startingPoll = time.Second
+
+// probeActor keeps the schedule of one check, asks, and publishes what it saw.
+type probeActor struct {
+	env          *env
+	check        vm.Check
+	visit, index int
+	paths        host.Paths
+	start        time.Duration // how long a start may take
+	notBefore    time.Time
+	agent        func(ctx context.Context) (host.AgentConn, error)
+	drop         func(host.AgentConn)
+
+	self, parent *actor.PID
+	ctx          context.Context //nolint:containedctx // ends with the actor: its rounds work for it alone
+	cancel       context.CancelFunc
+
+	healthy, unhealthy *regexp.Regexp
+	due, began         time.Time
+	disarm             func()
+	rounds             int
+	ready              bool      // the guest had answered when the last round began
+	glance             vm.Glance // of the last round of a process check
+	hears              consoleEar
+}
+
+// Receive is the probe's mailbox.
+func (p *probeActor) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		p.self, p.parent = c.Self(), c.Parent()
+		p.ctx, p.cancel = context.WithCancel(context.Background())
+		p.healthy, p.unhealthy = pattern(p.check.Healthy), pattern(p.check.Unhealthy)
+		p.disarm = func() {}
+		p.begin()
+	case roundDue:
+		p.env.tell(p.parent, mayAsk{p.visit, p.index, p.self})
+	case rest:
+		p.rest()
+	case goAhead:
+		p.goAhead(m)
+	case beatJudged:
+		p.beatJudged(m)
+	case roundEnded:
+		p.ended(m)
+	case consoleSpoke:
+		p.consoleSpoke(m)
+	case probeBug:
+		panic(m.what) // of its goroutine: supervision is to hear of it
+	case *actor.Stopping, *actor.Restarting:
+		p.cancel()
+		p.disarm()
+	}
+}
+
+func (p *probeActor) begin() {
+	switch {
+	case !p.listens():
+		p.arm(max(0, p.notBefore.Sub(p.now())))
+	case p.check.Every > 0:
+		p.rest()
+	}
+}
+
+func (p *probeActor) rest() {
+	if !p.listens() {
+		p.arm(p.check.Interval)
+		return
+	}
+	p.hears.from, p.hears.seen, p.hears.look = p.now(), p.now(), glanced{} // the beat's time begins anew
+	p.arm(p.check.Every)
+}
+
+func (p *probeActor) goAhead(m goAhead) {
+	if p.listens() {
+		p.beat(m)
+	} else {
+		p.round(m)
+	}
+}
+
+func (p *probeActor) now() time.Time { return p.env.ports.Clock.Now() }
+
+// arm rings for the next round.
+func (p *probeActor) arm(d time.Duration) {
+	p.due = p.now().Add(d)
+	if d <= 0 {
+		p.env.tell(p.self, roundDue{})
+		return
+	}
+	env, self := p.env, p.self
+	p.disarm = env.ports.Clock.After(d, func() { env.tell(self, roundDue{}) })
+}
+
+// round asks once, off the mailbox. Before the guest is ready a ping lasts as
+// long as the start may: it waits in the socket, is answered the moment that
+// the guest is up, and nothing polls.
+func (p *probeActor) round(m goAhead) {
+	a := policies.Attempt{Timeout: p.check.Timeout, Began: p.now(), Local: p.check.Type == vm.CheckProcess}
+	a.Late = a.Began.Sub(p.due)
+	if !m.ready && waitsInside(p.check.Type) {
+		a.Timeout = p.start
+	}
+	p.began, p.ready = a.Began, m.ready
+	p.rounds++
+	ask := p.asking(m)
+	env, parent, process := p.env, p.ctx, m.process
+	out := roundEnded{probed: probed{visit: p.visit, index: p.index, round: vm.Round{Check: policies.Title(p.check), At: a.Began}}}
+	p.guarded(func() any {
+		ctx, cancel := context.WithTimeout(parent, a.Timeout)
+		defer cancel()
+		look := p.lookSoon(process, a.Timeout)
+		s := ask(ctx)
+		a.Ended = env.ports.Clock.Now()
+		out.glance, out.certain = s.glance, s.certain
+		out.round.Took, out.round.OK, out.round.Detail, out.round.Dropped = a.Ended.Sub(a.Began), s.ok, s.detail, s.dropped
+		if !s.ok && !s.certain && s.dropped == "" && m.ready {
+			out.round.Dropped = env.stalled(a, process, look())
+		} else {
+			look()
+		}
+		return out
+	})
+}
+
+// guarded works off the mailbox and sends the one result; a bug in it is this actor's.
+func (p *probeActor) guarded(work func() any) {
+	env, self := p.env, p.self
+	go func() {
+		defer func() {
+			if bug := recover(); bug != nil {
+				env.log.Error("a probe's round panicked", zap.String("actor", self.Id), zap.Any("panic", bug), zap.ByteString("stack", debug.Stack()))
+				env.tell(self, probeBug{bug})
+			}
+		}()
+		env.tell(self, work())
+	}()
+}
+
+// waitsInside says whether an early question is answered as soon as the guest is up.
+func waitsInside(t vm.CheckType) bool {
+	return t == vm.CheckAgent || t == vm.CheckVMM || t == vm.CheckExec || t == vm.CheckGuestProcess
+}
+
+func (p *probeActor) ended(m roundEnded) {
+	p.hears.answered, p.glance = nil, m.glance
+	p.env.tell(p.parent, m.probed)
+	next := probeDelay(p.check, p.rounds, p.env.ports.Spread())
+	if !p.ready && !m.round.OK {
+		next = min(next, startingPoll)
+	}
+	p.arm(max(0, p.began.Add(next).Sub(p.now())))
+}
+
+// glanced is a look at the VMM's process, and when it was.
+type glanced struct {
+	glance vm.Glance
+	at     time.Time
+}
+
+// lookSoon looks at the VMM's process if the answer takes longer than it mostly
+// does: only then can it be asked later whether the host kept it waiting. What
+// it returns ends that, and tells what was seen.
+func (p *probeActor) lookSoon(process *vm.Process, timeout time.Duration) func() glanced {
+	meter, clock := p.env.ports.Meter, p.env.ports.Clock
+	if meter == nil || process == nil || p.check.Type == vm.CheckProcess {
+		return func() glanced { return glanced{} }
+	}
+	var mu sync.Mutex
+	var seen glanced
+	cancel := clock.After(timeout/10, func() {
+		g, err := meter.Look(*process)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			seen = glanced{g, clock.Now()}
+		}
+	})
+	return func() glanced {
+		cancel()
+		mu.Lock()
+		defer mu.Unlock()
+		return seen
+	}
+}
+
+// stalled says why a failed round doesn't count; empty: it does.
+func (e *env) stalled(a policies.Attempt, process *vm.Process, before glanced) string {
+	if !before.at.IsZero() && process != nil {
+		if g, err := e.ports.Meter.Look(*process); err == nil {
+			a.Before, a.After, a.Between = before.glance, g, e.ports.Clock.Now().Sub(before.at)
+		}
+	}
+	if p, err := e.ports.Machine.Pressure(); err == nil {
+		a.MemoryWait, a.IOWait = p.Memory, p.IO
+	}
+	return policies.Excused(a)
+}

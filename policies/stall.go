@@ -1,0 +1,78 @@
+package policies
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// Attempt is what is known of one round of a check that failed. Whoever asked
+// has looked at the VMM's process while the round lasted and after it.
+type Attempt struct {
+	Timeout      time.Duration
+	Late         time.Duration // how much later than it was due it began
+	Began, Ended time.Time
+	Local        bool // what failed needs nothing but this machine's word, such as a process's state
+
+	Before, After vm.Glance     // of the VMM's process
+	Between       time.Duration // from one look to the other; 0: there were not two
+
+	MemoryWait, IOWait float64 // of the node (PSI) in percent, as the round ended
+}
+
+// What a stall is.
+const (
+	keptWaiting = 0.25 // of the time between two looks, in which a thread of the VMM could have run, and had no processor
+	underStrain = 40   // percent in which work of the node stood still for want of memory or its disks
+	usualLate   = time.Second
+)
+
+// Excused says why a failed round doesn't count, or nothing: it was us, or the
+// host, that stood still, and the guest is not to blame (P16). A node that is
+// busy, but didn't keep this VM waiting, excuses nothing. A success always
+// counts, however late it came.
+func Excused(a Attempt) string {
+	took := a.Ended.Sub(a.Began)
+	switch {
+	case took < 0:
+		return "the clock was set back"
+	case took > a.Timeout+max(a.Timeout, usualLate):
+		return fmt.Sprintf("the daemon itself stood still: a round of at most %s took %s", a.Timeout, took.Round(time.Millisecond))
+	case a.Late > max(a.Timeout, usualLate):
+		return fmt.Sprintf("the daemon itself stood still: the round began %s late", a.Late.Round(time.Millisecond))
+	case a.Local:
+		return ""
+	}
+	if waited := a.After.WaitedSince(a.Before); a.Between > 0 && float64(waited) >= keptWaiting*float64(a.Between) {
+		return fmt.Sprintf("the host kept its VMM from a processor for %d %% of the time", int(min(100, 100*float64(waited)/float64(a.Between))))
+	}
+	for _, one := range []struct {
+		what  string
+		share float64
+	}{{"memory", a.MemoryWait}, {"disks", a.IOWait}} {
+		if one.share >= underStrain {
+			return fmt.Sprintf("the host stood still for want of its %s for %d %% of the time", one.what, int(one.share))
+		}
+	}
+	return ""
+}
+
+// AtWork says why a VMM's process is not at work, or nothing, and whether that
+// leaves no doubt. In the kernel it counts as stuck only where no thread of it
+// has run since the look before: a disk is waited for now and then.
+func AtWork(now, before vm.Glance) (why string, certain bool) {
+	switch now.State {
+	case vm.ProcessStopped:
+		return "its VMM is stopped (SIGSTOP)", false
+	case vm.ProcessTraced:
+		return "its VMM is held by a debugger", false
+	case vm.ProcessZombie:
+		return "its VMM is a zombie", true
+	case vm.ProcessUninterruptible:
+		if before.State == now.State && before.Ran == now.Ran {
+			return "its VMM is stuck in the kernel (uninterruptible), mostly for a disk", false
+		}
+	}
+	return "", false
+}
