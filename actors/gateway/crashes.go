@@ -19,7 +19,7 @@ const (
 	vmmTail        = 16 << 10
 )
 
-func (d *Door) listCrashes(m *blixardv1.ListCrashesRequest) (*blixardv1.ListCrashesResponse, error) {
+func (d *Door) listCrashes(ctx context.Context, m *blixardv1.ListCrashesRequest) (*blixardv1.ListCrashesResponse, error) {
 	rec, err := d.find(m.GetName())
 	if err != nil {
 		return nil, err
@@ -36,13 +36,14 @@ func (d *Door) listCrashes(m *blixardv1.ListCrashesRequest) (*blixardv1.ListCras
 		return nil, err
 	}
 	out := &blixardv1.ListCrashesResponse{}
+	kept, missed := d.kept(ctx, rec)
 	for _, c := range crashes {
-		out.Crashes = append(out.Crashes, messages.CrashToProto(c))
+		out.Crashes = append(out.Crashes, bundled(messages.CrashToProto(c), kept, missed))
 	}
 	return out, nil
 }
 
-func (d *Door) getCrash(m *blixardv1.GetCrashRequest) (*blixardv1.GetCrashResponse, error) {
+func (d *Door) getCrash(ctx context.Context, m *blixardv1.GetCrashRequest) (*blixardv1.GetCrashResponse, error) {
 	rec, err := d.find(m.GetName())
 	if err != nil {
 		return nil, err
@@ -58,7 +59,7 @@ func (d *Door) getCrash(m *blixardv1.GetCrashRequest) (*blixardv1.GetCrashRespon
 	}
 	for _, c := range crashes {
 		if c.Number == n {
-			return d.evidence(rec, c), nil
+			return d.evidence(ctx, rec, c), nil
 		}
 	}
 	return nil, noSuchCrash(rec, n)
@@ -71,14 +72,23 @@ func noSuchCrash(rec vm.Record, n uint64) *vm.Refusal {
 	}
 }
 
-// evidence adds what the incarnation left in its files; they may be gone by now.
-func (d *Door) evidence(rec vm.Record, c vm.Crash) *blixardv1.GetCrashResponse {
+// evidence adds what the bundle of the death tells; without one, what the
+// incarnation left in its files, which may be gone by now.
+func (d *Door) evidence(ctx context.Context, rec vm.Record, c vm.Crash) *blixardv1.GetCrashResponse {
+	kept, missed := d.kept(ctx, rec)
+	out := &blixardv1.GetCrashResponse{Crash: bundled(messages.CrashToProto(c), kept, missed)}
+	if d.Bundles != nil {
+		if e, err := d.Bundles.Read(ctx, rec.Ref(), c.Number, consoleTail); err == nil {
+			out.Evidence, out.ConsoleTail = messages.EvidenceToProto(e.Bundle), e.Console
+			out.VmmTail = e.Stderr[max(0, len(e.Stderr)-vmmTail):]
+			return out
+		}
+	}
 	ref := rec.Ref()
 	ref.Incarnation = c.Failure.Incarnation
 	p := d.Paths(ref)
-	return &blixardv1.GetCrashResponse{
-		Crash: messages.CrashToProto(c), ConsoleTail: d.tail(p, consoleTail), VmmTail: d.tail(host.Paths{Log: p.Stderr}, vmmTail),
-	}
+	out.ConsoleTail, out.VmmTail = d.tail(p, consoleTail), d.tail(host.Paths{Log: p.Stderr}, vmmTail)
+	return out
 }
 
 // tail is at most n last bytes of p.Log, none where it can't be read.
@@ -91,11 +101,11 @@ func (d *Door) tail(p host.Paths, n int) []byte {
 }
 
 // ListCrashes shows a VM's deaths, newest first.
-func (d *Door) ListCrashes(_ context.Context, r *connect.Request[blixardv1.ListCrashesRequest]) (*connect.Response[blixardv1.ListCrashesResponse], error) {
-	return answer(d.listCrashes(r.Msg))
+func (d *Door) ListCrashes(ctx context.Context, r *connect.Request[blixardv1.ListCrashesRequest]) (*connect.Response[blixardv1.ListCrashesResponse], error) {
+	return answer(d.listCrashes(ctx, r.Msg))
 }
 
 // GetCrash shows one death with its evidence.
-func (d *Door) GetCrash(_ context.Context, r *connect.Request[blixardv1.GetCrashRequest]) (*connect.Response[blixardv1.GetCrashResponse], error) {
-	return answer(d.getCrash(r.Msg))
+func (d *Door) GetCrash(ctx context.Context, r *connect.Request[blixardv1.GetCrashRequest]) (*connect.Response[blixardv1.GetCrashResponse], error) {
+	return answer(d.getCrash(ctx, r.Msg))
 }

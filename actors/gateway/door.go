@@ -26,6 +26,7 @@ type Config struct {
 	Node     Node
 	Journal  Journal
 	Consoles Consoles
+	Bundles  host.Bundles // nil: of a death nothing is kept but its record
 	Paths    func(vm.Ref) host.Paths
 	Roles    Roles
 	Limits   Limits

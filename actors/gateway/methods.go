@@ -40,6 +40,11 @@ var methods = map[string]method{
 	"ExecVM":  {role: messages.Operator, kind: long},
 	"Console": {role: messages.Operator, kind: twoWay},
 
+	// A bundle and a dump may hold all secrets of a guest, and fill the disk.
+	"ExportCrash":  {role: messages.Admin, kind: long},
+	"PruneCrashes": {role: messages.Admin},
+	"DumpVM":       {role: messages.Admin, kind: long},
+
 	// The message inside is admitted by its own row.
 	"Send": {role: messages.Viewer, kind: long},
 

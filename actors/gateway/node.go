@@ -24,6 +24,10 @@ type Node interface {
 	Needs(s vm.Spec) (vm.Reservation, error)
 	// Exec runs a command through the guest agent; what it wrote comes back bounded.
 	Exec(ctx context.Context, name vm.Name, argv []string) (host.ExecResult, error)
+	// Dump writes a guest's memory to the node's disk, and says where it is.
+	Dump(ctx context.Context, name vm.Name, format vm.DumpFormat, by messages.Caller) (path string, size vm.Bytes, err error)
+	// Missed says why deaths of a VM have no bundle, by the number of the crash.
+	Missed(id vm.ID) map[uint64]string
 	// Get and List read the last durable record of each VM, sorted by name.
 	Get(name vm.Name) (vm.Record, bool)
 	List() []vm.Record

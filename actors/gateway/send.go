@@ -115,9 +115,9 @@ func (d *Door) deliver(ctx context.Context, req proto.Message) (proto.Message, e
 	case *blixardv1.ExecVMRequest:
 		return message(d.exec(ctx, m))
 	case *blixardv1.ListCrashesRequest:
-		return message(d.listCrashes(m))
+		return message(d.listCrashes(ctx, m))
 	case *blixardv1.GetCrashRequest:
-		return message(d.getCrash(m))
+		return message(d.getCrash(ctx, m))
 	}
 	return message(d.ask(ctx, req))
 }

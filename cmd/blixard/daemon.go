@@ -186,7 +186,7 @@ func (d *daemon) open() error {
 	d.node, err = actors.Start(actors.Config{
 		Ports: d.ports, Store: store, Log: d.log, Observer: observer, Doctor: d.doctor, Status: d.status,
 		Alive: d.alive, AliveEvery: d.service.AliveEvery(), Conduct: d.conf.conduct(), Resources: d.conf.shares, Accel: d.vmms.accelerated, SafeMode: safe, Repair: d.repair,
-		Housekeep: d.housekeep, LowSpace: d.lowSpace,
+		Housekeep: d.housekeep, LowSpace: d.lowSpace, Crashes: d.conf.bundles,
 		Fatal: func(why string) {
 			d.log.Fatal("a promise was broken; VMs live on and are adopted at the next start", zap.String("why", why))
 		},
@@ -229,7 +229,7 @@ func (d *daemon) openHost() error {
 	d.later(func() { _ = d.console.Close() })
 	d.vmms = newVMMs(d, owners, images)
 	d.ports = host.Ports{
-		Launcher: launcher, Driver: d.vmms, Agent: d.vmms.agent(), Console: d.console, Folders: d.folders, Salvage: d.folders,
+		Launcher: launcher, Driver: d.vmms, Agent: d.vmms.agent(), Console: d.console, Folders: d.folders, Salvage: d.folders, Bundles: folders.Bundles{Folders: d.folders},
 		Links: links, Machine: d.machine(launcher.Name()), Meter: d.meter(launcher.Name()), Reach: reach.Client{}, Clock: d.clock(), Owners: owners, BootID: boot, Spread: spread,
 	}
 	return nil
@@ -261,7 +261,7 @@ func (d *daemon) serve(ctx context.Context) error {
 func (d *daemon) openDoor(l net.Listener) error {
 	metrics := promhttp.HandlerFor(d.metrics.Registry, promhttp.HandlerOpts{})
 	door := gateway.New(gateway.Config{
-		Node: d.node, Journal: d.store, Consoles: d.console, Paths: d.folders.Paths, Roles: d.conf.roles(), Log: d.log, Metrics: metrics,
+		Node: d.node, Journal: d.store, Consoles: d.console, Bundles: d.ports.Bundles, Paths: d.folders.Paths, Roles: d.conf.roles(), Log: d.log, Metrics: metrics,
 	})
 	server := control.NewServer(door, zap.NewStdLog(d.log))
 	go func() {

@@ -93,6 +93,9 @@ func (c *config) check() error {
 		return err
 	}
 	c.shares.Reclaim = c.Reclaim.rules()
+	if c.bundles, err = c.Crashes.quota(); err != nil {
+		return err
+	}
 	for _, b := range c.Bridges {
 		one := netlink.Bridge{Name: b.Name}
 		if b.Address != "" {

@@ -48,10 +48,12 @@ type config struct {
 		Within duration `yaml:"within"`
 	} `yaml:"shutdown"`
 	Bridges []bridgeConfig `yaml:"bridges"`
+	Crashes crashesConfig  `yaml:"crashes"`
 
 	groups  map[int]messages.Role
 	bridges []netlink.Bridge
 	shares  actors.Resources
+	bundles vm.BundleQuota
 }
 
 var roleNames = map[string]messages.Role{"viewer": messages.Viewer, "operator": messages.Operator, "admin": messages.Admin}

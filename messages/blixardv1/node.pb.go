@@ -1101,6 +1101,7 @@ type GetCrashResponse struct {
 	Crash         *Crash                 `protobuf:"bytes,1,opt,name=crash,proto3" json:"crash,omitempty"`
 	ConsoleTail   []byte                 `protobuf:"bytes,2,opt,name=console_tail,json=consoleTail,proto3" json:"console_tail,omitempty"` // last bytes of that incarnation's console, at most 64 KiB; a guest's text
 	VmmTail       []byte                 `protobuf:"bytes,3,opt,name=vmm_tail,json=vmmTail,proto3" json:"vmm_tail,omitempty"`             // last bytes of what the VMM wrote, at most 16 KiB
+	Evidence      *Evidence              `protobuf:"bytes,4,opt,name=evidence,proto3" json:"evidence,omitempty"`                          // absent: no bundle is kept
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1156,6 +1157,719 @@ func (x *GetCrashResponse) GetVmmTail() []byte {
 	return nil
 }
 
+func (x *GetCrashResponse) GetEvidence() *Evidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+// Evidence is what a bundle tells beside the record and the texts. Much of it
+// may hold a guest's text.
+type Evidence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spec          *VMSpec                `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`         // with which the incarnation was begun
+	Argv          []string               `protobuf:"bytes,2,rep,name=argv,proto3" json:"argv,omitempty"`         // of the VMM; empty: another daemon launched it
+	Notices       []*Said                `protobuf:"bytes,3,rep,name=notices,proto3" json:"notices,omitempty"`   // the VMM's last words, oldest first
+	Rounds        []*Round               `protobuf:"bytes,4,rep,name=rounds,proto3" json:"rounds,omitempty"`     // of the checks, oldest first
+	Usage         *Usage                 `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`       // the last sample of the VMM; absent: none was taken
+	Pressure      *NodePressure          `protobuf:"bytes,6,opt,name=pressure,proto3" json:"pressure,omitempty"` // of the machine then; absent: nobody looked
+	Dump          *Dumped                `protobuf:"bytes,7,opt,name=dump,proto3" json:"dump,omitempty"`         // absent: none was asked for
+	Lacks         []string               `protobuf:"bytes,8,rep,name=lacks,proto3" json:"lacks,omitempty"`       // what could not be taken, a sentence each
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evidence) Reset() {
+	*x = Evidence{}
+	mi := &file_blixard_v1_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evidence) ProtoMessage() {}
+
+func (x *Evidence) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
+func (*Evidence) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Evidence) GetSpec() *VMSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Evidence) GetArgv() []string {
+	if x != nil {
+		return x.Argv
+	}
+	return nil
+}
+
+func (x *Evidence) GetNotices() []*Said {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+func (x *Evidence) GetRounds() []*Round {
+	if x != nil {
+		return x.Rounds
+	}
+	return nil
+}
+
+func (x *Evidence) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *Evidence) GetPressure() *NodePressure {
+	if x != nil {
+		return x.Pressure
+	}
+	return nil
+}
+
+func (x *Evidence) GetDump() *Dumped {
+	if x != nil {
+		return x.Dump
+	}
+	return nil
+}
+
+func (x *Evidence) GetLacks() []string {
+	if x != nil {
+		return x.Lacks
+	}
+	return nil
+}
+
+// Said is one event of the VMM's control socket.
+type Said struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Detail        string                 `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Said) Reset() {
+	*x = Said{}
+	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Said) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Said) ProtoMessage() {}
+
+func (x *Said) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Said.ProtoReflect.Descriptor instead.
+func (*Said) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Said) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Said) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Said) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// Round is one result of one check.
+type Round struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Check         string                 `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"` // when it began
+	Took          *durationpb.Duration   `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
+	Ok            bool                   `protobuf:"varint,4,opt,name=ok,proto3" json:"ok,omitempty"`
+	Detail        string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	Dropped       string                 `protobuf:"bytes,6,opt,name=dropped,proto3" json:"dropped,omitempty"` // why it doesn't count: the host's own stall; empty: it does
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Round) Reset() {
+	*x = Round{}
+	mi := &file_blixard_v1_node_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Round) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Round) ProtoMessage() {}
+
+func (x *Round) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Round.ProtoReflect.Descriptor instead.
+func (*Round) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Round) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
+}
+
+func (x *Round) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Round) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+func (x *Round) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *Round) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Round) GetDropped() string {
+	if x != nil {
+		return x.Dropped
+	}
+	return ""
+}
+
+// Dumped is a guest's memory on the disk, or why there is none.
+type Dumped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Format        string                 `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"` // kdump | elf
+	Bytes         int64                  `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Took          *durationpb.Duration   `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
+	Why           string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"` // it failed, or there was no room; empty: it is there
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dumped) Reset() {
+	*x = Dumped{}
+	mi := &file_blixard_v1_node_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dumped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dumped) ProtoMessage() {}
+
+func (x *Dumped) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dumped.ProtoReflect.Descriptor instead.
+func (*Dumped) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Dumped) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *Dumped) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Dumped) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+func (x *Dumped) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+type ExportCrashRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportCrashRequest) Reset() {
+	*x = ExportCrashRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportCrashRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportCrashRequest) ProtoMessage() {}
+
+func (x *ExportCrashRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportCrashRequest.ProtoReflect.Descriptor instead.
+func (*ExportCrashRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ExportCrashRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExportCrashRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+type CrashChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CrashChunk) Reset() {
+	*x = CrashChunk{}
+	mi := &file_blixard_v1_node_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CrashChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CrashChunk) ProtoMessage() {}
+
+func (x *CrashChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CrashChunk.ProtoReflect.Descriptor instead.
+func (*CrashChunk) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CrashChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type PruneCrashesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                            // of a VM; or all
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`                       // only this one; 0: all of it
+	OlderThan     *durationpb.Duration   `protobuf:"bytes,3,opt,name=older_than,json=olderThan,proto3" json:"older_than,omitempty"` // only those; absent: whatever their age
+	All           bool                   `protobuf:"varint,4,opt,name=all,proto3" json:"all,omitempty"`                             // of all VMs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneCrashesRequest) Reset() {
+	*x = PruneCrashesRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneCrashesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneCrashesRequest) ProtoMessage() {}
+
+func (x *PruneCrashesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneCrashesRequest.ProtoReflect.Descriptor instead.
+func (*PruneCrashesRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PruneCrashesRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PruneCrashesRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *PruneCrashesRequest) GetOlderThan() *durationpb.Duration {
+	if x != nil {
+		return x.OlderThan
+	}
+	return nil
+}
+
+func (x *PruneCrashesRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type PruneCrashesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pruned        []*Pruned              `protobuf:"bytes,1,rep,name=pruned,proto3" json:"pruned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneCrashesResponse) Reset() {
+	*x = PruneCrashesResponse{}
+	mi := &file_blixard_v1_node_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneCrashesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneCrashesResponse) ProtoMessage() {}
+
+func (x *PruneCrashesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneCrashesResponse.ProtoReflect.Descriptor instead.
+func (*PruneCrashesResponse) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PruneCrashesResponse) GetPruned() []*Pruned {
+	if x != nil {
+		return x.Pruned
+	}
+	return nil
+}
+
+// Pruned is a bundle that was removed.
+type Pruned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	Bytes         int64                  `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pruned) Reset() {
+	*x = Pruned{}
+	mi := &file_blixard_v1_node_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pruned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pruned) ProtoMessage() {}
+
+func (x *Pruned) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pruned.ProtoReflect.Descriptor instead.
+func (*Pruned) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Pruned) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Pruned) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Pruned) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type DumpVMRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Format        string                 `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"`   // kdump | elf; empty: kdump
+	Timeout       *durationpb.Duration   `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"` // absent: 5 min; at most 1 h
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DumpVMRequest) Reset() {
+	*x = DumpVMRequest{}
+	mi := &file_blixard_v1_node_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DumpVMRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DumpVMRequest) ProtoMessage() {}
+
+func (x *DumpVMRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DumpVMRequest.ProtoReflect.Descriptor instead.
+func (*DumpVMRequest) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DumpVMRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DumpVMRequest) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *DumpVMRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+type DumpVMResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // on the node, for root alone; the next DumpVM of this VM replaces it
+	Format        string                 `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"`
+	Bytes         int64                  `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DumpVMResponse) Reset() {
+	*x = DumpVMResponse{}
+	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DumpVMResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DumpVMResponse) ProtoMessage() {}
+
+func (x *DumpVMResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DumpVMResponse.ProtoReflect.Descriptor instead.
+func (*DumpVMResponse) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DumpVMResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *DumpVMResponse) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *DumpVMResponse) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type WatchEventsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	After         *uint64                `protobuf:"varint,1,opt,name=after,proto3,oneof" json:"after,omitempty"` // only entries after this sequence number; 0: from the first
@@ -1168,7 +1882,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[21]
+	mi := &file_blixard_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1894,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[21]
+	mi := &file_blixard_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1907,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WatchEventsRequest) GetAfter() uint64 {
@@ -1238,7 +1952,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	mi := &file_blixard_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1964,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	mi := &file_blixard_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1977,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LogsRequest) GetName() string {
@@ -1319,7 +2033,7 @@ type LogsChunk struct {
 
 func (x *LogsChunk) Reset() {
 	*x = LogsChunk{}
-	mi := &file_blixard_v1_node_proto_msgTypes[23]
+	mi := &file_blixard_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +2045,7 @@ func (x *LogsChunk) String() string {
 func (*LogsChunk) ProtoMessage() {}
 
 func (x *LogsChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[23]
+	mi := &file_blixard_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +2058,7 @@ func (x *LogsChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsChunk.ProtoReflect.Descriptor instead.
 func (*LogsChunk) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LogsChunk) GetData() []byte {
@@ -1379,7 +2093,7 @@ type ConsoleInput struct {
 
 func (x *ConsoleInput) Reset() {
 	*x = ConsoleInput{}
-	mi := &file_blixard_v1_node_proto_msgTypes[24]
+	mi := &file_blixard_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +2105,7 @@ func (x *ConsoleInput) String() string {
 func (*ConsoleInput) ProtoMessage() {}
 
 func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[24]
+	mi := &file_blixard_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +2118,7 @@ func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleInput.ProtoReflect.Descriptor instead.
 func (*ConsoleInput) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ConsoleInput) GetName() string {
@@ -1430,7 +2144,7 @@ type ConsoleOutput struct {
 
 func (x *ConsoleOutput) Reset() {
 	*x = ConsoleOutput{}
-	mi := &file_blixard_v1_node_proto_msgTypes[25]
+	mi := &file_blixard_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +2156,7 @@ func (x *ConsoleOutput) String() string {
 func (*ConsoleOutput) ProtoMessage() {}
 
 func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[25]
+	mi := &file_blixard_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +2169,7 @@ func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleOutput.ProtoReflect.Descriptor instead.
 func (*ConsoleOutput) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ConsoleOutput) GetData() []byte {
@@ -1476,7 +2190,7 @@ type ExecVMRequest struct {
 
 func (x *ExecVMRequest) Reset() {
 	*x = ExecVMRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[26]
+	mi := &file_blixard_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +2202,7 @@ func (x *ExecVMRequest) String() string {
 func (*ExecVMRequest) ProtoMessage() {}
 
 func (x *ExecVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[26]
+	mi := &file_blixard_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +2215,7 @@ func (x *ExecVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecVMRequest.ProtoReflect.Descriptor instead.
 func (*ExecVMRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ExecVMRequest) GetName() string {
@@ -1537,7 +2251,7 @@ type ExecVMResponse struct {
 
 func (x *ExecVMResponse) Reset() {
 	*x = ExecVMResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[27]
+	mi := &file_blixard_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +2263,7 @@ func (x *ExecVMResponse) String() string {
 func (*ExecVMResponse) ProtoMessage() {}
 
 func (x *ExecVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[27]
+	mi := &file_blixard_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +2276,7 @@ func (x *ExecVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecVMResponse.ProtoReflect.Descriptor instead.
 func (*ExecVMResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExecVMResponse) GetExitCode() int32 {
@@ -1604,7 +2318,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[28]
+	mi := &file_blixard_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +2330,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[28]
+	mi := &file_blixard_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +2343,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SendRequest) GetPath() string {
@@ -1663,7 +2377,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[29]
+	mi := &file_blixard_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +2389,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[29]
+	mi := &file_blixard_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +2402,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SendResponse) GetType() string {
@@ -1713,7 +2427,7 @@ type NodeStatusRequest struct {
 
 func (x *NodeStatusRequest) Reset() {
 	*x = NodeStatusRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[30]
+	mi := &file_blixard_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +2439,7 @@ func (x *NodeStatusRequest) String() string {
 func (*NodeStatusRequest) ProtoMessage() {}
 
 func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[30]
+	mi := &file_blixard_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +2452,7 @@ func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusRequest.ProtoReflect.Descriptor instead.
 func (*NodeStatusRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 type NodeStatusResponse struct {
@@ -1768,7 +2482,7 @@ type NodeStatusResponse struct {
 
 func (x *NodeStatusResponse) Reset() {
 	*x = NodeStatusResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	mi := &file_blixard_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +2494,7 @@ func (x *NodeStatusResponse) String() string {
 func (*NodeStatusResponse) ProtoMessage() {}
 
 func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	mi := &file_blixard_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +2507,7 @@ func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusResponse.ProtoReflect.Descriptor instead.
 func (*NodeStatusResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *NodeStatusResponse) GetVersion() string {
@@ -1951,7 +2665,7 @@ type Bootstrap struct {
 
 func (x *Bootstrap) Reset() {
 	*x = Bootstrap{}
-	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	mi := &file_blixard_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2677,7 @@ func (x *Bootstrap) String() string {
 func (*Bootstrap) ProtoMessage() {}
 
 func (x *Bootstrap) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	mi := &file_blixard_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2690,7 @@ func (x *Bootstrap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
 func (*Bootstrap) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Bootstrap) GetState() string {
@@ -2079,7 +2793,7 @@ type NodeResourcesRequest struct {
 
 func (x *NodeResourcesRequest) Reset() {
 	*x = NodeResourcesRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	mi := &file_blixard_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2805,7 @@ func (x *NodeResourcesRequest) String() string {
 func (*NodeResourcesRequest) ProtoMessage() {}
 
 func (x *NodeResourcesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	mi := &file_blixard_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2818,7 @@ func (x *NodeResourcesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeResourcesRequest.ProtoReflect.Descriptor instead.
 func (*NodeResourcesRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *NodeResourcesRequest) GetFresh() bool {
@@ -2136,7 +2850,7 @@ type NodeResourcesResponse struct {
 
 func (x *NodeResourcesResponse) Reset() {
 	*x = NodeResourcesResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	mi := &file_blixard_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2862,7 @@ func (x *NodeResourcesResponse) String() string {
 func (*NodeResourcesResponse) ProtoMessage() {}
 
 func (x *NodeResourcesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	mi := &file_blixard_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2875,7 @@ func (x *NodeResourcesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeResourcesResponse.ProtoReflect.Descriptor instead.
 func (*NodeResourcesResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NodeResourcesResponse) GetCapacity() *Amount {
@@ -2267,7 +2981,7 @@ type Amount struct {
 
 func (x *Amount) Reset() {
 	*x = Amount{}
-	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	mi := &file_blixard_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2993,7 @@ func (x *Amount) String() string {
 func (*Amount) ProtoMessage() {}
 
 func (x *Amount) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	mi := &file_blixard_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +3006,7 @@ func (x *Amount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Amount.ProtoReflect.Descriptor instead.
 func (*Amount) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Amount) GetCpus() float64 {
@@ -2327,7 +3041,7 @@ type Ratios struct {
 
 func (x *Ratios) Reset() {
 	*x = Ratios{}
-	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	mi := &file_blixard_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +3053,7 @@ func (x *Ratios) String() string {
 func (*Ratios) ProtoMessage() {}
 
 func (x *Ratios) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	mi := &file_blixard_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +3066,7 @@ func (x *Ratios) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ratios.ProtoReflect.Descriptor instead.
 func (*Ratios) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Ratios) GetCpu() float64 {
@@ -2389,7 +3103,7 @@ type NodePressure struct {
 
 func (x *NodePressure) Reset() {
 	*x = NodePressure{}
-	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	mi := &file_blixard_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +3115,7 @@ func (x *NodePressure) String() string {
 func (*NodePressure) ProtoMessage() {}
 
 func (x *NodePressure) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	mi := &file_blixard_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +3128,7 @@ func (x *NodePressure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePressure.ProtoReflect.Descriptor instead.
 func (*NodePressure) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *NodePressure) GetCpu() float64 {
@@ -2447,7 +3161,7 @@ type NodePlanRequest struct {
 
 func (x *NodePlanRequest) Reset() {
 	*x = NodePlanRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	mi := &file_blixard_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +3173,7 @@ func (x *NodePlanRequest) String() string {
 func (*NodePlanRequest) ProtoMessage() {}
 
 func (x *NodePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	mi := &file_blixard_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2472,7 +3186,7 @@ func (x *NodePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePlanRequest.ProtoReflect.Descriptor instead.
 func (*NodePlanRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *NodePlanRequest) GetFresh() bool {
@@ -2491,7 +3205,7 @@ type ApplyPlanRequest struct {
 
 func (x *ApplyPlanRequest) Reset() {
 	*x = ApplyPlanRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[39]
+	mi := &file_blixard_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +3217,7 @@ func (x *ApplyPlanRequest) String() string {
 func (*ApplyPlanRequest) ProtoMessage() {}
 
 func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[39]
+	mi := &file_blixard_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +3230,7 @@ func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPlanRequest.ProtoReflect.Descriptor instead.
 func (*ApplyPlanRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ApplyPlanRequest) GetIds() []string {
@@ -2537,7 +3251,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_blixard_v1_node_proto_msgTypes[40]
+	mi := &file_blixard_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +3263,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[40]
+	mi := &file_blixard_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +3276,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Plan) GetAt() *timestamppb.Timestamp {
@@ -2596,7 +3310,7 @@ type Action struct {
 
 func (x *Action) Reset() {
 	*x = Action{}
-	mi := &file_blixard_v1_node_proto_msgTypes[41]
+	mi := &file_blixard_v1_node_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +3322,7 @@ func (x *Action) String() string {
 func (*Action) ProtoMessage() {}
 
 func (x *Action) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[41]
+	mi := &file_blixard_v1_node_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +3335,7 @@ func (x *Action) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Action.ProtoReflect.Descriptor instead.
 func (*Action) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Action) GetId() string {
@@ -2689,7 +3403,7 @@ type RestoreQuarantinedRequest struct {
 
 func (x *RestoreQuarantinedRequest) Reset() {
 	*x = RestoreQuarantinedRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[42]
+	mi := &file_blixard_v1_node_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +3415,7 @@ func (x *RestoreQuarantinedRequest) String() string {
 func (*RestoreQuarantinedRequest) ProtoMessage() {}
 
 func (x *RestoreQuarantinedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[42]
+	mi := &file_blixard_v1_node_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +3428,7 @@ func (x *RestoreQuarantinedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreQuarantinedRequest.ProtoReflect.Descriptor instead.
 func (*RestoreQuarantinedRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RestoreQuarantinedRequest) GetName() string {
@@ -2732,7 +3446,7 @@ type RestoreQuarantinedResponse struct {
 
 func (x *RestoreQuarantinedResponse) Reset() {
 	*x = RestoreQuarantinedResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[43]
+	mi := &file_blixard_v1_node_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +3458,7 @@ func (x *RestoreQuarantinedResponse) String() string {
 func (*RestoreQuarantinedResponse) ProtoMessage() {}
 
 func (x *RestoreQuarantinedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[43]
+	mi := &file_blixard_v1_node_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +3471,7 @@ func (x *RestoreQuarantinedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreQuarantinedResponse.ProtoReflect.Descriptor instead.
 func (*RestoreQuarantinedResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{54}
 }
 
 type NodeRepairRequest struct {
@@ -2768,7 +3482,7 @@ type NodeRepairRequest struct {
 
 func (x *NodeRepairRequest) Reset() {
 	*x = NodeRepairRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[44]
+	mi := &file_blixard_v1_node_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2780,7 +3494,7 @@ func (x *NodeRepairRequest) String() string {
 func (*NodeRepairRequest) ProtoMessage() {}
 
 func (x *NodeRepairRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[44]
+	mi := &file_blixard_v1_node_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2793,7 +3507,7 @@ func (x *NodeRepairRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRepairRequest.ProtoReflect.Descriptor instead.
 func (*NodeRepairRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{55}
 }
 
 type NodeRepairResponse struct {
@@ -2807,7 +3521,7 @@ type NodeRepairResponse struct {
 
 func (x *NodeRepairResponse) Reset() {
 	*x = NodeRepairResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[45]
+	mi := &file_blixard_v1_node_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2819,7 +3533,7 @@ func (x *NodeRepairResponse) String() string {
 func (*NodeRepairResponse) ProtoMessage() {}
 
 func (x *NodeRepairResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[45]
+	mi := &file_blixard_v1_node_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2832,7 +3546,7 @@ func (x *NodeRepairResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRepairResponse.ProtoReflect.Descriptor instead.
 func (*NodeRepairResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *NodeRepairResponse) GetAside() string {
@@ -2865,7 +3579,7 @@ type ShutdownNodeRequest struct {
 
 func (x *ShutdownNodeRequest) Reset() {
 	*x = ShutdownNodeRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[46]
+	mi := &file_blixard_v1_node_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +3591,7 @@ func (x *ShutdownNodeRequest) String() string {
 func (*ShutdownNodeRequest) ProtoMessage() {}
 
 func (x *ShutdownNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[46]
+	mi := &file_blixard_v1_node_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +3604,7 @@ func (x *ShutdownNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownNodeRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownNodeRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ShutdownNodeRequest) GetWithin() *durationpb.Duration {
@@ -2910,7 +3624,7 @@ type ShutdownNodeResponse struct {
 
 func (x *ShutdownNodeResponse) Reset() {
 	*x = ShutdownNodeResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[47]
+	mi := &file_blixard_v1_node_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2922,7 +3636,7 @@ func (x *ShutdownNodeResponse) String() string {
 func (*ShutdownNodeResponse) ProtoMessage() {}
 
 func (x *ShutdownNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[47]
+	mi := &file_blixard_v1_node_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2935,7 +3649,7 @@ func (x *ShutdownNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownNodeResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownNodeResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ShutdownNodeResponse) GetStopped() []string {
@@ -2960,7 +3674,7 @@ type NodeTreeRequest struct {
 
 func (x *NodeTreeRequest) Reset() {
 	*x = NodeTreeRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[48]
+	mi := &file_blixard_v1_node_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2972,7 +3686,7 @@ func (x *NodeTreeRequest) String() string {
 func (*NodeTreeRequest) ProtoMessage() {}
 
 func (x *NodeTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[48]
+	mi := &file_blixard_v1_node_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2985,7 +3699,7 @@ func (x *NodeTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeTreeRequest.ProtoReflect.Descriptor instead.
 func (*NodeTreeRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{59}
 }
 
 type NodeTreeResponse struct {
@@ -2997,7 +3711,7 @@ type NodeTreeResponse struct {
 
 func (x *NodeTreeResponse) Reset() {
 	*x = NodeTreeResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[49]
+	mi := &file_blixard_v1_node_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3009,7 +3723,7 @@ func (x *NodeTreeResponse) String() string {
 func (*NodeTreeResponse) ProtoMessage() {}
 
 func (x *NodeTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[49]
+	mi := &file_blixard_v1_node_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3022,7 +3736,7 @@ func (x *NodeTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeTreeResponse.ProtoReflect.Descriptor instead.
 func (*NodeTreeResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *NodeTreeResponse) GetActors() []*Actor {
@@ -3045,7 +3759,7 @@ type Actor struct {
 
 func (x *Actor) Reset() {
 	*x = Actor{}
-	mi := &file_blixard_v1_node_proto_msgTypes[50]
+	mi := &file_blixard_v1_node_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3057,7 +3771,7 @@ func (x *Actor) String() string {
 func (*Actor) ProtoMessage() {}
 
 func (x *Actor) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[50]
+	mi := &file_blixard_v1_node_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3070,7 +3784,7 @@ func (x *Actor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Actor.ProtoReflect.Descriptor instead.
 func (*Actor) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{50}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Actor) GetPath() string {
@@ -3109,7 +3823,7 @@ type NodeDoctorRequest struct {
 
 func (x *NodeDoctorRequest) Reset() {
 	*x = NodeDoctorRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[51]
+	mi := &file_blixard_v1_node_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3835,7 @@ func (x *NodeDoctorRequest) String() string {
 func (*NodeDoctorRequest) ProtoMessage() {}
 
 func (x *NodeDoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[51]
+	mi := &file_blixard_v1_node_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3848,7 @@ func (x *NodeDoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDoctorRequest.ProtoReflect.Descriptor instead.
 func (*NodeDoctorRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{51}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{62}
 }
 
 type NodeDoctorResponse struct {
@@ -3146,7 +3860,7 @@ type NodeDoctorResponse struct {
 
 func (x *NodeDoctorResponse) Reset() {
 	*x = NodeDoctorResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[52]
+	mi := &file_blixard_v1_node_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3158,7 +3872,7 @@ func (x *NodeDoctorResponse) String() string {
 func (*NodeDoctorResponse) ProtoMessage() {}
 
 func (x *NodeDoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[52]
+	mi := &file_blixard_v1_node_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3885,7 @@ func (x *NodeDoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDoctorResponse.ProtoReflect.Descriptor instead.
 func (*NodeDoctorResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{52}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *NodeDoctorResponse) GetFindings() []*Finding {
@@ -3194,7 +3908,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_blixard_v1_node_proto_msgTypes[53]
+	mi := &file_blixard_v1_node_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3206,7 +3920,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[53]
+	mi := &file_blixard_v1_node_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3219,7 +3933,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{53}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Finding) GetCheck() string {
@@ -3258,7 +3972,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[54]
+	mi := &file_blixard_v1_node_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3270,7 +3984,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[54]
+	mi := &file_blixard_v1_node_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3283,7 +3997,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{54}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{65}
 }
 
 type VersionResponse struct {
@@ -3297,7 +4011,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[55]
+	mi := &file_blixard_v1_node_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3309,7 +4023,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[55]
+	mi := &file_blixard_v1_node_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3322,7 +4036,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{55}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -3415,11 +4129,63 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\acrashes\x18\x01 \x03(\v2\x11.blixard.v1.CrashR\acrashes\"=\n" +
 	"\x0fGetCrashRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06number\x18\x02 \x01(\x04R\x06number\"y\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\"\xab\x01\n" +
 	"\x10GetCrashResponse\x12'\n" +
 	"\x05crash\x18\x01 \x01(\v2\x11.blixard.v1.CrashR\x05crash\x12!\n" +
 	"\fconsole_tail\x18\x02 \x01(\fR\vconsoleTail\x12\x19\n" +
-	"\bvmm_tail\x18\x03 \x01(\fR\avmmTail\"\x93\x01\n" +
+	"\bvmm_tail\x18\x03 \x01(\fR\avmmTail\x120\n" +
+	"\bevidence\x18\x04 \x01(\v2\x14.blixard.v1.EvidenceR\bevidence\"\xba\x02\n" +
+	"\bEvidence\x12&\n" +
+	"\x04spec\x18\x01 \x01(\v2\x12.blixard.v1.VMSpecR\x04spec\x12\x12\n" +
+	"\x04argv\x18\x02 \x03(\tR\x04argv\x12*\n" +
+	"\anotices\x18\x03 \x03(\v2\x10.blixard.v1.SaidR\anotices\x12)\n" +
+	"\x06rounds\x18\x04 \x03(\v2\x11.blixard.v1.RoundR\x06rounds\x12'\n" +
+	"\x05usage\x18\x05 \x01(\v2\x11.blixard.v1.UsageR\x05usage\x124\n" +
+	"\bpressure\x18\x06 \x01(\v2\x18.blixard.v1.NodePressureR\bpressure\x12&\n" +
+	"\x04dump\x18\a \x01(\v2\x12.blixard.v1.DumpedR\x04dump\x12\x14\n" +
+	"\x05lacks\x18\b \x03(\tR\x05lacks\"^\n" +
+	"\x04Said\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xba\x01\n" +
+	"\x05Round\x12\x14\n" +
+	"\x05check\x18\x01 \x01(\tR\x05check\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12-\n" +
+	"\x04took\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x0e\n" +
+	"\x02ok\x18\x04 \x01(\bR\x02ok\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x18\n" +
+	"\adropped\x18\x06 \x01(\tR\adropped\"w\n" +
+	"\x06Dumped\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\tR\x06format\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12-\n" +
+	"\x04took\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"@\n" +
+	"\x12ExportCrashRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\" \n" +
+	"\n" +
+	"CrashChunk\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x8d\x01\n" +
+	"\x13PruneCrashesRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x128\n" +
+	"\n" +
+	"older_than\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\tolderThan\x12\x10\n" +
+	"\x03all\x18\x04 \x01(\bR\x03all\"B\n" +
+	"\x14PruneCrashesResponse\x12*\n" +
+	"\x06pruned\x18\x01 \x03(\v2\x12.blixard.v1.PrunedR\x06pruned\"J\n" +
+	"\x06Pruned\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"p\n" +
+	"\rDumpVMRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06format\x18\x02 \x01(\tR\x06format\x123\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"R\n" +
+	"\x0eDumpVMResponse\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06format\x18\x02 \x01(\tR\x06format\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"\x93\x01\n" +
 	"\x12WatchEventsRequest\x12\x19\n" +
 	"\x05after\x18\x01 \x01(\x04H\x00R\x05after\x88\x01\x01\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
@@ -3590,7 +4356,7 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x0fVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12\x0e\n" +
-	"\x02go\x18\x03 \x01(\tR\x02go2\xb8\x10\n" +
+	"\x02go\x18\x03 \x01(\tR\x02go2\x95\x12\n" +
 	"\x04Node\x127\n" +
 	"\bCreateVM\x12\x1b.blixard.v1.CreateVMRequest\x1a\x0e.blixard.v1.VM\x12<\n" +
 	"\x05Apply\x12\x18.blixard.v1.ApplyRequest\x1a\x19.blixard.v1.ApplyResponse\x125\n" +
@@ -3607,7 +4373,10 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\tExplainVM\x12\x1c.blixard.v1.ExplainVMRequest\x1a\x17.blixard.v1.Explanation\"\x03\x90\x02\x01\x128\n" +
 	"\x06WaitVM\x12\x19.blixard.v1.WaitVMRequest\x1a\x0e.blixard.v1.VM\"\x03\x90\x02\x01\x12S\n" +
 	"\vListCrashes\x12\x1e.blixard.v1.ListCrashesRequest\x1a\x1f.blixard.v1.ListCrashesResponse\"\x03\x90\x02\x01\x12J\n" +
-	"\bGetCrash\x12\x1b.blixard.v1.GetCrashRequest\x1a\x1c.blixard.v1.GetCrashResponse\"\x03\x90\x02\x01\x12B\n" +
+	"\bGetCrash\x12\x1b.blixard.v1.GetCrashRequest\x1a\x1c.blixard.v1.GetCrashResponse\"\x03\x90\x02\x01\x12G\n" +
+	"\vExportCrash\x12\x1e.blixard.v1.ExportCrashRequest\x1a\x16.blixard.v1.CrashChunk0\x01\x12Q\n" +
+	"\fPruneCrashes\x12\x1f.blixard.v1.PruneCrashesRequest\x1a .blixard.v1.PruneCrashesResponse\x12?\n" +
+	"\x06DumpVM\x12\x19.blixard.v1.DumpVMRequest\x1a\x1a.blixard.v1.DumpVMResponse\x12B\n" +
 	"\vWatchEvents\x12\x1e.blixard.v1.WatchEventsRequest\x1a\x11.blixard.v1.Event0\x01\x128\n" +
 	"\x04Logs\x12\x17.blixard.v1.LogsRequest\x1a\x15.blixard.v1.LogsChunk0\x01\x12B\n" +
 	"\aConsole\x12\x18.blixard.v1.ConsoleInput\x1a\x19.blixard.v1.ConsoleOutput(\x010\x01\x12?\n" +
@@ -3639,7 +4408,7 @@ func file_blixard_v1_node_proto_rawDescGZIP() []byte {
 	return file_blixard_v1_node_proto_rawDescData
 }
 
-var file_blixard_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_blixard_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_blixard_v1_node_proto_goTypes = []any{
 	(*CreateVMRequest)(nil),            // 0: blixard.v1.CreateVMRequest
 	(*ApplyRequest)(nil),               // 1: blixard.v1.ApplyRequest
@@ -3662,162 +4431,194 @@ var file_blixard_v1_node_proto_goTypes = []any{
 	(*ListCrashesResponse)(nil),        // 18: blixard.v1.ListCrashesResponse
 	(*GetCrashRequest)(nil),            // 19: blixard.v1.GetCrashRequest
 	(*GetCrashResponse)(nil),           // 20: blixard.v1.GetCrashResponse
-	(*WatchEventsRequest)(nil),         // 21: blixard.v1.WatchEventsRequest
-	(*LogsRequest)(nil),                // 22: blixard.v1.LogsRequest
-	(*LogsChunk)(nil),                  // 23: blixard.v1.LogsChunk
-	(*ConsoleInput)(nil),               // 24: blixard.v1.ConsoleInput
-	(*ConsoleOutput)(nil),              // 25: blixard.v1.ConsoleOutput
-	(*ExecVMRequest)(nil),              // 26: blixard.v1.ExecVMRequest
-	(*ExecVMResponse)(nil),             // 27: blixard.v1.ExecVMResponse
-	(*SendRequest)(nil),                // 28: blixard.v1.SendRequest
-	(*SendResponse)(nil),               // 29: blixard.v1.SendResponse
-	(*NodeStatusRequest)(nil),          // 30: blixard.v1.NodeStatusRequest
-	(*NodeStatusResponse)(nil),         // 31: blixard.v1.NodeStatusResponse
-	(*Bootstrap)(nil),                  // 32: blixard.v1.Bootstrap
-	(*NodeResourcesRequest)(nil),       // 33: blixard.v1.NodeResourcesRequest
-	(*NodeResourcesResponse)(nil),      // 34: blixard.v1.NodeResourcesResponse
-	(*Amount)(nil),                     // 35: blixard.v1.Amount
-	(*Ratios)(nil),                     // 36: blixard.v1.Ratios
-	(*NodePressure)(nil),               // 37: blixard.v1.NodePressure
-	(*NodePlanRequest)(nil),            // 38: blixard.v1.NodePlanRequest
-	(*ApplyPlanRequest)(nil),           // 39: blixard.v1.ApplyPlanRequest
-	(*Plan)(nil),                       // 40: blixard.v1.Plan
-	(*Action)(nil),                     // 41: blixard.v1.Action
-	(*RestoreQuarantinedRequest)(nil),  // 42: blixard.v1.RestoreQuarantinedRequest
-	(*RestoreQuarantinedResponse)(nil), // 43: blixard.v1.RestoreQuarantinedResponse
-	(*NodeRepairRequest)(nil),          // 44: blixard.v1.NodeRepairRequest
-	(*NodeRepairResponse)(nil),         // 45: blixard.v1.NodeRepairResponse
-	(*ShutdownNodeRequest)(nil),        // 46: blixard.v1.ShutdownNodeRequest
-	(*ShutdownNodeResponse)(nil),       // 47: blixard.v1.ShutdownNodeResponse
-	(*NodeTreeRequest)(nil),            // 48: blixard.v1.NodeTreeRequest
-	(*NodeTreeResponse)(nil),           // 49: blixard.v1.NodeTreeResponse
-	(*Actor)(nil),                      // 50: blixard.v1.Actor
-	(*NodeDoctorRequest)(nil),          // 51: blixard.v1.NodeDoctorRequest
-	(*NodeDoctorResponse)(nil),         // 52: blixard.v1.NodeDoctorResponse
-	(*Finding)(nil),                    // 53: blixard.v1.Finding
-	(*VersionRequest)(nil),             // 54: blixard.v1.VersionRequest
-	(*VersionResponse)(nil),            // 55: blixard.v1.VersionResponse
-	nil,                                // 56: blixard.v1.NodeStatusResponse.PhasesEntry
-	nil,                                // 57: blixard.v1.NodeStatusResponse.HealthEntry
-	(*VMSpec)(nil),                     // 58: blixard.v1.VMSpec
-	(*VM)(nil),                         // 59: blixard.v1.VM
-	(*Reservation)(nil),                // 60: blixard.v1.Reservation
-	(*timestamppb.Timestamp)(nil),      // 61: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 62: google.protobuf.Duration
-	(*Crash)(nil),                      // 63: blixard.v1.Crash
-	(*Alert)(nil),                      // 64: blixard.v1.Alert
-	(*Event)(nil),                      // 65: blixard.v1.Event
+	(*Evidence)(nil),                   // 21: blixard.v1.Evidence
+	(*Said)(nil),                       // 22: blixard.v1.Said
+	(*Round)(nil),                      // 23: blixard.v1.Round
+	(*Dumped)(nil),                     // 24: blixard.v1.Dumped
+	(*ExportCrashRequest)(nil),         // 25: blixard.v1.ExportCrashRequest
+	(*CrashChunk)(nil),                 // 26: blixard.v1.CrashChunk
+	(*PruneCrashesRequest)(nil),        // 27: blixard.v1.PruneCrashesRequest
+	(*PruneCrashesResponse)(nil),       // 28: blixard.v1.PruneCrashesResponse
+	(*Pruned)(nil),                     // 29: blixard.v1.Pruned
+	(*DumpVMRequest)(nil),              // 30: blixard.v1.DumpVMRequest
+	(*DumpVMResponse)(nil),             // 31: blixard.v1.DumpVMResponse
+	(*WatchEventsRequest)(nil),         // 32: blixard.v1.WatchEventsRequest
+	(*LogsRequest)(nil),                // 33: blixard.v1.LogsRequest
+	(*LogsChunk)(nil),                  // 34: blixard.v1.LogsChunk
+	(*ConsoleInput)(nil),               // 35: blixard.v1.ConsoleInput
+	(*ConsoleOutput)(nil),              // 36: blixard.v1.ConsoleOutput
+	(*ExecVMRequest)(nil),              // 37: blixard.v1.ExecVMRequest
+	(*ExecVMResponse)(nil),             // 38: blixard.v1.ExecVMResponse
+	(*SendRequest)(nil),                // 39: blixard.v1.SendRequest
+	(*SendResponse)(nil),               // 40: blixard.v1.SendResponse
+	(*NodeStatusRequest)(nil),          // 41: blixard.v1.NodeStatusRequest
+	(*NodeStatusResponse)(nil),         // 42: blixard.v1.NodeStatusResponse
+	(*Bootstrap)(nil),                  // 43: blixard.v1.Bootstrap
+	(*NodeResourcesRequest)(nil),       // 44: blixard.v1.NodeResourcesRequest
+	(*NodeResourcesResponse)(nil),      // 45: blixard.v1.NodeResourcesResponse
+	(*Amount)(nil),                     // 46: blixard.v1.Amount
+	(*Ratios)(nil),                     // 47: blixard.v1.Ratios
+	(*NodePressure)(nil),               // 48: blixard.v1.NodePressure
+	(*NodePlanRequest)(nil),            // 49: blixard.v1.NodePlanRequest
+	(*ApplyPlanRequest)(nil),           // 50: blixard.v1.ApplyPlanRequest
+	(*Plan)(nil),                       // 51: blixard.v1.Plan
+	(*Action)(nil),                     // 52: blixard.v1.Action
+	(*RestoreQuarantinedRequest)(nil),  // 53: blixard.v1.RestoreQuarantinedRequest
+	(*RestoreQuarantinedResponse)(nil), // 54: blixard.v1.RestoreQuarantinedResponse
+	(*NodeRepairRequest)(nil),          // 55: blixard.v1.NodeRepairRequest
+	(*NodeRepairResponse)(nil),         // 56: blixard.v1.NodeRepairResponse
+	(*ShutdownNodeRequest)(nil),        // 57: blixard.v1.ShutdownNodeRequest
+	(*ShutdownNodeResponse)(nil),       // 58: blixard.v1.ShutdownNodeResponse
+	(*NodeTreeRequest)(nil),            // 59: blixard.v1.NodeTreeRequest
+	(*NodeTreeResponse)(nil),           // 60: blixard.v1.NodeTreeResponse
+	(*Actor)(nil),                      // 61: blixard.v1.Actor
+	(*NodeDoctorRequest)(nil),          // 62: blixard.v1.NodeDoctorRequest
+	(*NodeDoctorResponse)(nil),         // 63: blixard.v1.NodeDoctorResponse
+	(*Finding)(nil),                    // 64: blixard.v1.Finding
+	(*VersionRequest)(nil),             // 65: blixard.v1.VersionRequest
+	(*VersionResponse)(nil),            // 66: blixard.v1.VersionResponse
+	nil,                                // 67: blixard.v1.NodeStatusResponse.PhasesEntry
+	nil,                                // 68: blixard.v1.NodeStatusResponse.HealthEntry
+	(*VMSpec)(nil),                     // 69: blixard.v1.VMSpec
+	(*VM)(nil),                         // 70: blixard.v1.VM
+	(*Reservation)(nil),                // 71: blixard.v1.Reservation
+	(*timestamppb.Timestamp)(nil),      // 72: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 73: google.protobuf.Duration
+	(*Crash)(nil),                      // 74: blixard.v1.Crash
+	(*Usage)(nil),                      // 75: blixard.v1.Usage
+	(*Alert)(nil),                      // 76: blixard.v1.Alert
+	(*Event)(nil),                      // 77: blixard.v1.Event
 }
 var file_blixard_v1_node_proto_depIdxs = []int32{
-	58, // 0: blixard.v1.CreateVMRequest.spec:type_name -> blixard.v1.VMSpec
-	58, // 1: blixard.v1.ApplyRequest.spec:type_name -> blixard.v1.VMSpec
-	59, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
-	60, // 3: blixard.v1.ApplyResponse.needs:type_name -> blixard.v1.Reservation
-	35, // 4: blixard.v1.ApplyResponse.takes:type_name -> blixard.v1.Amount
-	35, // 5: blixard.v1.ApplyResponse.left:type_name -> blixard.v1.Amount
-	59, // 6: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
-	59, // 7: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
-	61, // 8: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
-	61, // 9: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
-	62, // 10: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
-	63, // 11: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
-	63, // 12: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
-	61, // 13: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	62, // 14: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
-	61, // 15: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	56, // 16: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
-	57, // 17: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
-	60, // 18: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
-	32, // 19: blixard.v1.NodeStatusResponse.bootstrap:type_name -> blixard.v1.Bootstrap
-	64, // 20: blixard.v1.NodeStatusResponse.alerts:type_name -> blixard.v1.Alert
-	61, // 21: blixard.v1.Bootstrap.started_at:type_name -> google.protobuf.Timestamp
-	61, // 22: blixard.v1.Bootstrap.ended_at:type_name -> google.protobuf.Timestamp
-	61, // 23: blixard.v1.Bootstrap.ends_about:type_name -> google.protobuf.Timestamp
-	35, // 24: blixard.v1.NodeResourcesResponse.capacity:type_name -> blixard.v1.Amount
-	36, // 25: blixard.v1.NodeResourcesResponse.overcommit:type_name -> blixard.v1.Ratios
-	35, // 26: blixard.v1.NodeResourcesResponse.reserve:type_name -> blixard.v1.Amount
-	35, // 27: blixard.v1.NodeResourcesResponse.room:type_name -> blixard.v1.Amount
-	35, // 28: blixard.v1.NodeResourcesResponse.reserved:type_name -> blixard.v1.Amount
-	35, // 29: blixard.v1.NodeResourcesResponse.free:type_name -> blixard.v1.Amount
-	35, // 30: blixard.v1.NodeResourcesResponse.used:type_name -> blixard.v1.Amount
-	37, // 31: blixard.v1.NodeResourcesResponse.pressure:type_name -> blixard.v1.NodePressure
-	64, // 32: blixard.v1.NodeResourcesResponse.alerts:type_name -> blixard.v1.Alert
-	61, // 33: blixard.v1.NodeResourcesResponse.at:type_name -> google.protobuf.Timestamp
-	35, // 34: blixard.v1.NodeResourcesResponse.machine:type_name -> blixard.v1.Amount
-	61, // 35: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
-	41, // 36: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
-	61, // 37: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
-	62, // 38: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
-	50, // 39: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
-	61, // 40: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
-	53, // 41: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
-	0,  // 42: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
-	1,  // 43: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
-	3,  // 44: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
-	4,  // 45: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
-	5,  // 46: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
-	6,  // 47: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
-	7,  // 48: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
-	8,  // 49: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
-	9,  // 50: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
-	10, // 51: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
-	11, // 52: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
-	12, // 53: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
-	14, // 54: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
-	16, // 55: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
-	17, // 56: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
-	19, // 57: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
-	21, // 58: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
-	22, // 59: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
-	24, // 60: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
-	26, // 61: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
-	28, // 62: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
-	30, // 63: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
-	33, // 64: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
-	38, // 65: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
-	39, // 66: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
-	42, // 67: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
-	44, // 68: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
-	46, // 69: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
-	48, // 70: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
-	51, // 71: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
-	54, // 72: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
-	59, // 73: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
-	2,  // 74: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
-	59, // 75: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
-	59, // 76: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
-	59, // 77: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
-	59, // 78: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
-	59, // 79: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
-	59, // 80: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
-	59, // 81: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
-	59, // 82: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
-	59, // 83: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
-	13, // 84: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
-	15, // 85: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
-	59, // 86: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
-	18, // 87: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
-	20, // 88: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
-	65, // 89: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
-	23, // 90: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
-	25, // 91: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
-	27, // 92: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
-	29, // 93: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
-	31, // 94: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
-	34, // 95: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
-	40, // 96: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
-	40, // 97: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
-	43, // 98: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
-	45, // 99: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
-	47, // 100: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
-	49, // 101: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
-	52, // 102: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
-	55, // 103: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
-	73, // [73:104] is the sub-list for method output_type
-	42, // [42:73] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	69, // 0: blixard.v1.CreateVMRequest.spec:type_name -> blixard.v1.VMSpec
+	69, // 1: blixard.v1.ApplyRequest.spec:type_name -> blixard.v1.VMSpec
+	70, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
+	71, // 3: blixard.v1.ApplyResponse.needs:type_name -> blixard.v1.Reservation
+	46, // 4: blixard.v1.ApplyResponse.takes:type_name -> blixard.v1.Amount
+	46, // 5: blixard.v1.ApplyResponse.left:type_name -> blixard.v1.Amount
+	70, // 6: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
+	70, // 7: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
+	72, // 8: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
+	72, // 9: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
+	73, // 10: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
+	74, // 11: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
+	74, // 12: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
+	21, // 13: blixard.v1.GetCrashResponse.evidence:type_name -> blixard.v1.Evidence
+	69, // 14: blixard.v1.Evidence.spec:type_name -> blixard.v1.VMSpec
+	22, // 15: blixard.v1.Evidence.notices:type_name -> blixard.v1.Said
+	23, // 16: blixard.v1.Evidence.rounds:type_name -> blixard.v1.Round
+	75, // 17: blixard.v1.Evidence.usage:type_name -> blixard.v1.Usage
+	48, // 18: blixard.v1.Evidence.pressure:type_name -> blixard.v1.NodePressure
+	24, // 19: blixard.v1.Evidence.dump:type_name -> blixard.v1.Dumped
+	72, // 20: blixard.v1.Said.at:type_name -> google.protobuf.Timestamp
+	72, // 21: blixard.v1.Round.at:type_name -> google.protobuf.Timestamp
+	73, // 22: blixard.v1.Round.took:type_name -> google.protobuf.Duration
+	73, // 23: blixard.v1.Dumped.took:type_name -> google.protobuf.Duration
+	73, // 24: blixard.v1.PruneCrashesRequest.older_than:type_name -> google.protobuf.Duration
+	29, // 25: blixard.v1.PruneCrashesResponse.pruned:type_name -> blixard.v1.Pruned
+	73, // 26: blixard.v1.DumpVMRequest.timeout:type_name -> google.protobuf.Duration
+	72, // 27: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	73, // 28: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
+	72, // 29: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	67, // 30: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
+	68, // 31: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
+	71, // 32: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
+	43, // 33: blixard.v1.NodeStatusResponse.bootstrap:type_name -> blixard.v1.Bootstrap
+	76, // 34: blixard.v1.NodeStatusResponse.alerts:type_name -> blixard.v1.Alert
+	72, // 35: blixard.v1.Bootstrap.started_at:type_name -> google.protobuf.Timestamp
+	72, // 36: blixard.v1.Bootstrap.ended_at:type_name -> google.protobuf.Timestamp
+	72, // 37: blixard.v1.Bootstrap.ends_about:type_name -> google.protobuf.Timestamp
+	46, // 38: blixard.v1.NodeResourcesResponse.capacity:type_name -> blixard.v1.Amount
+	47, // 39: blixard.v1.NodeResourcesResponse.overcommit:type_name -> blixard.v1.Ratios
+	46, // 40: blixard.v1.NodeResourcesResponse.reserve:type_name -> blixard.v1.Amount
+	46, // 41: blixard.v1.NodeResourcesResponse.room:type_name -> blixard.v1.Amount
+	46, // 42: blixard.v1.NodeResourcesResponse.reserved:type_name -> blixard.v1.Amount
+	46, // 43: blixard.v1.NodeResourcesResponse.free:type_name -> blixard.v1.Amount
+	46, // 44: blixard.v1.NodeResourcesResponse.used:type_name -> blixard.v1.Amount
+	48, // 45: blixard.v1.NodeResourcesResponse.pressure:type_name -> blixard.v1.NodePressure
+	76, // 46: blixard.v1.NodeResourcesResponse.alerts:type_name -> blixard.v1.Alert
+	72, // 47: blixard.v1.NodeResourcesResponse.at:type_name -> google.protobuf.Timestamp
+	46, // 48: blixard.v1.NodeResourcesResponse.machine:type_name -> blixard.v1.Amount
+	72, // 49: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
+	52, // 50: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
+	72, // 51: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
+	73, // 52: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
+	61, // 53: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
+	72, // 54: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
+	64, // 55: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
+	0,  // 56: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
+	1,  // 57: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
+	3,  // 58: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
+	4,  // 59: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
+	5,  // 60: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
+	6,  // 61: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
+	7,  // 62: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
+	8,  // 63: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
+	9,  // 64: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
+	10, // 65: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
+	11, // 66: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
+	12, // 67: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
+	14, // 68: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
+	16, // 69: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
+	17, // 70: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
+	19, // 71: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
+	25, // 72: blixard.v1.Node.ExportCrash:input_type -> blixard.v1.ExportCrashRequest
+	27, // 73: blixard.v1.Node.PruneCrashes:input_type -> blixard.v1.PruneCrashesRequest
+	30, // 74: blixard.v1.Node.DumpVM:input_type -> blixard.v1.DumpVMRequest
+	32, // 75: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
+	33, // 76: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
+	35, // 77: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
+	37, // 78: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
+	39, // 79: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
+	41, // 80: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
+	44, // 81: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
+	49, // 82: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
+	50, // 83: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
+	53, // 84: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
+	55, // 85: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
+	57, // 86: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
+	59, // 87: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
+	62, // 88: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
+	65, // 89: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
+	70, // 90: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
+	2,  // 91: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
+	70, // 92: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
+	70, // 93: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
+	70, // 94: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
+	70, // 95: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
+	70, // 96: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
+	70, // 97: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
+	70, // 98: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
+	70, // 99: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
+	70, // 100: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
+	13, // 101: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
+	15, // 102: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
+	70, // 103: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
+	18, // 104: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
+	20, // 105: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
+	26, // 106: blixard.v1.Node.ExportCrash:output_type -> blixard.v1.CrashChunk
+	28, // 107: blixard.v1.Node.PruneCrashes:output_type -> blixard.v1.PruneCrashesResponse
+	31, // 108: blixard.v1.Node.DumpVM:output_type -> blixard.v1.DumpVMResponse
+	77, // 109: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
+	34, // 110: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
+	36, // 111: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
+	38, // 112: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
+	40, // 113: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
+	42, // 114: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
+	45, // 115: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
+	51, // 116: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
+	51, // 117: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
+	54, // 118: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
+	56, // 119: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
+	58, // 120: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
+	60, // 121: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
+	63, // 122: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
+	66, // 123: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
+	90, // [90:124] is the sub-list for method output_type
+	56, // [56:90] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_node_proto_init() }
@@ -3827,14 +4628,14 @@ func file_blixard_v1_node_proto_init() {
 	}
 	file_blixard_v1_spec_proto_init()
 	file_blixard_v1_vm_proto_init()
-	file_blixard_v1_node_proto_msgTypes[21].OneofWrappers = []any{}
+	file_blixard_v1_node_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_blixard_v1_node_proto_rawDesc), len(file_blixard_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   58,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

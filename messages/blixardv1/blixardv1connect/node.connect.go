@@ -65,6 +65,12 @@ const (
 	NodeListCrashesProcedure = "/blixard.v1.Node/ListCrashes"
 	// NodeGetCrashProcedure is the fully-qualified name of the Node's GetCrash RPC.
 	NodeGetCrashProcedure = "/blixard.v1.Node/GetCrash"
+	// NodeExportCrashProcedure is the fully-qualified name of the Node's ExportCrash RPC.
+	NodeExportCrashProcedure = "/blixard.v1.Node/ExportCrash"
+	// NodePruneCrashesProcedure is the fully-qualified name of the Node's PruneCrashes RPC.
+	NodePruneCrashesProcedure = "/blixard.v1.Node/PruneCrashes"
+	// NodeDumpVMProcedure is the fully-qualified name of the Node's DumpVM RPC.
+	NodeDumpVMProcedure = "/blixard.v1.Node/DumpVM"
 	// NodeWatchEventsProcedure is the fully-qualified name of the Node's WatchEvents RPC.
 	NodeWatchEventsProcedure = "/blixard.v1.Node/WatchEvents"
 	// NodeLogsProcedure is the fully-qualified name of the Node's Logs RPC.
@@ -123,6 +129,12 @@ type NodeClient interface {
 	WaitVM(context.Context, *connect.Request[blixardv1.WaitVMRequest]) (*connect.Response[blixardv1.VM], error)
 	ListCrashes(context.Context, *connect.Request[blixardv1.ListCrashesRequest]) (*connect.Response[blixardv1.ListCrashesResponse], error)
 	GetCrash(context.Context, *connect.Request[blixardv1.GetCrashRequest]) (*connect.Response[blixardv1.GetCrashResponse], error)
+	// ExportCrash streams the bundle of one death as a tar archive; it may hold the guest's memory.
+	ExportCrash(context.Context, *connect.Request[blixardv1.ExportCrashRequest]) (*connect.ServerStreamForClient[blixardv1.CrashChunk], error)
+	// PruneCrashes removes bundles; the records of the deaths stay.
+	PruneCrashes(context.Context, *connect.Request[blixardv1.PruneCrashesRequest]) (*connect.Response[blixardv1.PruneCrashesResponse], error)
+	// DumpVM writes the memory of a running or paused guest to the node's disk; the guest stands still meanwhile.
+	DumpVM(context.Context, *connect.Request[blixardv1.DumpVMRequest]) (*connect.Response[blixardv1.DumpVMResponse], error)
 	// WatchEvents streams the journal, resumable by sequence number.
 	WatchEvents(context.Context, *connect.Request[blixardv1.WatchEventsRequest]) (*connect.ServerStreamForClient[blixardv1.Event], error)
 	// Logs streams the serial console of one incarnation; with follow, of the ones after it too.
@@ -265,6 +277,24 @@ func NewNodeClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		exportCrash: connect.NewClient[blixardv1.ExportCrashRequest, blixardv1.CrashChunk](
+			httpClient,
+			baseURL+NodeExportCrashProcedure,
+			connect.WithSchema(nodeMethods.ByName("ExportCrash")),
+			connect.WithClientOptions(opts...),
+		),
+		pruneCrashes: connect.NewClient[blixardv1.PruneCrashesRequest, blixardv1.PruneCrashesResponse](
+			httpClient,
+			baseURL+NodePruneCrashesProcedure,
+			connect.WithSchema(nodeMethods.ByName("PruneCrashes")),
+			connect.WithClientOptions(opts...),
+		),
+		dumpVM: connect.NewClient[blixardv1.DumpVMRequest, blixardv1.DumpVMResponse](
+			httpClient,
+			baseURL+NodeDumpVMProcedure,
+			connect.WithSchema(nodeMethods.ByName("DumpVM")),
+			connect.WithClientOptions(opts...),
+		),
 		watchEvents: connect.NewClient[blixardv1.WatchEventsRequest, blixardv1.Event](
 			httpClient,
 			baseURL+NodeWatchEventsProcedure,
@@ -382,6 +412,9 @@ type nodeClient struct {
 	waitVM             *connect.Client[blixardv1.WaitVMRequest, blixardv1.VM]
 	listCrashes        *connect.Client[blixardv1.ListCrashesRequest, blixardv1.ListCrashesResponse]
 	getCrash           *connect.Client[blixardv1.GetCrashRequest, blixardv1.GetCrashResponse]
+	exportCrash        *connect.Client[blixardv1.ExportCrashRequest, blixardv1.CrashChunk]
+	pruneCrashes       *connect.Client[blixardv1.PruneCrashesRequest, blixardv1.PruneCrashesResponse]
+	dumpVM             *connect.Client[blixardv1.DumpVMRequest, blixardv1.DumpVMResponse]
 	watchEvents        *connect.Client[blixardv1.WatchEventsRequest, blixardv1.Event]
 	logs               *connect.Client[blixardv1.LogsRequest, blixardv1.LogsChunk]
 	console            *connect.Client[blixardv1.ConsoleInput, blixardv1.ConsoleOutput]
@@ -477,6 +510,21 @@ func (c *nodeClient) ListCrashes(ctx context.Context, req *connect.Request[blixa
 // GetCrash calls blixard.v1.Node.GetCrash.
 func (c *nodeClient) GetCrash(ctx context.Context, req *connect.Request[blixardv1.GetCrashRequest]) (*connect.Response[blixardv1.GetCrashResponse], error) {
 	return c.getCrash.CallUnary(ctx, req)
+}
+
+// ExportCrash calls blixard.v1.Node.ExportCrash.
+func (c *nodeClient) ExportCrash(ctx context.Context, req *connect.Request[blixardv1.ExportCrashRequest]) (*connect.ServerStreamForClient[blixardv1.CrashChunk], error) {
+	return c.exportCrash.CallServerStream(ctx, req)
+}
+
+// PruneCrashes calls blixard.v1.Node.PruneCrashes.
+func (c *nodeClient) PruneCrashes(ctx context.Context, req *connect.Request[blixardv1.PruneCrashesRequest]) (*connect.Response[blixardv1.PruneCrashesResponse], error) {
+	return c.pruneCrashes.CallUnary(ctx, req)
+}
+
+// DumpVM calls blixard.v1.Node.DumpVM.
+func (c *nodeClient) DumpVM(ctx context.Context, req *connect.Request[blixardv1.DumpVMRequest]) (*connect.Response[blixardv1.DumpVMResponse], error) {
+	return c.dumpVM.CallUnary(ctx, req)
 }
 
 // WatchEvents calls blixard.v1.Node.WatchEvents.
@@ -580,6 +628,12 @@ type NodeHandler interface {
 	WaitVM(context.Context, *connect.Request[blixardv1.WaitVMRequest]) (*connect.Response[blixardv1.VM], error)
 	ListCrashes(context.Context, *connect.Request[blixardv1.ListCrashesRequest]) (*connect.Response[blixardv1.ListCrashesResponse], error)
 	GetCrash(context.Context, *connect.Request[blixardv1.GetCrashRequest]) (*connect.Response[blixardv1.GetCrashResponse], error)
+	// ExportCrash streams the bundle of one death as a tar archive; it may hold the guest's memory.
+	ExportCrash(context.Context, *connect.Request[blixardv1.ExportCrashRequest], *connect.ServerStream[blixardv1.CrashChunk]) error
+	// PruneCrashes removes bundles; the records of the deaths stay.
+	PruneCrashes(context.Context, *connect.Request[blixardv1.PruneCrashesRequest]) (*connect.Response[blixardv1.PruneCrashesResponse], error)
+	// DumpVM writes the memory of a running or paused guest to the node's disk; the guest stands still meanwhile.
+	DumpVM(context.Context, *connect.Request[blixardv1.DumpVMRequest]) (*connect.Response[blixardv1.DumpVMResponse], error)
 	// WatchEvents streams the journal, resumable by sequence number.
 	WatchEvents(context.Context, *connect.Request[blixardv1.WatchEventsRequest], *connect.ServerStream[blixardv1.Event]) error
 	// Logs streams the serial console of one incarnation; with follow, of the ones after it too.
@@ -718,6 +772,24 @@ func NewNodeHandler(svc NodeHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeExportCrashHandler := connect.NewServerStreamHandler(
+		NodeExportCrashProcedure,
+		svc.ExportCrash,
+		connect.WithSchema(nodeMethods.ByName("ExportCrash")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodePruneCrashesHandler := connect.NewUnaryHandler(
+		NodePruneCrashesProcedure,
+		svc.PruneCrashes,
+		connect.WithSchema(nodeMethods.ByName("PruneCrashes")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeDumpVMHandler := connect.NewUnaryHandler(
+		NodeDumpVMProcedure,
+		svc.DumpVM,
+		connect.WithSchema(nodeMethods.ByName("DumpVM")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeWatchEventsHandler := connect.NewServerStreamHandler(
 		NodeWatchEventsProcedure,
 		svc.WatchEvents,
@@ -848,6 +920,12 @@ func NewNodeHandler(svc NodeHandler, opts ...connect.HandlerOption) (string, htt
 			nodeListCrashesHandler.ServeHTTP(w, r)
 		case NodeGetCrashProcedure:
 			nodeGetCrashHandler.ServeHTTP(w, r)
+		case NodeExportCrashProcedure:
+			nodeExportCrashHandler.ServeHTTP(w, r)
+		case NodePruneCrashesProcedure:
+			nodePruneCrashesHandler.ServeHTTP(w, r)
+		case NodeDumpVMProcedure:
+			nodeDumpVMHandler.ServeHTTP(w, r)
 		case NodeWatchEventsProcedure:
 			nodeWatchEventsHandler.ServeHTTP(w, r)
 		case NodeLogsProcedure:
@@ -949,6 +1027,18 @@ func (UnimplementedNodeHandler) ListCrashes(context.Context, *connect.Request[bl
 
 func (UnimplementedNodeHandler) GetCrash(context.Context, *connect.Request[blixardv1.GetCrashRequest]) (*connect.Response[blixardv1.GetCrashResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.GetCrash is not implemented"))
+}
+
+func (UnimplementedNodeHandler) ExportCrash(context.Context, *connect.Request[blixardv1.ExportCrashRequest], *connect.ServerStream[blixardv1.CrashChunk]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.ExportCrash is not implemented"))
+}
+
+func (UnimplementedNodeHandler) PruneCrashes(context.Context, *connect.Request[blixardv1.PruneCrashesRequest]) (*connect.Response[blixardv1.PruneCrashesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.PruneCrashes is not implemented"))
+}
+
+func (UnimplementedNodeHandler) DumpVM(context.Context, *connect.Request[blixardv1.DumpVMRequest]) (*connect.Response[blixardv1.DumpVMResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("blixard.v1.Node.DumpVM is not implemented"))
 }
 
 func (UnimplementedNodeHandler) WatchEvents(context.Context, *connect.Request[blixardv1.WatchEventsRequest], *connect.ServerStream[blixardv1.Event]) error {
