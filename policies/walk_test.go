@@ -26,6 +26,7 @@ func newWalker(t *rapid.T) *walker {
 		vm.AutostartInherit, vm.AutostartAlways, vm.AutostartHealthy, vm.AutostartLastState, vm.AutostartNever,
 	}).Draw(t, "autostart")
 	spec.Restart.Policy = rapid.SampledFrom([]vm.RestartPolicy{vm.RestartAlways, vm.RestartOnFailure, vm.RestartNever}).Draw(t, "policy")
+	spec.Remedies = drawLadder(t)
 	return &walker{t: t, now: now, boot: "b1", rec: vm.Record{
 		ID: "0123456789abcdef", Slot: 1, Spec: spec, State: vm.State{Phase: vm.Stopped, PhaseSince: now, Revision: 1},
 	}}
@@ -36,9 +37,11 @@ func (w *walker) step() {
 	e := rapid.SampledFrom(vm.Events()).Draw(w.t, "event")
 	before := w.rec
 	turn := w.fill(e)
+	turn = Remedied(before, turn)
 	e = turn.Event
 	out := Next(before, turn)
 	w.checkShape(before, e, out)
+	w.checkRemedy(before, turn, out)
 	w.checkIntent(before, turn, out)
 	if out.Removed {
 		w.rec = newWalker(w.t).rec
@@ -66,8 +69,11 @@ func (w *walker) fill(e vm.Event) Turn {
 		}
 		policy := rapid.SampledFrom([]BootPolicy{RestartAll, RestartHealthy, BootManual}).Draw(w.t, "node")
 		return Woken(w.rec, Waking{At: w.now, BootID: w.boot, NewBoot: booted, Policy: policy})
-	case vm.VMMGone, vm.GuestSick:
-		t.Failure = &vm.Failure{Cause: rapid.SampledFrom(vm.Causes()).Draw(w.t, "cause"), Evidence: "walk"}
+	case vm.VMMGone, vm.GuestSick, vm.GuestToReset, vm.GuestToRestart:
+		if e != vm.VMMGone {
+			t.Event = vm.GuestSick
+		}
+		t.Failure = &vm.Failure{Deaf: rapid.Bool().Draw(w.t, "deaf"), Cause: rapid.SampledFrom(vm.Causes()).Draw(w.t, "cause"), Evidence: "walk"}
 	case vm.Launched:
 		t.Process = &vm.Process{PID: 7}
 	case vm.SpecAsked:

@@ -20,7 +20,7 @@ const (
 type Rung struct {
 	Do    Remedy  `json:"do"`
 	Times int     `json:"times,omitempty"` // before the next rung is taken; 0: without limit
-	For   []Cause `json:"for,omitempty"`   // empty: for every cause
+	For   []Cause `json:"for,omitempty"`   // empty: for all that is charged
 }
 
 // Dump says when a guest's memory is written down before its VMM is killed.
