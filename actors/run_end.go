@@ -63,6 +63,14 @@ func (r *runActor) notice(n host.Notice) {
 	case host.NoticeIOError:
 		r.evidence.DiskFailed = true
 		r.ended(nil)
+	case host.NoticeWatchdog:
+		r.evidence.Hung = true
+		r.ended(nil)
+	case host.NoticeBroken:
+		r.evidence.Broken = true
+		r.ended(nil)
+	case host.NoticeCrashed: // its own kernel writes a dump now, and resets the machine after it
+		r.evidence.Crashed = true
 	case host.NoticeNoSpace:
 		r.outOfSpace(n)
 	case host.NoticeLost:
@@ -86,7 +94,7 @@ func (r *runActor) outOfSpace(n host.Notice) {
 // reset: a guest that had answered and says nothing of a panic rebooted by its
 // own will and goes on in place; any other reset is a death.
 func (r *runActor) reset(n host.Notice) {
-	if !r.ready || policies.HasPanic(r.lastWords()) {
+	if !r.ready || r.evidence.Crashed || policies.HasPanic(r.lastWords()) {
 		r.evidence.Reset = true
 		r.ended(nil)
 	}

@@ -87,7 +87,7 @@ func WasReset(s vm.State) bool {
 // failureOf is the turn's failure, or the one that a passed deadline is.
 func failureOf(s vm.State, t Turn) vm.Failure {
 	f := vm.Failure{
-		Cause:    vm.CauseStartTransient,
+		Cause: vm.CauseStartTransient, Confidence: vm.Likely,
 		Evidence: fmt.Sprintf("still %s after %s", s.Phase, t.At.Sub(s.PhaseSince).Round(time.Millisecond)),
 	}
 	if s.Phase == vm.Starting && s.HealthWhy != "" {
@@ -97,17 +97,20 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 	case t.Failure != nil:
 		f = *t.Failure
 	case t.Event == vm.KillConfirmed: // faster than the notice of the exit
-		f.Cause, f.Evidence = s.Killer, "killed: "+s.Reason
+		f.Cause, f.Confidence, f.Evidence = s.Killer, vm.Certain, "killed: "+s.Reason
 	}
 	if t.DiskFull != "" && s.ReadyAt.IsZero() && (f.Cause == vm.CauseStartTransient || f.Cause == vm.CauseHealthFailed) {
 		// Its VMM can't write the console, so nobody could hear it answer (P16).
-		f.Cause, f.Evidence = vm.CauseIOError, "the host's disk is full, so its console could not be heard: "+t.DiskFull
+		f.Cause, f.Confidence, f.Evidence = vm.CauseIOError, vm.Likely, "the host's disk is full, so its console could not be heard: "+t.DiskFull
 	}
 	if s.Phase == vm.Stopping && f.Cause == vm.CauseGuestPoweroff {
 		f.Evidence = "the guest powered off, as it was asked to"
 	}
 	if s.Phase == vm.Killing && f.Cause == vm.CauseVMMCrash {
-		f.Cause, f.Evidence = s.Killer, "killed: "+s.Reason
+		f.Cause, f.Confidence, f.Evidence = s.Killer, vm.Certain, "killed: "+s.Reason
+	}
+	if f.Confidence == "" {
+		f.Confidence = Sure(f.Cause)
 	}
 	f.Incarnation, f.At, f.Ready = s.Incarnation, t.At, !s.ReadyAt.IsZero()
 	return f

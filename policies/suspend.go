@@ -19,7 +19,7 @@ const unloadable = "load of migration failed"
 // whole in it; stderr is what it wrote.
 func WhileLoading(f vm.Failure, stderr string) vm.Failure {
 	if f.Cause == vm.CauseVMMCrash && (crashed(f.Exit) || strings.Contains(stderr, unloadable)) {
-		f.Cause = vm.CauseSavedState
+		f.Cause, f.Confidence = vm.CauseSavedState, vm.Likely
 		f.Evidence = oneLine("its VMM can't load it: " + f.Evidence)
 	}
 	return f
