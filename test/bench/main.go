@@ -53,6 +53,8 @@ var benches = []bench{
 	{"density", benchDensity},
 	{"sample", benchSampling},
 	{"suspend", benchSuspend},
+	{"notice", benchNotice},
+	{"probe", benchProbing},
 }
 
 func main() {
