@@ -113,6 +113,19 @@ func (p *process) stand(s host.GuestState, kind host.NoticeKind) {
 	p.notify(host.Notice{Kind: kind, Detail: "guest", At: time.Now()})
 }
 
+// Hang makes the guest of a live VMM hang until its machine is reset; false: none lives.
+func (w *World) Hang(id vm.ID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	hung := false
+	for _, p := range w.live {
+		if p.ref.VM == id {
+			p.silent, hung = true, true
+		}
+	}
+	return hung
+}
+
 // boots: the guest boots again in place.
 func (p *process) boots() {
 	p.silent = false
