@@ -247,13 +247,15 @@ func (fakeNode) GetCrash(_ context.Context, r *connect.Request[blixardv1.GetCras
 	if r.Msg.GetNumber() != 2 {
 		return nil, refuse(vm.NotFound, "blixard vm crashes web", "%s has no crash %d", r.Msg.GetName(), r.Msg.GetNumber())
 	}
-	return connect.NewResponse(&blixardv1.GetCrashResponse{Crash: fakeCrash(), ConsoleTail: []byte("boot\r\n\x1b[2JKernel panic\r\n")}), nil
+	return connect.NewResponse(&blixardv1.GetCrashResponse{
+		Crash: fakeCrash(), ConsoleTail: []byte("boot\r\n\x1b[2JKernel panic\r\n"), Evidence: fakeEvidence(),
+	}), nil
 }
 
 func fakeCrash() *blixardv1.Crash {
 	return &blixardv1.Crash{
 		Number: 2, Incarnation: 2, Cause: "guest-panic", Evidence: "Kernel panic - not syncing: \x1b[5mattempted to kill init", At: ago(time.Hour),
-		Ready: true, ExitCode: proto.Int32(0), Result: "core-dump", CpuTime: durationpb.New(12300 * time.Millisecond), Uptime: durationpb.New(75 * time.Second),
+		Ready: true, Confidence: "certain", BundleBytes: int64(20*vm.MiB + 70*vm.KiB), Dump: true, ExitCode: proto.Int32(0), Result: "core-dump", CpuTime: durationpb.New(12300 * time.Millisecond), Uptime: durationpb.New(75 * time.Second),
 		Decision: &blixardv1.Decision{Do: "backoff", Charged: true, Rule: "delay", Why: "failure 1 of 5 in 10m0s, waits 1s"},
 	}
 }

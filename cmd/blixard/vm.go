@@ -16,7 +16,7 @@ func vmCommand(c *cli) *cobra.Command {
 		&cobra.Command{Use: "vm", Short: "Create, watch and change virtual machines"},
 		createCommand(c), startCommand(c), stopCommand(c), restartCommand(c), pauseCommand(c), resumeCommand(c), suspendCommand(c),
 		deleteCommand(c), resetCommand(c), listCommand(c), showCommand(c), explainCommand(c), waitCommand(c),
-		logsCommand(c), consoleCommand(c), crashesCommand(c), execCommand(c),
+		logsCommand(c), consoleCommand(c), crashesCommand(c), dumpCommand(c), execCommand(c),
 	)
 }
 

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/vm"
+)
+
+// fakeEvidence is what the bundle of fakeCrash holds.
+func fakeEvidence() *blixardv1.Evidence {
+	return &blixardv1.Evidence{
+		Spec: fakeVM("web").GetSpec(), Argv: []string{"/usr/bin/qemu-system-x86_64", "-name", "web"},
+		Notices: []*blixardv1.Said{{At: ago(time.Hour + 30*time.Millisecond), Kind: "panic", Detail: "pvpanic \x1b[1m"}},
+		Rounds: []*blixardv1.Round{
+			{Check: "guest-agent", At: ago(time.Hour + 12*time.Second), Took: durationpb.New(4 * time.Millisecond), Ok: true},
+			{Check: "guest-agent", At: ago(time.Hour + 2*time.Second), Took: durationpb.New(time.Second), Detail: "no answer", Dropped: "the host kept the VMM waiting for 41% of it"},
+			{Check: "web", At: ago(time.Hour + time.Second), Took: durationpb.New(time.Second), Detail: "connection refused"},
+		},
+		Usage:    &blixardv1.Usage{MemoryBytes: int64(100 * vm.MiB), CpuSeconds: 12.3, At: ago(time.Hour)},
+		Pressure: &blixardv1.NodePressure{Cpu: 12.5, Io: 3},
+		Dump:     &blixardv1.Dumped{Format: "kdump", Bytes: int64(20 * vm.MiB), Took: durationpb.New(600 * time.Millisecond)},
+		Lacks:    []string{"vmm-2.log: there is something else than a regular file"},
+	}
+}
+
+func (fakeNode) ExportCrash(_ context.Context, r *connect.Request[blixardv1.ExportCrashRequest], s *connect.ServerStream[blixardv1.CrashChunk]) error {
+	if r.Msg.GetNumber() != 2 {
+		return refuse(vm.NotFound, "blixard vm crashes web", "of crash %d of %s no bundle is kept", r.Msg.GetNumber(), r.Msg.GetName())
+	}
+	for _, part := range []string{"an archive", " in two parts\n"} {
+		if err := s.Send(&blixardv1.CrashChunk{Data: []byte(part)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (fakeNode) PruneCrashes(_ context.Context, r *connect.Request[blixardv1.PruneCrashesRequest]) (*connect.Response[blixardv1.PruneCrashesResponse], error) {
+	out := &blixardv1.PruneCrashesResponse{Pruned: []*blixardv1.Pruned{{Name: "web", Number: 1, Bytes: 70_000}}}
+	if r.Msg.GetAll() {
+		out.Pruned = append(out.Pruned, &blixardv1.Pruned{Name: "db", Number: 4, Bytes: int64(20 * vm.MiB)})
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (fakeNode) DumpVM(_ context.Context, r *connect.Request[blixardv1.DumpVMRequest]) (*connect.Response[blixardv1.DumpVMResponse], error) {
+	if r.Msg.GetName() == "db" {
+		return nil, refuse(vm.WrongPhase, "blixard vm start --wait db", "db is backoff, a dump needs a running or paused guest")
+	}
+	if _, err := named(r.Msg.GetName()); err != nil {
+		return nil, err
+	}
+	f := r.Msg.GetFormat()
+	return connect.NewResponse(&blixardv1.DumpVMResponse{Path: "/var/lib/blixard/vms/web/memory." + f, Format: f, Bytes: int64(20 * vm.MiB)}), nil
+}

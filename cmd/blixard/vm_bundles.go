@@ -1,0 +1,212 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/blixard/blixard/cmd/blixard/specfile"
+	"github.com/blixard/blixard/messages/blixardv1"
+)
+
+// bundles is what is to be done with bundles, where they aren't only shown.
+type bundles struct {
+	export     string
+	prune, all bool
+	olderThan  string
+}
+
+func (b bundles) check(cmd *cobra.Command, args []string) error {
+	switch {
+	case b.export != "" && b.prune:
+		return misuse(cmd, "--export and --prune exclude each other")
+	case b.export != "" && len(args) != 2:
+		return misuse(cmd, "--export needs a NAME and a NUMBER")
+	case !b.prune && (b.all || b.olderThan != ""):
+		return misuse(cmd, "--all and --older-than go with --prune")
+	case b.all && len(args) > 0:
+		return misuse(cmd, "--all takes no NAME, here is %q", args[0])
+	case !b.all && len(args) == 0:
+		return misuse(cmd, "%s needs a NAME", cmd.CommandPath())
+	}
+	return nil
+}
+
+func (c *cli) pruneCrashes(cmd *cobra.Command, args []string, b bundles) error {
+	req := &blixardv1.PruneCrashesRequest{All: b.all}
+	if len(args) > 0 {
+		req.Name = args[0]
+	}
+	if len(args) > 1 {
+		n, err := crashNumber(cmd, args[1])
+		if err != nil {
+			return err
+		}
+		req.Number = n
+	}
+	if b.olderThan != "" {
+		old, err := inDays(b.olderThan)
+		if err != nil {
+			return misuse(cmd, "--older-than: %v", err)
+		}
+		req.OlderThan = durationpb.New(old)
+	}
+	res, err := ask(cmd.Context(), c, c.node().PruneCrashes, req)
+	if err != nil {
+		return err
+	}
+	switch outputOf(cmd) {
+	case "json":
+		return c.printJSON(res)
+	case "yaml":
+		return c.printYAML(res)
+	}
+	sum := int64(0)
+	for _, one := range res.GetPruned() {
+		sum += one.GetBytes()
+		if err := c.printf("%s: the bundle of crash %d is removed (%s)\n", one.GetName(), one.GetNumber(), size(one.GetBytes())); err != nil {
+			return err
+		}
+	}
+	if n := len(res.GetPruned()); n != 1 && c.outIs {
+		return c.printf("%s, %s\n", count(n, "bundle", "bundles"), size(sum))
+	}
+	return nil
+}
+
+// inDays reads 7d, and every other span of time.
+func inDays(s string) (time.Duration, error) {
+	const day, most = 24 * time.Hour, 36500
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err != nil || n < 0 || n > most {
+			return 0, fmt.Errorf("%.40q is no number of days", s)
+		}
+		return time.Duration(n) * day, nil
+	}
+	d, r := specfile.ParseDuration(s)
+	if r != nil {
+		return 0, errors.New(r.Why)
+	}
+	if d < 0 {
+		return 0, fmt.Errorf("%.40q is negative", s)
+	}
+	return d, nil
+}
+
+// exportCrash writes the archive whole or not at all where it goes to a file,
+// which its owner alone may read: it may hold the guest's memory.
+func (c *cli) exportCrash(cmd *cobra.Command, name, text, to string) (err error) {
+	n, err := crashNumber(cmd, text)
+	if err != nil {
+		return err
+	}
+	req := &blixardv1.ExportCrashRequest{Name: name, Number: n}
+	if to == "-" {
+		if c.outIs {
+			return misuse(cmd, "--export - would write an archive to the terminal: send it to a file or a pipe")
+		}
+		return c.copyCrash(cmd, req, c.out)
+	}
+	file, err := os.OpenFile(to+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the person's own choice
+	if err != nil {
+		return fmt.Errorf("export to %s: %w", to, err)
+	}
+	if err = errors.Join(c.copyCrash(cmd, req, file), file.Close()); err == nil {
+		err = os.Rename(file.Name(), to)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	return nil
+}
+
+func (c *cli) copyCrash(cmd *cobra.Command, req *blixardv1.ExportCrashRequest, to io.Writer) error {
+	defer c.waiting("reading the bundle of crash %d of %s", req.GetNumber(), req.GetName())()
+	stream, err := c.node().ExportCrash(cmd.Context(), connect.NewRequest(req))
+	if err != nil {
+		return lost(err)
+	}
+	defer func() { _ = stream.Close() }() // it has ended, or nobody listens any more
+	for stream.Receive() {
+		if _, err := to.Write(stream.Msg().GetData()); err != nil {
+			return fmt.Errorf("write the archive: %w", err)
+		}
+	}
+	return lost(stream.Err())
+}
+
+// bundleCell is what is kept of a death.
+func bundleCell(one *blixardv1.Crash) string {
+	switch {
+	case one.GetBundleBytes() == 0 && one.GetNoBundle() != "":
+		return "none" // the crash itself says why
+	case one.GetBundleBytes() == 0:
+		return ""
+	case one.GetDump():
+		return size(one.GetBundleBytes()) + "+dump"
+	}
+	return size(one.GetBundleBytes())
+}
+
+func sure(confidence string) string {
+	if confidence == "" {
+		return ""
+	}
+	return ", " + confidence
+}
+
+// shownRounds is how many results of checks a person reads; all are in the bundle.
+const shownRounds = 10
+
+// evidenceBlock adds what the bundle tells, but for the ends of the logs.
+func (c *cli) evidenceBlock(b *block, res *blixardv1.GetCrashResponse) {
+	one, e := res.GetCrash(), res.GetEvidence()
+	if e == nil {
+		b.addIf(one.GetNoBundle() != "", "Bundle", "none: %s", one.GetNoBundle())
+		return
+	}
+	b.add("Bundle", "%s", bundleCell(one))
+	for _, why := range e.GetLacks() {
+		b.add("Lacks", "%s", why)
+	}
+	if d := e.GetDump(); d != nil && d.GetWhy() != "" {
+		b.add("Dump", "none, after %s: %s", span(d.GetTook()), d.GetWhy())
+	} else if d != nil {
+		b.add("Dump", "%s, %s, written in %s", d.GetFormat(), size(d.GetBytes()), span(d.GetTook()))
+	}
+	if u := e.GetUsage(); u != nil {
+		b.add("Usage", "%s memory, %.1fs of processor time", size(u.GetMemoryBytes()), u.GetCpuSeconds())
+	}
+	if p := e.GetPressure(); p != nil {
+		b.add("Pressure", "cpu %.1f%%, memory %.1f%%, io %.1f%% of the node's last ten seconds", p.GetCpu(), p.GetMemory(), p.GetIo())
+	}
+	died := one.GetAt().AsTime()
+	var said, rounds []string
+	for _, s := range e.GetNotices() {
+		said = append(said, fmt.Sprintf("%s before: %s %s", age(died.Sub(s.GetAt().AsTime())), s.GetKind(), s.GetDetail()))
+	}
+	b.addAll("VMM said", said)
+	all := e.GetRounds()
+	for _, r := range all[max(0, len(all)-shownRounds):] {
+		verdict := "passed"
+		switch {
+		case r.GetDropped() != "":
+			verdict = "not judged: " + r.GetDropped()
+		case !r.GetOk():
+			verdict = "failed"
+		}
+		rounds = append(rounds, strings.TrimSpace(fmt.Sprintf("%s before: %s %s in %s %s",
+			age(died.Sub(r.GetAt().AsTime())), r.GetCheck(), verdict, span(r.GetTook()), r.GetDetail())))
+	}
+	b.addAll("Probes", rounds)
+	b.addIf(len(e.GetArgv()) > 0, "Command", "%s", strings.Join(e.GetArgv(), " "))
+}
