@@ -40,12 +40,10 @@ func (m *maker) keep(v *proof.VMM, g *cgroup.Group) {
 	m.groups[lifeOf(v)] = g
 }
 
-// End reaps, asks the cgroup how the VMM ended, and removes it. Where a process
-// is left in it, as of a runner that died before its helpers, Clear ends that.
+// End reaps, and asks the cgroup how the VMM ended.
 func (m *maker) End(v *proof.VMM) vm.Exit {
 	m.mu.Lock()
 	g := m.groups[lifeOf(v)]
-	delete(m.groups, lifeOf(v))
 	m.mu.Unlock()
 	victim := m.called(v)
 	e := v.Reap(m.who.Proc)
@@ -56,8 +54,17 @@ func (m *maker) End(v *proof.VMM) vm.Exit {
 	if !e.Known || e.Signal == int(unix.SIGKILL) { // any other end is its own, whatever became of a child of it
 		e.OOM = g.OutOfMemory(counted, victim)
 	}
-	_ = g.Remove() // what is left is swept
 	return e
+}
+
+// Clean removes the cgroup. Where a process is left in it, as of a runner that
+// died before its helpers, Clear ends that.
+func (m *maker) Clean(v *proof.VMM) {
+	m.mu.Lock()
+	g := m.groups[lifeOf(v)]
+	delete(m.groups, lifeOf(v))
+	m.mu.Unlock()
+	_ = g.Remove() // what is left is swept
 }
 
 // called is a dead process as the kernel's log calls it, as long as nobody has

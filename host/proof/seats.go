@@ -34,6 +34,9 @@ type Hands interface {
 	Make(ctx context.Context, c host.Command, doing string) (*VMM, error)
 	// End tells how it ended. It is called once, from the minder.
 	End(v *VMM) vm.Exit
+	// Clean takes back what a dead VMM held, once its end was told: nobody waits
+	// for it. It is called once, from the minder.
+	Clean(v *VMM)
 	// Adopted is told of each VMM that another life of the daemon made.
 	Adopted(v *VMM)
 	// Clear takes back what the dead VMM of an incarnation, or of one before it,
@@ -225,7 +228,11 @@ func (l *Seats) take(v *VMM) *VMM {
 	if s.last == nil || s.last.isGone() || v.Ref.Incarnation >= s.last.Ref.Incarnation {
 		s.last = v
 	}
-	go v.mind(l.hands.End, l.bury)
+	go func() {
+		if v.mind(l.hands.End, l.bury) {
+			l.hands.Clean(v)
+		}
+	}()
 	return v
 }
 

@@ -40,6 +40,7 @@ func (s sleeper) Make(_ context.Context, c host.Command, _ string) (*VMM, error)
 }
 
 func (s sleeper) End(v *VMM) vm.Exit { return v.Reap(procfs.Default) }
+func (s sleeper) Clean(*VMM)         {}
 func (s sleeper) Adopted(*VMM)       {}
 
 func (s sleeper) Clear(context.Context, vm.Ref, string) error { return nil }

@@ -84,10 +84,10 @@ func readable(fd int) bool {
 }
 
 // mind waits for the end, reaps, remembers, and tells, in that order: who was
-// told may ask for the verdict at once. It returns early when let go.
-func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) {
+// told may ask for the verdict at once. It is false where it was let go first.
+func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) bool {
 	if err := v.conn.Read(func(fd uintptr) bool { return readable(int(fd)) }); err != nil {
-		return
+		return false
 	}
 	exit := end(v)
 	_ = v.pidfd.Close()
@@ -103,6 +103,7 @@ func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) {
 	for w := range told {
 		go w.tell(exit)
 	}
+	return true
 }
 
 // watch tells of the end once, later or at once.

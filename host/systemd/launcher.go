@@ -226,6 +226,9 @@ func (m *maker) End(v *proof.VMM) vm.Exit {
 	return starved(v, e, counted)
 }
 
+// Clean has nothing to do: the cgroup is systemd's.
+func (m *maker) Clean(*proof.VMM) {}
+
 // starved adds who the kernel killed for want of memory, if that was the end.
 // systemd says so itself in version 2 alone, and never whose memory it was.
 func starved(v *proof.VMM, e vm.Exit, counted cgroup.Memory) vm.Exit {
