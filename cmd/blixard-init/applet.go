@@ -50,12 +50,14 @@ func applet(name string, args []string) (code int) {
 		return eat(number(args, 1))
 	case "fill": // so many MiB of a disk
 		return fill(args)
+	case "pgrep": // -c -x NAME
+		return pgrep(out, args)
 	case "yes": // as many lines as it is told
 		for range number(args, 1000) {
 			_, _ = out.WriteString("y\n")
 		}
 	default:
-		_, _ = os.Stderr.WriteString("usage: burn|cat|date|eat|echo|env|exit|false|fill|kill|sleep|true|uptime|yes [ARGUMENT…]\n")
+		_, _ = os.Stderr.WriteString("usage: burn|cat|date|eat|echo|env|exit|false|fill|kill|pgrep|sleep|true|uptime|yes [ARGUMENT…]\n")
 		return 2
 	}
 	return 0

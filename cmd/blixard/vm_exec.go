@@ -25,7 +25,7 @@ func execCommand(c *cli) *cobra.Command {
 bytes are made visible, unless --raw asks for them. The guest has to have the
 command; the built-in guest has no shell, but burn SECONDS, cat, date, echo,
 eat MIB (memory, for a minute), env, exit N, false, fill MIB FILE, kill N,
-sleep N, true, uptime and yes N.
+pgrep -c -x NAME, sleep N, true, uptime and yes N.
 
 All that follows -- is the command's, its own flags too. The exit code is the
 command's; 128 + N where the signal N ended it, as shells have it. What a code
