@@ -1,0 +1,76 @@
+package policies_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/blixard/blixard/policies"
+	"github.com/blixard/blixard/vm"
+)
+
+func TestWhatIsNotHeldAgainstAGuest(t *testing.T) {
+	waited := func(d time.Duration) vm.Glance { return vm.Glance{State: vm.ProcessSleeping, Waited: d} }
+	round := func(took time.Duration, change func(*policies.Attempt)) policies.Attempt {
+		a := policies.Attempt{Timeout: time.Second, Began: begin, Ended: begin.Add(took)}
+		if change != nil {
+			change(&a)
+		}
+		return a
+	}
+	for _, tt := range []struct {
+		name string
+		a    policies.Attempt
+		want string // empty: it counts
+	}{
+		{"no answer in time", round(time.Second, nil), ""},
+		{"a little over", round(1900*time.Millisecond, nil), ""},
+		{"the daemon was stopped for a minute", round(61*time.Second, nil), "took 1m1s"},
+		{"the clock went on by hours", round(5*time.Hour, nil), "took 5h0m0s"},
+		{"the clock was set back", round(-time.Hour, nil), "set back"},
+		{"our timer came late", round(time.Second, func(a *policies.Attempt) { a.Late = 3 * time.Second }), "began 3s late"},
+		{"a little late", round(time.Second, func(a *policies.Attempt) { a.Late = 900 * time.Millisecond }), ""},
+		{"kept waiting", round(time.Second, func(a *policies.Attempt) {
+			a.Before, a.After, a.Between = waited(time.Minute), waited(time.Minute+300*time.Millisecond), 900*time.Millisecond
+		}), "for 33 %"},
+		{"hardly kept waiting", round(time.Second, func(a *policies.Attempt) {
+			a.Before, a.After, a.Between = waited(time.Minute), waited(time.Minute+200*time.Millisecond), 900*time.Millisecond
+		}), ""},
+		{"one look says nothing", round(time.Second, func(a *policies.Attempt) { a.After = waited(time.Hour) }), ""},
+		{"no memory", round(time.Second, func(a *policies.Attempt) { a.MemoryWait = 40 }), "want of its memory for 40 %"},
+		{"no disk", round(time.Second, func(a *policies.Attempt) { a.IOWait = 80 }), "want of its disks for 80 %"},
+		{"a disk that is busy", round(time.Second, func(a *policies.Attempt) { a.IOWait = 39 }), ""},
+		{"what this machine says of itself", round(time.Millisecond, func(a *policies.Attempt) { a.Local, a.IOWait = true, 99 }), ""},
+		{"a long timeout", round(100*time.Second, func(a *policies.Attempt) { a.Timeout = time.Minute }), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := policies.Excused(tt.a)
+			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWhatAProcessAtWorkIs(t *testing.T) {
+	ran := func(state string, d time.Duration) vm.Glance { return vm.Glance{State: state, Ran: d} }
+	for _, tt := range []struct {
+		now, before vm.Glance
+		why         string
+		certain     bool
+	}{
+		{ran(vm.ProcessRunning, 1), vm.Glance{}, "", false},
+		{ran(vm.ProcessSleeping, 1), ran(vm.ProcessSleeping, 1), "", false},
+		{ran(vm.ProcessStopped, 1), vm.Glance{}, "SIGSTOP", false},
+		{ran(vm.ProcessTraced, 1), vm.Glance{}, "debugger", false},
+		{ran(vm.ProcessZombie, 1), vm.Glance{}, "zombie", true},
+		{ran(vm.ProcessUninterruptible, 1), vm.Glance{}, "", false},
+		{ran(vm.ProcessUninterruptible, 2), ran(vm.ProcessUninterruptible, 1), "", false},
+		{ran(vm.ProcessUninterruptible, 2), ran(vm.ProcessUninterruptible, 2), "stuck", false},
+	} {
+		why, certain := policies.AtWork(tt.now, tt.before)
+		if certain != tt.certain || (why == "") != (tt.why == "") || !strings.Contains(why, tt.why) {
+			t.Errorf("%s after %s: %q %v", tt.now.State, tt.before.State, why, certain)
+		}
+	}
+}
