@@ -54,7 +54,7 @@ func (c Check) check(f string) *Refusal {
 	if r := firstRefusal(
 		oneOf(f+".role", c.Role, RoleLiveness, RoleStartup, RoleReadiness),
 		between(f+".interval", c.Interval, minWait, maxWait),
-		between(f+".timeout", c.Timeout, minWait, c.Interval),
+		between(f+".timeout", c.Timeout, minWait, maxWait), // a round that outlasts the interval is followed by the next at once
 		between(f+".failures", c.Failures, 1, 100),
 		between(f+".successes", c.Successes, 1, 100),
 		between(f+".startPeriod", c.StartPeriod, 0, maxWait),
@@ -320,7 +320,7 @@ func filledChecks(in []Check, image string) []Check {
 		}
 		fill(&c.Role, RoleLiveness)
 		fill(&c.Interval, defaultInterval)
-		fill(&c.Timeout, min(defaultTimeout, c.Interval)) // one probe at a time
+		fill(&c.Timeout, defaultTimeout)
 		fill(&c.Failures, defaultFailures)
 		fill(&c.Successes, defaultSuccesses)
 		if c.Type == CheckHTTP {

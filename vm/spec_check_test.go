@@ -91,7 +91,7 @@ func TestSpecRefusals(t *testing.T) {
 			s.Health = []vm.Check{{Type: vm.CheckVMM, Name: "a"}, {Type: vm.CheckVMM, Name: "a"}}
 		},
 		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM, Interval: 1}} },
-		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM, Timeout: time.Minute}} },
+		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM, Timeout: 25 * time.Hour}} },
 		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM, Failures: -1}} },
 		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM, Successes: 101}} },
 		func(s *vm.Spec) { s.Health = []vm.Check{{Type: vm.CheckVMM, Healthy: "x"}} },

@@ -47,7 +47,7 @@ func TestFilledKeepsWhatWasSaid(t *testing.T) {
 		{"no check for a guest we don't know", vm.Spec{Boot: vm.Boot{Kernel: "/k"}}, func(s vm.Spec) any { return len(s.Health) }, 0},
 		{"no jitter beside a whole curve", vm.Spec{Restart: vm.Restart{Delay: vm.Delay{Initial: 1, Factor: 1, Max: 1}}}, func(s vm.Spec) any { return s.Restart.Delay.Jitter }, 0.0},
 		{"max follows a long initial delay", vm.Spec{Restart: vm.Restart{Delay: vm.Delay{Initial: time.Hour}}}, func(s vm.Spec) any { return s.Restart.Delay.Max }, time.Hour},
-		{"a timeout inside a short interval", vm.Spec{Health: []vm.Check{{Type: vm.CheckVMM, Interval: 500 * time.Millisecond}}}, func(s vm.Spec) any { return s.Health[0].Timeout }, 500 * time.Millisecond},
+		{"a timeout beside a shorter interval", vm.Spec{Health: []vm.Check{{Type: vm.CheckVMM, Interval: 500 * time.Millisecond}}}, func(s vm.Spec) any { return s.Health[0].Timeout }, time.Second},
 		{"auto is the derived address", vm.Spec{Networks: []vm.Network{{MAC: "auto"}}}, func(s vm.Spec) any { return s.Networks[0] }, vm.Network{Mode: "user"}},
 		{"disks are named by their place", vm.Spec{Disks: []vm.Disk{{Name: "a"}, {}}}, func(s vm.Spec) any { return s.Disks[1].Name }, "disk1"},
 	}
