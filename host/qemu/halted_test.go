@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
@@ -65,11 +66,7 @@ func TestAHungGuestIsToldByItsWatchdog(t *testing.T) {
 	if err := adopted.Reset(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
-	for n := range again { // it does the same in its next life, after its firmware's own resets
-		if n.Kind == host.NoticeWatchdog {
-			break
-		}
-	}
+	g.hear(again, host.NoticeWatchdog) // it does the same in its next life, and nobody hears its firmware's own resets
 }
 
 func TestAPanicIsToldOnQ35Too(t *testing.T) {
@@ -79,6 +76,43 @@ func TestAPanicIsToldOnQ35Too(t *testing.T) {
 		g.hear(notices, host.NoticePanic)
 	}
 	g.wantState(s, host.GuestPanicked)
+}
+
+// TestAResetIsHeardOnceOnQ35: a guest that resets is heard, and not its
+// firmware, which resets some more times; one that goes on to reset is heard again.
+func TestAResetIsHeardOnceOnQ35(t *testing.T) {
+	g := onQ35(t, PVHResets)
+	_, notices := g.attach()
+	g.hear(notices, host.NoticeReset)
+	first := time.Now()
+	g.hear(notices, host.NoticeReset)
+	if took := time.Since(first); took < echoTime/2 {
+		t.Errorf("it was heard again after %v", took)
+	}
+}
+
+// TestAResetOfUnknownMachines: whoever joins any QEMU asks for its machine.
+func TestAResetOfUnknownMachines(t *testing.T) {
+	for _, bios := range []bool{true, false} {
+		var g *guest
+		if bios {
+			g = onQ35(t, PVHHalts)
+		} else {
+			g = start(t, PVHGuest(), nil)
+		}
+		conn, err := dial(deadline(t), g.paths.QMP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Join(deadline(t), conn, func(host.Notice) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if mine, ok := s.(*session); !ok || mine.firmware.Load() != bios {
+			t.Errorf("a PC's firmware: want %v", bios)
+		}
+	}
 }
 
 // TestAnInternalErrorIsAskedFor: QEMU tells of it by nothing but that the guest

@@ -26,6 +26,7 @@ type guest struct {
 	process *exec.Cmd
 	ended   chan struct{}
 	kernel  string
+	boot    vm.Boot
 	stderr  *os.File // takes what QEMU writes; nil: the test's own
 }
 
@@ -80,7 +81,7 @@ func prepare(t *testing.T, elf []byte, bend func(*vm.Spec)) (*guest, host.Comman
 	ref := vm.Ref{VM: "0123456789abcdef", Name: "t", Incarnation: 1, BootID: "b"}
 	g := &guest{
 		t: t, driver: New(Config{Binary: path, Accel: AccelTCG, TSCKHz: HostTSCKHz()}), paths: host.NewPaths(dir, dir, ref),
-		ended: make(chan struct{}), kernel: spec.Boot.Kernel,
+		ended: make(chan struct{}), kernel: spec.Boot.Kernel, boot: spec.Boot,
 	}
 	for _, folder := range []string{g.paths.Folder, g.paths.Run, g.paths.Disks} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -154,7 +155,7 @@ func (g *guest) launch(c host.Command) {
 func (g *guest) attach() (host.Session, chan host.Notice) {
 	g.t.Helper()
 	notices := make(chan host.Notice, 1024)
-	s, err := g.driver.Attach(deadline(g.t), vm.Spec{}, g.paths, func(n host.Notice) {
+	s, err := g.driver.Attach(deadline(g.t), vm.Spec{Boot: g.boot}, g.paths, func(n host.Notice) {
 		select {
 		case notices <- n:
 		default:

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +38,9 @@ type session struct {
 
 	writing sync.Mutex // one line at a time
 
+	firmware atomic.Bool // it boots by a PC's firmware
+	resetAt  time.Time   // of the last reset that wasn't an echo; the reader's
+
 	mu       sync.Mutex
 	next     uint64
 	answers  map[uint64]chan message
@@ -55,13 +59,18 @@ func (d *Driver) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice 
 	if err != nil {
 		return nil, err
 	}
-	return Join(ctx, conn, func(n host.Notice) {
+	s, err := join(ctx, conn, func(n host.Notice) {
 		if n.Kind == host.NoticeNoSpace || n.Kind == host.NoticeIOError {
 			node, more, _ := strings.Cut(n.Detail, " ")
 			n.Detail = strings.TrimSpace(nameOfNode(spec, node) + " " + more)
 		}
 		notice(n)
 	})
+	if err != nil {
+		return nil, err
+	}
+	s.firmware.Store(spec.Boot.Disk != "")
+	return s, nil
 }
 
 // nameOfNode is what the spec calls the disk that QEMU knows by that node.
@@ -77,6 +86,15 @@ func nameOfNode(spec vm.Spec, node string) string {
 // Join opens a control session on a connection to any QEMU's QMP socket, and
 // returns when that QEMU has answered. It owns the connection from now on.
 func Join(ctx context.Context, conn net.Conn, notice func(host.Notice)) (host.Session, error) {
+	s, err := join(ctx, conn, notice)
+	if err != nil {
+		return nil, err
+	}
+	s.firmware.Store(s.machine(ctx))
+	return s, nil
+}
+
+func join(ctx context.Context, conn net.Conn, notice func(host.Notice)) (*session, error) {
 	s := newSession(conn, notice)
 	if err := s.negotiate(ctx); err != nil {
 		s.Close()
@@ -143,13 +161,13 @@ func (s *session) read() {
 			close(s.ready)
 		case m.Event == "STOP":
 			s.stopped()
+		case m.Event == "RESET":
+			s.wasReset(m)
 		case steps[m.Event]:
 			s.step()
 		case m.Event != "":
 			if n, ok := m.notice(); ok {
 				s.tell(n)
-			} else if m.Event == "RESET" { // our own
-				s.step()
 			}
 		case m.ID != 0:
 			s.answered(m)
