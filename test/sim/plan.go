@@ -51,6 +51,7 @@ func draw(seed uint64, dice *rand.Rand) *plan {
 		spec := drawSpec(name, dice)
 		spec.Autostart.DependsOn = drawDependencies(dice, p.names[:i]) // on earlier ones: no cycle
 		spec.Reclaim = drawReclaim(seed, idleness(seed, string(name)))
+		spec.Remedies = drawRemedies(seed, string(name))
 		p.casts[name] = cast{spec: spec, nature: drawNature(dice)}
 	}
 	return p
@@ -61,6 +62,25 @@ func drawConduct(dice *rand.Rand) actors.Conduct {
 		Policy:   pick(dice, policies.RestartAll, policies.RestartAll, policies.RestartHealthy, policies.BootManual),
 		Parallel: pick(dice, 0, 0, 1, 4), Slow: pick(dice, 10*time.Second, time.Minute, 3*time.Minute),
 	}
+}
+
+// drawRemedies gives half of the VMs a ladder; it has dice of its own, so that
+// a seed's story stays as it was for the others.
+func drawRemedies(seed uint64, name string) []vm.Rung {
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s/remedies", name)
+	dice := rand.New(rand.NewPCG(seed, h.Sum64())) //nolint:gosec // reproducible by seed
+	var out []vm.Rung
+	for range dice.IntN(4) {
+		out = append(out, vm.Rung{Do: pick(dice, vm.RemedyReset, vm.RemedyReset, vm.RemedyRestart, vm.RemedyKill), Times: 1 + dice.IntN(3)})
+	}
+	switch dice.IntN(4) {
+	case 0, 1:
+		return nil
+	case 2:
+		out = append(out, vm.Rung{Do: pick(dice, vm.RemedyReset, vm.RemedyHold)})
+	}
+	return out
 }
 
 func drawPolicy(dice *rand.Rand) vm.AutostartPolicy {
