@@ -76,7 +76,7 @@ func (m *marks) look(path string) ([]string, error) {
 		return nil, err
 	case entry.IsDir():
 		return m.add(path)
-	case m.seen[path], !strings.HasPrefix(filepath.Base(path), "console"), !entry.Mode().IsRegular():
+	case m.seen[path], !strings.HasPrefix(filepath.Base(path), "console-"), !entry.Mode().IsRegular():
 		return nil, nil
 	}
 	b, err := os.ReadFile(path)

@@ -150,10 +150,10 @@ func panicNoticed(ctx context.Context, n *node.Node, samples int) ([]figure, err
 // stopNoticed stops a VMM with SIGSTOP: its guest answers nobody, and is
 // unhealthy after so many rounds.
 func stopNoticed(ctx context.Context, n *node.Node, rounds int) ([]figure, error) {
-	const timeout, failures = 500 * time.Millisecond, 3
+	const interval, timeout, failures = 50 * time.Millisecond, 500 * time.Millisecond, 3
 	spec := node.Builtin("frozen", "")
 	spec.Restart = node.Impatient(100)
-	spec.Health[0].Interval, spec.Health[0].Timeout, spec.Health[0].Failures = durationpb.New(timeout), durationpb.New(timeout), failures
+	spec.Health[0].Interval, spec.Health[0].Timeout, spec.Health[0].Failures = durationpb.New(interval), durationpb.New(timeout), failures
 	p, err := newPair(ctx, n, spec, readyMark)
 	if err != nil {
 		return nil, err
