@@ -138,7 +138,6 @@ func (r *runActor) hear(m any) {
 	case exited:
 		r.ended(&m.exit)
 	case noticed:
-		r.notes.heard(m.Notice)
 		r.notice(m.Notice)
 	case exitOverdue:
 		r.fail(m.failure, true)
@@ -158,6 +157,16 @@ func (r *runActor) hear(m any) {
 		r.wasReset(m)
 	case standsStill:
 		r.standsStill()
+	case askedDumpEnded:
+		r.askedDumpEnded()
+	default:
+		r.hearProbes(m)
+	}
+}
+
+// hearProbes is what the checks of the guest say.
+func (r *runActor) hearProbes(m any) {
+	switch m := m.(type) {
 	case mayAsk:
 		r.mayAsk(m)
 	case probed:
@@ -168,8 +177,6 @@ func (r *runActor) hear(m any) {
 		r.recheck(m)
 	case consoleSpoke:
 		r.consoleSpoke(m)
-	case askedDumpEnded:
-		r.askedDumpEnded()
 	}
 }
 

@@ -210,7 +210,7 @@ func (r *runActor) dump(m dump) {
 		ctx, cancel := context.WithCancel(m.ctx)
 		defer cancel()
 		defer context.AfterFunc(owner, cancel)()
-		path, size, err := env.dump(ctx, session, ref, m.format, true, 0)
+		path, size, err := env.dump(ctx, session, ref, m.format, true, 0) //nolint:contextcheck // the request's, which came by message
 		if err != nil {
 			err = &vm.Refusal{Code: vm.Unavailable, Why: fmt.Sprintf("the memory of %s was not written: %v", ref.Name, err), Try: "blixard vm explain " + string(ref.Name)}
 		}

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
@@ -12,6 +13,10 @@ import (
 
 // tailForCause is how much of the console is searched for a kernel's last words.
 const tailForCause = 8 << 10
+
+// logForCause is how far back the kernel's log is asked for a kill: its line
+// comes before the end that it tells of, and no pid is used again so soon.
+const logForCause = time.Minute
 
 // fail ends this incarnation: the failure travels to vm/<name> as its
 // supervisor. alive: the VMM may still run and has to be killed.
@@ -30,7 +35,7 @@ func (r *runActor) ended(exit *vm.Exit) {
 	if exit != nil && exit.MemoryPeak == 0 { // the last sample's, where the end itself tells none
 		exit.MemoryPeak = r.env.usage(r.ref.VM, r.process).MemoryPeak
 	}
-	e.Exit, e.Runner = exit, r.rec.Spec.Boot.Built()
+	e.Exit, e.Runner, e.Log = exit, r.rec.Spec.Boot.Built(), r.killedFor(exit)
 	f := policies.Classify(e)
 	if r.suspend.loading {
 		f = policies.WhileLoading(f, e.Stderr)
@@ -39,8 +44,22 @@ func (r *runActor) ended(exit *vm.Exit) {
 	panic(f)
 }
 
+// killedFor asks the kernel's log for the reason of a kill of which nobody else
+// knows one.
+func (r *runActor) killedFor(exit *vm.Exit) string {
+	log := r.env.ports.Log
+	if log == nil || r.process == nil || !policies.Unexplained(exit) {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, time.Second)
+	defer cancel()
+	line, _ := log.Killed(ctx, r.process.PID, r.env.ports.Clock.Now().Add(-logForCause)) // best effort
+	return line
+}
+
 // notice hears what the VMM tells of its guest.
 func (r *runActor) notice(n host.Notice) {
+	r.notes.heard(n)
 	if r.resetDue() && n.Kind != host.NoticeLost {
 		return // it is over for this guest in any case
 	}

@@ -29,7 +29,7 @@ func (r *runActor) noted(f vm.Failure) vm.Failure {
 	if f.Notes != nil {
 		n = *f.Notes
 	}
-	n.Argv, n.Notices = r.notes.argv, r.notes.said
+	n.Argv, n.Notices, n.Rounds = r.notes.argv, r.notes.said, r.rounds
 	if u := r.env.usage(r.ref.VM, r.process); u != (vm.Usage{}) {
 		n.Usage = &u
 	}

@@ -83,14 +83,10 @@ func (v *vmActor) Receive(c actor.Context) {
 		}
 	case messages.NodeEnding:
 		v.turn(c, policies.Turn{Event: vm.NodeEnding})
-	case exec:
-		v.exec(m)
-	case dump:
-		v.dump(m)
+	case exec, dump, memoryAsked:
+		v.serve(m)
 	case reclaimAsked:
 		v.reclaim(c, m)
-	case memoryAsked:
-		v.askMemory(m)
 	case watchAgain:
 		if m.incarnation == v.rec.State.Incarnation && v.rec.State.Phase&vm.Live != 0 {
 			v.attach(c)
@@ -105,6 +101,18 @@ func (v *vmActor) Receive(c actor.Context) {
 	case *actor.Stopping, *actor.Restarting:
 		v.disarm()
 		v.cancel()
+	}
+}
+
+// serve meets what is asked of the guest itself, and changes no state.
+func (v *vmActor) serve(m any) {
+	switch m := m.(type) {
+	case exec:
+		v.exec(m)
+	case dump:
+		v.dump(m)
+	case memoryAsked:
+		v.askMemory(m)
 	}
 }
 

@@ -182,44 +182,30 @@ func (b *bundles) discarded(name vm.Name) {
 	delete(b.shelves, name)
 }
 
+// shelved is a bundle with what decides on it.
+type shelved struct {
+	name vm.Name
+	vm.KeptBundle
+	newest bool // of its VM
+}
+
 // beyond says which bundles of which VM are to go: those that are too old or too
 // many, then the oldest of all. The newest of a VM stays unless it is too old, or
 // alone more than its VM, or the node, may hold.
 func beyond(q vm.BundleQuota, now time.Time, shelves map[vm.Name][]vm.KeptBundle) map[vm.Name][]vm.KeptBundle {
 	out := map[vm.Name][]vm.KeptBundle{}
-	type one struct {
-		name vm.Name
-		vm.KeptBundle
-		newest bool
-	}
-	var left []one
+	var left []shelved
 	var node vm.Bytes
 	for _, name := range slices.Sorted(maps.Keys(shelves)) {
-		kept := shelves[name]
-		var sum vm.Bytes
-		for _, k := range kept {
-			sum += k.Bytes
+		drop, stay := beyondOne(q, now, name, shelves[name])
+		if len(drop) > 0 {
+			out[name] = drop
 		}
-		for i, k := range kept {
-			newest := i == len(kept)-1
-			if q.Age > 0 && now.Sub(k.At) > q.Age || q.Count > 0 && len(kept)-i > q.Count && !newest || q.VM > 0 && sum > q.VM {
-				out[name] = append(out[name], k)
-				sum -= k.Bytes
-				continue
-			}
-			left, node = append(left, one{name, k, newest}), node+k.Bytes
+		for _, k := range stay {
+			left, node = append(left, k), node+k.Bytes
 		}
 	}
-	// Those that are not the newest of their VM go first, the oldest among them first.
-	slices.SortStableFunc(left, func(a, b one) int {
-		if a.newest != b.newest {
-			if a.newest {
-				return 1
-			}
-			return -1
-		}
-		return a.At.Compare(b.At)
-	})
+	slices.SortStableFunc(left, soonest)
 	for _, k := range left {
 		if q.Node <= 0 || node <= q.Node {
 			break
@@ -228,4 +214,33 @@ func beyond(q vm.BundleQuota, now time.Time, shelves map[vm.Name][]vm.KeptBundle
 		node -= k.Bytes
 	}
 	return out
+}
+
+// soonest sorts the newest of each VM behind all others, the oldest first.
+func soonest(a, b shelved) int {
+	switch {
+	case a.newest == b.newest:
+		return a.At.Compare(b.At)
+	case a.newest:
+		return 1
+	}
+	return -1
+}
+
+// beyondOne parts the bundles of one VM, oldest first, by what it may hold itself.
+func beyondOne(q vm.BundleQuota, now time.Time, name vm.Name, kept []vm.KeptBundle) (drop []vm.KeptBundle, stay []shelved) {
+	var sum vm.Bytes
+	for _, k := range kept {
+		sum += k.Bytes
+	}
+	for i, k := range kept {
+		old, many, much := q.Age > 0 && now.Sub(k.At) > q.Age, q.Count > 0 && len(kept)-i > q.Count, q.VM > 0 && sum > q.VM
+		if old || many || much {
+			drop = append(drop, k)
+			sum -= k.Bytes
+			continue
+		}
+		stay = append(stay, shelved{name, k, i == len(kept)-1})
+	}
+	return drop, stay
 }

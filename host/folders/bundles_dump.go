@@ -59,22 +59,16 @@ func (f Bundles) NewDump(_ context.Context, ref vm.Ref, format vm.DumpFormat, as
 	if err != nil {
 		return nil, err
 	}
-	for _, old := range dumpFormats { // of the same incarnation, or asked for before
-		other := strings.TrimSuffix(name, string(format)) + string(old)
-		for _, one := range []string{other, other + tryMark} {
-			if one == name && asked {
-				continue // until there is another one
-			}
-			if err := place.Remove(one); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, errors.Join(fail(doing, at.Folder, err), place.Close())
-			}
+	for _, old := range inEachFormat(name, format) {
+		if err := place.Remove(old + tryMark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(fail(doing, at.Folder, err), place.Close())
 		}
 	}
 	file, err := place.OpenFile(name+tryMark, os.O_WRONLY|os.O_CREATE|os.O_EXCL, stateMode)
 	if err != nil {
 		return nil, errors.Join(fail(doing, at.Folder, err), place.Close())
 	}
-	return &dumpFile{f: f.Folders, place: place, file: file, name: name, doing: doing, limit: left, bound: bound}, nil
+	return &dumpFile{f: f.Folders, place: place, file: file, name: name, format: format, doing: doing, limit: left, bound: bound}, nil
 }
 
 func (f Bundles) dumpPlace(ref vm.Ref, format vm.DumpFormat, asked bool) (*os.Root, string, error) {
@@ -104,6 +98,7 @@ type dumpFile struct {
 	place          *os.Root
 	file           *os.File
 	name, doing    string
+	format         vm.DumpFormat
 	bound          string // what the limit is
 	written, limit vm.Bytes
 	over           bool // kept or dropped
@@ -130,6 +125,7 @@ func (d *dumpFile) Keep(ctx context.Context) (string, vm.Bytes, error) {
 		func() error { return d.f.bundles.at("keep the dump") },
 		d.file.Sync,
 		func() error { return d.place.Rename(d.name+tryMark, d.name) },
+		d.dropOthers,
 		func() error { return syncRoot(d.place) },
 	} {
 		if err := step(); err != nil {
@@ -137,6 +133,27 @@ func (d *dumpFile) Keep(ctx context.Context) (string, vm.Bytes, error) {
 		}
 	}
 	return filepath.Join(d.place.Name(), d.name), d.written, nil
+}
+
+// dropOthers removes the one before, which has another name in another format.
+func (d *dumpFile) dropOthers() error {
+	for _, old := range inEachFormat(d.name, d.format) {
+		if old == d.name {
+			continue
+		}
+		if err := d.place.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// inEachFormat are the names of the same dump in each format.
+func inEachFormat(name string, format vm.DumpFormat) (out []string) {
+	for _, one := range dumpFormats {
+		out = append(out, strings.TrimSuffix(name, string(format))+string(one))
+	}
+	return out
 }
 
 // Drop gives it up; what was kept has lost the name that this removes.
