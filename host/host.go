@@ -342,6 +342,14 @@ type Meter interface {
 	Look(p vm.Process) (vm.Glance, error)
 }
 
+// KernelLog is what the kernel of the machine has told of late.
+type KernelLog interface {
+	// Killed is the line by which the kernel killed the process for want of
+	// memory, not long before since; empty where it has told of none. It may take
+	// some milliseconds.
+	Killed(ctx context.Context, pid int, since time.Time) (line string, err error)
+}
+
 // Clock tells the time and rings.
 type Clock interface {
 	Now() time.Time
@@ -359,8 +367,9 @@ type Ports struct {
 	Salvage  Salvage
 	Links    Links
 	Machine  Machine
-	Meter    Meter   // nil: nothing is measured
-	Bundles  Bundles // nil: of a death nothing is kept but its record
+	Meter    Meter     // nil: nothing is measured
+	Log      KernelLog // nil: nobody may read it
+	Bundles  Bundles   // nil: of a death nothing is kept but its record
 	Reach    Reach
 	Clock    Clock
 	Owners   Owners

@@ -136,6 +136,11 @@ func unspoken(e Evidence) verdict {
 	return verdict{vm.CauseUnknown, vm.Guessed, with("the VMM is gone and nobody saw how"+unready(e), lastLine(e.Stderr))}
 }
 
+// Unexplained says whether somebody killed the VMM, and it is not known who.
+func Unexplained(x *vm.Exit) bool {
+	return x != nil && x.Known && x.Signal == sigKILL && !starved(x)
+}
+
 // starved says whether the kernel ended it for want of memory.
 func starved(x *vm.Exit) bool { return x != nil && (x.OOM != nil || x.Result == "oom-kill") }
 

@@ -230,7 +230,7 @@ func (d *daemon) openHost() error {
 	d.vmms = newVMMs(d, owners, images)
 	d.ports = host.Ports{
 		Launcher: launcher, Driver: d.vmms, Agent: d.vmms.agent(), Console: d.console, Folders: d.folders, Salvage: d.folders, Bundles: folders.Bundles{Folders: d.folders},
-		Links: links, Machine: d.machine(launcher.Name()), Meter: d.meter(launcher.Name()), Reach: reach.Client{}, Clock: d.clock(), Owners: owners, BootID: boot, Spread: spread,
+		Links: links, Machine: d.machine(launcher.Name()), Meter: d.meter(launcher.Name()), Log: d.kernelLog(), Reach: reach.Client{}, Clock: d.clock(), Owners: owners, BootID: boot, Spread: spread,
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/capacity"
 	"github.com/blixard/blixard/host/image"
+	"github.com/blixard/blixard/host/kernellog"
 	"github.com/blixard/blixard/host/meter"
 	"github.com/blixard/blixard/host/pressure"
 	"github.com/blixard/blixard/host/procfs"
@@ -63,6 +64,17 @@ func newVMMs(d *daemon, owners host.Owners, images string) *vmms {
 		}), nil
 	})
 	return v
+}
+
+// kernelLog is nil where it can't be read: then a VMM that the kernel killed for
+// want of memory may look like one that anybody killed.
+func (d *daemon) kernelLog() host.KernelLog {
+	log, err := kernellog.Open()
+	if err != nil {
+		d.log.Info("the kernel's log isn't asked", zap.Error(err))
+		return nil
+	}
+	return log
 }
 
 // accelerated is how VMMs are accelerated, as far as that is decided.

@@ -95,7 +95,7 @@ func Join(ctx context.Context, conn net.Conn, notice func(host.Notice)) (host.Se
 }
 
 func join(ctx context.Context, conn net.Conn, notice func(host.Notice)) (*session, error) {
-	s := newSession(conn, notice)
+	s := newSession(conn, notice) //nolint:contextcheck // the session outlives the call that opens it
 	if err := s.negotiate(ctx); err != nil {
 		s.Close()
 		return nil, err
