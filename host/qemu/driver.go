@@ -206,8 +206,11 @@ func (l *Launch) maxFile(log vm.Bytes) vm.Bytes {
 		limit = l.grow(limit, l.Spec.Boot.Disk)
 	}
 	for _, d := range l.Spec.Disks {
+		if limit == 0 {
+			return 0
+		}
 		limit = max(limit, d.Size)
-		if d.Path != "" && !d.ReadOnly && limit != 0 {
+		if d.Path != "" && !d.ReadOnly {
 			limit = l.grow(limit, d.Path)
 		}
 	}

@@ -99,6 +99,10 @@ func TestCommandCarriesWhatTheLauncherNeeds(t *testing.T) {
 	if c, err = d.Command(ref, spec, paths); err != nil || c.MaxFile != 0 {
 		t.Errorf("a qcow2 file may grow: %+v, %v", c, err)
 	}
+	spec.Disks = append(spec.Disks, vm.Disk{Name: "more", Size: 2 * vm.GiB})
+	if c, err = d.Command(ref, spec, paths); err != nil || c.MaxFile != 0 {
+		t.Errorf("it may grow whatever disk comes after it: %+v, %v", c, err)
+	}
 }
 
 func TestEveryPlaceholderHasItsSocket(t *testing.T) {
