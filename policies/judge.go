@@ -112,6 +112,15 @@ func failureOf(s vm.State, t Turn) vm.Failure {
 	if f.Confidence == "" {
 		f.Confidence = Sure(f.Cause)
 	}
-	f.Incarnation, f.At, f.Ready = s.Incarnation, t.At, !s.ReadyAt.IsZero()
+	f.Incarnation, f.At, f.Ready = s.Incarnation, endedAt(s, f.Exit, t.At), !s.ReadyAt.IsZero()
 	return f
+}
+
+// endedAt is when the kernel told of the end, where that can be believed: after
+// the launch, and not after now.
+func endedAt(s vm.State, x *vm.Exit, now time.Time) time.Time {
+	if x == nil || !x.Known || x.At.Before(s.LaunchedAt) || x.At.After(now) {
+		return now
+	}
+	return x.At
 }

@@ -89,7 +89,11 @@ func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) bool {
 	if err := v.conn.Read(func(fd uintptr) bool { return readable(int(fd)) }); err != nil {
 		return false
 	}
+	at := time.Now()
 	exit := end(v)
+	if exit.At.IsZero() || exit.At.After(at) {
+		exit.At = at // all that is read after it takes its time
+	}
 	_ = v.pidfd.Close()
 	v.mu.Lock()
 	v.exit = exit
