@@ -298,7 +298,7 @@ func (r *runActor) judge() {
 		r.told = now
 		r.env.tell(r.parent, now)
 	}
-	if j.Condemn {
+	if j.Condemn && !r.off { // one that was asked to power off has until its deadline
 		r.evidence.Unhealthy = j.Why
 		r.ended(nil)
 	}
