@@ -49,6 +49,8 @@ func TestASickGuestIsHealedRungByRung(t *testing.T) {
 		if st := s.hang("web", 2); st.Phase != vm.Stopping || st.LastExit.Decision.Remedy != vm.RemedyRestart {
 			t.Fatalf("the second time: %s, %+v", st.Phase, st.LastExit)
 		}
+		s.after(4 * time.Second) // it is hung, and yet it has the time that every stop has
+		s.want("web", vm.Stopping, 1)
 		s.after(20 * time.Second)
 		s.want("web", vm.Running, 2)
 		if st := s.hang("web", 3); st.LastExit.Decision.Remedy != vm.RemedyKill {
