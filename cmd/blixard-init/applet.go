@@ -19,6 +19,13 @@ var tellers = map[string]func() string{
 	"uptime": func() string { return uptime().String() },
 }
 
+// doers are the commands that only end with a status.
+var doers = map[string]func(args []string) int{
+	"bomb":  bomb,
+	"fault": askFault,
+	"fill":  fill,
+}
+
 // applet is one of the commands that this program also is, for guest-exec.
 func applet(name string, args []string) (code int) {
 	out := bufio.NewWriter(os.Stdout)
@@ -26,6 +33,9 @@ func applet(name string, args []string) (code int) {
 	if f, ok := tellers[name]; ok {
 		_, _ = out.WriteString(f() + "\n")
 		return 0
+	}
+	if f, ok := doers[name]; ok {
+		return f(args)
 	}
 	switch name {
 	case "true":
@@ -48,8 +58,6 @@ func applet(name string, args []string) (code int) {
 		}
 	case "eat": // so many MiB of memory, held for a minute
 		return eat(number(args, 1))
-	case "fill": // so many MiB of a disk
-		return fill(args)
 	case "pgrep": // -c -x NAME
 		return pgrep(out, args)
 	case "yes": // as many lines as it is told
@@ -57,7 +65,7 @@ func applet(name string, args []string) (code int) {
 			_, _ = out.WriteString("y\n")
 		}
 	default:
-		_, _ = os.Stderr.WriteString("usage: burn|cat|date|eat|echo|env|exit|false|fill|kill|pgrep|sleep|true|uptime|yes [ARGUMENT…]\n")
+		_, _ = os.Stderr.WriteString("usage: bomb|burn|cat|date|eat|echo|env|exit|false|fault|fill|kill|pgrep|sleep|true|uptime|yes [ARGUMENT…]\n")
 		return 2
 	}
 	return 0

@@ -20,7 +20,8 @@ type faults struct {
 	drivers  chan struct{} // closed when all modules are loaded
 	hung     atomic.Bool   // neither the agent nor the console may go on
 	dead     atomic.Bool
-	lying    atomic.Bool
+	lie      atomic.Value // the fault by which the agent's answers are wrong, a string
+	service  atomic.Int64 // pid of the service, or 0
 	stubborn atomic.Bool
 }
 
@@ -32,7 +33,7 @@ func newFaults(list []fault, c *console) *faults {
 const early = "crash-loop"
 
 // manners are faults that only change how the rest behaves.
-var manners = []string{"silent", "dead-agent", "escapes", "stubborn", "lying-agent"}
+var manners = []string{"silent", "dead-agent", "escapes", "stubborn", "lying-agent", "late-agent", "garbage-agent", "huge-agent"}
 
 // startEarly carries out what has to be true from the first line on.
 func (f *faults) startEarly() {
@@ -87,8 +88,10 @@ func (f *faults) commit(kind string, port *port) {
 		f.console.silent.Store(true)
 	case "dead-agent":
 		f.dead.Store(true)
-	case "lying-agent":
-		f.lying.Store(true)
+	case "lying-agent", "late-agent", "garbage-agent", "huge-agent":
+		f.lie.Store(kind)
+	case "dead-service":
+		_ = unix.Kill(int(f.service.Load()), unix.SIGKILL)
 	case "stubborn":
 		f.stubborn.Store(true)
 	case "escapes":

@@ -45,8 +45,12 @@ func boot() {
 	} else {
 		go a.serve(port)
 	}
+	if words.service {
+		c.report(faults.serve(a.processes))
+	}
 	c.say("ready")
 	faults.start(port)
+	go faults.listen(port)
 	a.waitAnswered(restWait)
 	c.report(m.load("rest"))
 	close(faults.drivers)

@@ -12,8 +12,9 @@ const defaultBeat = 10 * time.Second
 
 // words are what the kernel command line says to us.
 type words struct {
-	beat   time.Duration
-	faults []fault
+	beat    time.Duration
+	faults  []fault
+	service bool
 }
 
 // fault is one way to misbehave, and when.
@@ -25,7 +26,7 @@ type fault struct {
 // faultKinds are documented in the package's comment.
 var faultKinds = []string{
 	"panic", "exit", "poweroff", "halt", "reboot", "hang", "lockup", "oom", "crash-loop", "silent", "dead-agent",
-	"lying-agent", "stubborn", "flood-console", "flood-agent", "escapes",
+	"lying-agent", "late-agent", "garbage-agent", "huge-agent", "stubborn", "flood-console", "flood-agent", "escapes", "dead-service",
 }
 
 // parseWords ignores what it doesn't know: a guest that doesn't come up because
@@ -38,6 +39,7 @@ func parseWords(cmdline string) words {
 				w.beat = d
 			}
 		}
+		w.service = w.service || word == "blixard.service"
 		if value, ok := strings.CutPrefix(word, "blixard.fault="); ok {
 			w.faults = append(w.faults, parseFaults(value)...)
 		}

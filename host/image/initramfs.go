@@ -10,7 +10,7 @@ import (
 
 // applets are names under which the init program can be run as a command, so
 // that the guest agent has something to execute.
-var applets = []string{"burn", "cat", "date", "eat", "echo", "env", "exit", "false", "fill", "kill", "pgrep", "sleep", "true", "uptime", "yes"}
+var applets = []string{"bomb", "burn", "cat", "date", "eat", "echo", "env", "exit", "false", "fault", "fill", "kill", "pgrep", "sleep", "true", "uptime", "yes"}
 
 // initramfs writes the archive: the init program, its applets, the modules and
 // the list in which init finds them in loading order. There is no /dev/console
