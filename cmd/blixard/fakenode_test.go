@@ -79,7 +79,7 @@ func fakeVM(name string) *blixardv1.VM {
 		HealthWhy: "guest-agent: answers", Spec: messages.SpecToProto(spec),
 		Restarts:    &blixardv1.Restarts{Count: 2, InWindow: 1, Budget: 5, Window: durationpb.New(10 * time.Minute), Remaining: 4},
 		Reservation: &blixardv1.Reservation{Cpus: 1, MemoryBytes: int64(192 * vm.MiB), DiskBytes: int64(vm.GiB)},
-		Probes:      []*blixardv1.Probe{{Type: "guest-agent", Health: "healthy", Why: "answers", Interval: durationpb.New(10 * time.Second)}},
+		Probes:      []*blixardv1.Probe{fakeProbe("guest-agent", "guest-agent", "liveness")},
 		LastExit: &blixardv1.LastExit{
 			Cause: "vmm-crash", Evidence: "killed by signal 9", Signal: 9, At: ago(193 * time.Second), Charged: true, Incarnation: 2, Crash: 2,
 			Decision: &blixardv1.Decision{Do: "backoff", Why: "failure 1 of 5 in 10m0s"},
@@ -101,6 +101,8 @@ func fakeVM(name string) *blixardv1.VM {
 		v.Spec.Autostart.DependsOn = []*blixardv1.Dependency{{Vm: "db", Is: "healthy", Timeout: durationpb.New(2 * time.Minute)}}
 	case "bad":
 		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "failed", "unknown", "gave up: 6 failures in 10m0s, 5 are allowed", nil, nil
+	case "sick":
+		sicken(v)
 	case "evil":
 		v.LastExit.Evidence = "panic\x1b]0;owned\x07\n\u202eline two\u009b2J"
 		v.Reason = "\x1b[31mred"
@@ -112,7 +114,7 @@ func fakeNames() []string { return []string{"bad", "db", "evil", "web"} }
 
 // named is a VM, or the daemon's refusal.
 func named(name string) (*connect.Response[blixardv1.VM], error) {
-	for _, one := range append(fakeNames(), "queue") {
+	for _, one := range append(fakeNames(), "queue", "sick") {
 		if one == name {
 			return connect.NewResponse(fakeVM(name)), nil
 		}

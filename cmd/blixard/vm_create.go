@@ -39,15 +39,17 @@ default; "blixard vm show NAME -o yaml" shows all of them filled in.
 
   --disk        name=NAME,size=SIZE or name=NAME,path=FILE[,readonly]
   --network     user[,mac=MAC], or bridge=BRIDGE[,mac=MAC][,mtu=BYTES]
-  --health      guest-agent, vmm, or console:healthy=REGEX,unhealthy=REGEX;
-                each with interval=, timeout=, failures=, successes= too
+  --health      guest-agent, vmm, process, console:REGEX, tcp:IP:PORT,
+                http:URL, exec:COMMAND or guest-process:NAME; each with
+                role=startup, liveness or readiness, interval= and a spec
+                file's other words, but headers
   --depends-on  VM[:running|:healthy][,timeout=SPAN]: at the node's boot
                 that VM is up first, or the time has passed (2m)`,
 		Example: `  blixard vm create web --start
   blixard vm create web --cpus 2 --memory 256MiB --network user \
     --disk name=data,size=1GiB
   blixard vm create db --boot-disk /srv/debian.qcow2 \
-    --health console:healthy=login:
+    --health console:login: --health tcp:10.0.0.5:5432,role=readiness
   blixard vm create web --depends-on db:healthy \
     --network bridge=br0,mtu=1400
   blixard vm create big --cpus 4 --memory 8GiB --dry-run
@@ -104,7 +106,7 @@ func (w *wish) flags(cmd *cobra.Command) {
 	f.DurationVar(&w.resets, "reset-after", 0, "healthy this long: delay and budget start anew (default 10m)")
 	words := map[string][]string{
 		"image": {"builtin"}, "restart": {"always", "on-failure", "never"}, "network": {"user", "bridge="},
-		"autostart": {"inherit", "always", "healthy", "last-state", "never"}, "health": {"guest-agent", "console:healthy=", "vmm"},
+		"autostart": {"inherit", "always", "healthy", "last-state", "never"}, "health": {"guest-agent", "console:", "exec:", "guest-process:", "http:http://", "process", "tcp:", "vmm"},
 	}
 	for flag, values := range words {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -265,35 +267,6 @@ func dependsFlag(text string) (vm.Dependency, error) {
 		return key == "timeout", r
 	})
 	return d, err
-}
-
-func checkFlag(text string) (vm.Check, error) {
-	kind, rest, _ := strings.Cut(text, ":")
-	h := vm.Check{Type: vm.CheckType(kind)}
-	if specfile.Later(h.Type) {
-		return h, invalid("guest-agent, console or vmm", "not yet supported: health type %s", kind)
-	}
-	known := "interval, timeout, failures, successes, healthy, unhealthy"
-	err := pairs("--health", rest, known, func(key, value string) (ok bool, r *vm.Refusal) {
-		switch key {
-		case "interval":
-			h.Interval, r = specfile.ParseDuration(value)
-		case "timeout":
-			h.Timeout, r = specfile.ParseDuration(value)
-		case "failures":
-			h.Failures, r = wholeNumber(value)
-		case "successes":
-			h.Successes, r = wholeNumber(value)
-		case "healthy":
-			h.Healthy = value
-		case "unhealthy":
-			h.Unhealthy = value
-		default:
-			return false, nil
-		}
-		return true, r
-	})
-	return h, err
 }
 
 // pairs reads key=value,key=value.

@@ -29,7 +29,7 @@ func flagsOfZero(cmd *cobra.Command) error {
 }
 
 // keysOfNumbers is the keys within flags that hold a number, none of which may be zero.
-var keysOfNumbers = []string{"size", "mtu", "timeout", "interval", "failures", "successes"}
+var keysOfNumbers = []string{"size", "mtu", "timeout", "interval", "failures", "successes", "atLeast"}
 
 func keyOfZero(flag, key, value string) error {
 	if slices.Contains(keysOfNumbers, key) && isZero(value) {

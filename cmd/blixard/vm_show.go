@@ -142,13 +142,8 @@ func (c *cli) block(v *blixardv1.VM, wide bool) *block {
 	b.addIf(v.GetDeadline() != nil, "Deadline", "%s", c.until(v.GetDeadline()))
 	b.add("Intent", "%s", v.GetIntent())
 	b.add("Health", "%s", strings.TrimSuffix(v.GetHealth()+": "+v.GetHealthWhy(), ": "))
-	for i, p := range v.GetProbes() {
-		label := ""
-		if i == 0 {
-			label = "Probes"
-		}
-		b.add(label, "%s, every %s: %s", p.GetType(), span(p.GetInterval()), strings.TrimSuffix(p.GetHealth()+", "+p.GetWhy(), ", "))
-	}
+	c.probeLines(b, v.GetProbes(), wide)
+	healingLines(b, v.GetSpec())
 	b.addIf(v.GetPid() != 0, "VMM", "pid %d, %s, %s, incarnation %d, since %s", v.GetPid(), v.GetLauncher(), v.GetUnit(), v.GetIncarnation(), c.moment(v.GetStartedAt()))
 	c.supervision(b, v)
 	c.sizes(b, v)
@@ -192,6 +187,7 @@ func (c *cli) sizes(b *block, v *blixardv1.VM) {
 		nics = append(nics, nic(n))
 	}
 	b.addAll("Networks", nics)
+	b.addIf(v.GetSpec().GetSeed() != nil, "Seed", "%s", seedWords(v.GetSpec().GetSeed()))
 	b.addIf(v.GetSpec().GetAutostart() != nil, "Autostart", "%s", autostart(v.GetSpec().GetAutostart()))
 }
 

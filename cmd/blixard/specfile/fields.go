@@ -35,7 +35,10 @@ func (f *reader) spec(n ast.Node) (s vm.Spec) {
 			"cpuQuota":  f.percent(&s.Resources.CPUQuota), // 0: no limit
 			"ioWeight":  nonzero(f, &s.Resources.IOWeight, f.integer, "1", ""),
 		}),
-		"reclaim": f.reclaim(&s.Reclaim),
+		"reclaim":  f.reclaim(&s.Reclaim),
+		"remedies": list(f, &s.Remedies, f.rung),
+		"dump":     f.dump(&s.Dump),
+		"seed":     f.seed(&s.Seed),
 	})
 	return s
 }
@@ -113,42 +116,6 @@ func (f *reader) dependency(path string, n ast.Node) (d vm.Dependency) {
 	return d
 }
 
-// laterChecks are known by name, so that their refusal says what is missing.
-var laterChecks = map[vm.CheckType]bool{"http": true, "tcp": true, "exec": true, "process": true}
-
-// probe reads one health check. Its startup is how long the guest may take
-// until the check first passes: the start as a whole takes the longest of them.
-func (f *reader) probe(start *vm.Start) func(string, ast.Node) vm.Check {
-	return func(path string, n ast.Node) (c vm.Check) {
-		var startup time.Duration
-		f.object(path, n, fields{
-			"type": func(path string, n ast.Node) {
-				if text(f, &c.Type)(path, n); laterChecks[c.Type] {
-					f.fail(f.places[path], "the type guest-agent, console or vmm", "not yet supported: health type %s", c.Type)
-				}
-			},
-			"interval":  nonzero(f, &c.Interval, f.duration, leastWait, ""),
-			"timeout":   nonzero(f, &c.Timeout, f.duration, leastWait, ""),
-			"failures":  nonzero(f, &c.Failures, f.integer, "1", ""),
-			"successes": nonzero(f, &c.Successes, f.integer, "1", ""),
-			"healthy":   text(f, &c.Healthy),
-			"unhealthy": text(f, &c.Unhealthy),
-			"startup":   nonzero(f, &startup, f.duration, leastWait, ""),
-			"url":       f.later,
-			"role":      f.later,
-			"port":      f.later,
-			"command":   f.later,
-		})
-		start.Timeout = max(start.Timeout, startup)
-		return c
-	}
-}
-
-// later refuses what a spec may say one day: silence would look like consent.
-func (f *reader) later(path string, _ ast.Node) {
-	f.fail(f.places[path], "leave it out", "not yet supported: %s", path)
-}
-
 // path is a file or folder; a relative one starts at the folder of the spec file.
 func (f *reader) path(to *string) func(string, ast.Node) {
 	return func(path string, n ast.Node) {
@@ -195,7 +162,11 @@ func list[T any](f *reader, to *[]T, item func(string, ast.Node) T) func(string,
 		}
 		seq, ok := n.(*ast.SequenceNode)
 		if !ok {
-			f.fail(placeOf(firstToken(n)), "- …", "%s is a list, this is %s", path, kind(n))
+			try := "- …"
+			if word := plainWord(n); word != "" {
+				try = "[" + word + "]"
+			}
+			f.fail(placeOf(firstToken(n)), try, "%s is a list, this is %s", path, kind(n))
 			return
 		}
 		for i, v := range seq.Values {
@@ -246,16 +217,30 @@ func (f *reader) object(path string, n ast.Node, known fields) {
 	}
 }
 
+// plainWord is a text that needs no quotes, or nothing.
+func plainWord(n ast.Node) string {
+	if word := short(n); !strings.ContainsAny(word, " {}[],:#\"'\n") {
+		return word
+	}
+	return ""
+}
+
 // instead is the mapping that a person meant who wrote the word of its main field alone.
 func instead(path string, n ast.Node) string {
-	word := short(n)
+	word := plainWord(n)
 	switch {
-	case word == "" || strings.ContainsAny(word, " {}[],:#\"'\n"):
+	case word == "":
 		return "field: value"
+	case strings.HasPrefix(path, "remedies["):
+		return "{do: " + word + "}"
+	case strings.HasPrefix(path, "health[") && strings.HasSuffix(path, "]"):
+		return "{type: " + word + "}"
 	case path == "restart", path == "autostart":
 		return path + ": {policy: " + word + "}"
 	case path == "boot":
 		return "boot: {image: builtin}"
+	case path == "dump":
+		return "dump: {on: [" + word + "]}"
 	case path == "start", path == "stop":
 		return path + ": {timeout: " + word + "}"
 	}
@@ -290,6 +275,3 @@ func or(s, instead string) string {
 	}
 	return s
 }
-
-// Later says whether a health check of this type is known, but for a later version.
-func Later(t vm.CheckType) bool { return laterChecks[t] }

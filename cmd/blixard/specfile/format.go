@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/goccy/go-yaml"
 
@@ -42,7 +43,8 @@ func Tree(s vm.Spec) yaml.MapSlice {
 	m = some(m, "disks", disks)
 	m = some(m, "networks", networks)
 	m = append(m, yaml.MapItem{Key: "restart", Value: restartTree(s.Restart)}, yaml.MapItem{Key: "autostart", Value: autostartTree(s.Autostart)})
-	m = some(m, "health", health)
+	m = healingTree(some(m, "health", health), s)
+	m = seedTree(m, s.Seed)
 	return append(
 		m,
 		yaml.MapItem{Key: "start", Value: yaml.MapSlice{{Key: "timeout", Value: span(s.Start.Timeout)}}},
@@ -121,24 +123,35 @@ func restartTree(r vm.Restart) yaml.MapSlice {
 	)
 }
 
-func checkTree(c vm.Check) yaml.MapSlice {
-	m := yaml.MapSlice{
-		{Key: "type", Value: string(c.Type)},
-		{Key: "interval", Value: span(c.Interval)},
-		{Key: "timeout", Value: span(c.Timeout)},
-		{Key: "failures", Value: c.Failures},
-		{Key: "successes", Value: c.Successes},
-	}
-	m = said(m, "healthy", c.Healthy)
-	return said(m, "unhealthy", c.Unhealthy)
-}
-
 func said(m yaml.MapSlice, key, value string) yaml.MapSlice {
 	if value == "" {
 		return m
 	}
-	return append(m, yaml.MapItem{Key: key, Value: value})
+	return append(m, yaml.MapItem{Key: key, Value: written(value)})
 }
+
+// written is a text as the library writes it right: what has several lines is a
+// block only where it looks as an editor leaves it, and else stands in quotes.
+func written(s string) any {
+	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+	if len(lines) == 1 && !strings.HasSuffix(s, "\n") && !strings.ContainsFunc(s, unicode.IsControl) {
+		return s
+	}
+	for i, line := range lines {
+		blank := strings.TrimSpace(line) == ""
+		if blank && (line != "" || i == 0 || i == len(lines)-1) || i == 0 && strings.TrimLeft(line, " \t") != line ||
+			strings.ContainsFunc(line, func(r rune) bool { return r != '\t' && (unicode.IsControl(r) || !unicode.IsPrint(r)) }) {
+			return inQuotes(s)
+		}
+	}
+	return s
+}
+
+// inQuotes is a text with everything in it that no line can hold.
+type inQuotes string
+
+// MarshalYAML uses the escapes of Go, which are YAML's too.
+func (s inQuotes) MarshalYAML() ([]byte, error) { return []byte(strconv.Quote(string(s))), nil }
 
 func some(m yaml.MapSlice, key string, values []any) yaml.MapSlice {
 	if len(values) == 0 {

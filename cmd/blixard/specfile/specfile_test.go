@@ -63,6 +63,26 @@ func TestEveryFieldIsRead(t *testing.T) {
 		Health: []vm.Check{
 			{Type: vm.CheckAgent, Interval: 5 * time.Second, Timeout: 2 * time.Second, Failures: 4, Successes: 2},
 			{Type: vm.CheckConsole, Healthy: "login:", Unhealthy: "Kernel panic"},
+			{Type: vm.CheckConsole, Name: "shell", Healthy: "^42$", Send: "expr 6 '*' 7\n", Role: vm.RoleStartup, StartPeriod: 20 * time.Second},
+			{Type: vm.CheckConsole, Name: "beat", Healthy: "beat", Every: time.Minute},
+			{Type: vm.CheckTCP, Address: "[fd00::5]:22"},
+			{
+				Type: vm.CheckHTTP, URL: "https://10.0.0.5/health", Role: vm.RoleReadiness, Status: "204", Body: "ok",
+				Headers: []vm.Header{{Name: "Host", Value: "web.example"}, {Name: "Accept", Value: "text/plain"}},
+			},
+			{Type: vm.CheckExec, Command: []string{"sh", "-c", "test -e /run/ready"}, Exit: 3},
+			{Type: vm.CheckGuestProcess, Process: "nginx", AtLeast: 2},
+		},
+		Remedies: []vm.Rung{
+			{Do: vm.RemedyHold, For: []vm.Cause{vm.CauseIOError}},
+			{Do: vm.RemedyReset, Times: 2, For: []vm.Cause{vm.CauseHealthFailed, vm.CauseGuestPanic}},
+			{Do: vm.RemedyRestart, Times: 1},
+			{Do: vm.RemedyKill},
+		},
+		Dump: vm.Dump{On: []vm.Cause{vm.CauseGuestPanic}, Format: vm.DumpELF, Timeout: time.Minute},
+		Seed: vm.Seed{
+			Hostname: "web-1", SSHKeys: []string{"ssh-ed25519 AAAAC3Nz me@laptop"},
+			UserData: "#cloud-config\npackages:\n  - nginx\n", Network: "version: 2\n",
 		},
 		Start:     vm.Start{Timeout: time.Minute},
 		Stop:      vm.Stop{Method: "acpi", Timeout: 10 * time.Second},
@@ -110,6 +130,32 @@ autostart:
 health:
   - {type: guest-agent, interval: 5s, timeout: 2s, failures: 4, successes: 2}
   - {type: console, healthy: 'login:', unhealthy: 'Kernel panic', startup: 60s}
+  - {type: console, name: shell, healthy: '^42$', send: "expr 6 '*' 7\n", role: startup, startPeriod: 20s}
+  - {type: console, name: beat, healthy: beat, every: 1m}
+  - {type: tcp, address: '[fd00::5]:22'}
+  - type: http
+    url: https://10.0.0.5/health
+    role: readiness
+    headers: {Host: web.example, Accept: text/plain}
+    status: 204
+    body: ok
+  - {type: exec, command: [sh, -c, test -e /run/ready], exit: 3}
+  - {type: guest-process, process: nginx, atLeast: 2}
+remedies:
+  - {do: hold, for: [io-error]}
+  - {do: reset, times: 2, for: [health-failed, guest-panic]}
+  - {do: restart, times: 1}
+  - {do: kill}
+dump: {on: [guest-panic], format: elf, timeout: 1m}
+seed:
+  hostname: web-1
+  sshKeys: [ssh-ed25519 AAAAC3Nz me@laptop]
+  userData: |
+    #cloud-config
+    packages:
+      - nginx
+  network: |
+    version: 2
 stop: {method: acpi, timeout: 10s}
 resources: {cpuWeight: 50, cpuQuota: 150%, ioWeight: 20}
 reclaim:

@@ -17,6 +17,8 @@ var elsewhere = map[string]string{
 	"cpuquota": "resources.cpuQuota", "cpuweight": "resources.cpuWeight", "ioweight": "resources.ioWeight",
 	"dependson": "autostart.dependsOn", "depends": "autostart.dependsOn", "after": "autostart.dependsOn", "priority": "autostart.priority",
 	"memorybytes": "memory", "sizebytes": "size", "file": "path", "attempts": "budget.attempts",
+	"remedy": "remedies", "ladder": "remedies", "cloudinit": "seed", "hostname": "seed.hostname", "sshkeys": "seed.sshKeys", "userdata": "seed.userData",
+	"period": "interval", "initialdelay": "startPeriod", "threshold": "failures", "retries": "failures", "port": "address", "cmd": "command",
 }
 
 // suggest is the field that was probably meant, or else the fields that there are.

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/blixard/blixard/messages/blixardv1"
+)
+
+// probeLines tells of each check where it stands; wide, also since when, and
+// what it takes until it counts.
+func (c *cli) probeLines(b *block, probes []*blixardv1.Probe, wide bool) {
+	for i, p := range probes {
+		label := ""
+		if i == 0 {
+			label = "Probes"
+		}
+		b.add(label, "%s, every %s: %s", probeName(p), span(p.GetInterval()), probeHealth(p, wide))
+		if !wide {
+			continue
+		}
+		counts := fmt.Sprintf("timeout %s, %s until it counts, %s until it counts again",
+			span(p.GetTimeout()), count(int(p.GetFailures()), "failure", "failures"), count(int(p.GetSuccesses()), "pass", "passes"))
+		if p.GetSince() != nil {
+			counts = fmt.Sprintf("%s since %s; %s", p.GetHealth(), c.moment(p.GetSince()), counts)
+		}
+		b.add("", "%s: %s", or(p.GetName(), p.GetType()), counts)
+	}
+}
+
+// probeName is "web (http, readiness)"; a name that is the type's needs no type.
+func probeName(p *blixardv1.Probe) string {
+	role := or(p.GetRole(), "liveness")
+	if p.GetName() == "" || p.GetName() == p.GetType() {
+		return fmt.Sprintf("%s (%s)", p.GetType(), role)
+	}
+	return fmt.Sprintf("%s (%s, %s)", p.GetName(), p.GetType(), role)
+}
+
+// probeHealth counts what isn't settled: a row of successes that goes on is not
+// written down, so its number would be old.
+func probeHealth(p *blixardv1.Probe, wide bool) string {
+	parts := []string{p.GetHealth()}
+	switch n := p.GetStreak(); {
+	case n < 0 && -n < p.GetFailures():
+		parts = append(parts, fmt.Sprintf("%d of %s in a row", -n, count(int(p.GetFailures()), "failure", "failures")))
+	case n < 0:
+		parts = append(parts, count(int(-n), "failure", "failures")+" in a row")
+	case n > 0 && n < p.GetSuccesses():
+		parts = append(parts, fmt.Sprintf("%d of %s in a row", n, count(int(p.GetSuccesses()), "pass", "passes")))
+	case n > 0 && wide:
+		parts = append(parts, "at least "+count(int(n), "pass", "passes")+" in a row")
+	}
+	if p.GetWhy() != "" {
+		parts = append(parts, p.GetWhy())
+	}
+	return strings.Join(parts, ", ")
+}
+
+// healingLines tell what is done about a guest that is sick, where the spec says so.
+func healingLines(b *block, s *blixardv1.VMSpec) {
+	var rungs []string
+	for _, r := range s.GetRemedies() {
+		text := r.GetDo()
+		switch n := r.GetTimes(); {
+		case n == 1:
+			text += " once"
+		case n > 1:
+			text += fmt.Sprintf(" %d times", n)
+		}
+		if len(r.GetFor()) > 0 {
+			text += " for " + strings.Join(r.GetFor(), " or ")
+		}
+		rungs = append(rungs, text)
+	}
+	b.addIf(len(rungs) > 0, "Remedies", "%s", strings.Join(rungs, ", then "))
+	if d := s.GetDump(); d != nil {
+		b.add("Dump", "%s on %s, within %s", d.GetFormat(), strings.Join(d.GetOn(), " or "), span(d.GetTimeout()))
+	}
+}
+
+// seedWords tell what is in a seed and nothing of its text, which may be secret.
+func seedWords(s *blixardv1.Seed) string {
+	var parts []string
+	if s.GetHostname() != "" {
+		parts = append(parts, "host name "+s.GetHostname())
+	}
+	if n := len(s.GetSshKeys()); n > 0 {
+		parts = append(parts, count(n, "ssh key", "ssh keys"))
+	}
+	if n := len(s.GetUserData()); n > 0 {
+		parts = append(parts, "user data of "+size(int64(n)))
+	}
+	if n := len(s.GetNetwork()); n > 0 {
+		parts = append(parts, "network of "+size(int64(n)))
+	}
+	return strings.Join(parts, ", ")
+}
