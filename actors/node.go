@@ -85,6 +85,9 @@ func Start(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load records: %w", err)
 	}
+	for i := range records {
+		records[i].Renew()
+	}
 	cfg.Conduct.fill()
 	cfg.Resources.fill()
 	if cfg.Accel == nil {

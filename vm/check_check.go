@@ -334,10 +334,6 @@ func filledChecks(in []Check, image string) []Check {
 	return out
 }
 
-// FilledChecks is for checks that an older daemon wrote, which knew no names and
-// roles: what is set is kept, and no check is added.
-func FilledChecks(in []Check) []Check { return filledChecks(in, "") }
-
 // The kubelet's defaults of a probe, and what it takes for a good answer.
 const (
 	defaultInterval  = 10 * time.Second

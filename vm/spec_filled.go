@@ -57,6 +57,17 @@ func (s Spec) Filled() Spec {
 	return s
 }
 
+// Renew gives what an older daemon wrote the defaults that it didn't know, and
+// changes nothing else: its checks had neither names nor roles.
+func (r *Record) Renew() {
+	r.Spec.Health = filledChecks(r.Spec.Health, "")
+	if r.State.Runs != nil {
+		runs := *r.State.Runs
+		runs.Spec.Health = filledChecks(runs.Spec.Health, "")
+		r.State.Runs = &runs
+	}
+}
+
 func (r Restart) filled() Restart {
 	fill(&r.Policy, RestartOnFailure)
 	whole := r.Delay.Initial != 0 && r.Delay.Factor != 0 && r.Delay.Max != 0

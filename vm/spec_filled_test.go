@@ -86,3 +86,27 @@ func TestFillingTwiceChangesNothingAndTheReceiverNever(t *testing.T) {
 		}
 	})
 }
+
+func TestARecordOfAnOlderDaemonGetsNames(t *testing.T) {
+	old := vm.Spec{Name: "web", Health: []vm.Check{
+		{Type: vm.CheckAgent, Interval: time.Minute, Timeout: time.Second, Failures: 5, Successes: 2}, {Type: vm.CheckConsole, Healthy: "a"}, {Type: vm.CheckConsole, Unhealthy: "b"},
+	}}
+	r := vm.Record{Spec: old, State: vm.State{Runs: &vm.Began{Spec: old}}}
+	runs := r.State.Runs
+	r.Renew()
+	for _, s := range []vm.Spec{r.Spec, r.State.Runs.Spec} {
+		if s.Health[0].Name != "guest-agent" || s.Health[2].Name != "console-2" || s.Health[1].Role != vm.RoleLiveness || s.Health[0].Failures != 5 || s.Health[0].Successes != 2 {
+			t.Errorf("%+v", s.Health)
+		}
+	}
+	if old.Health[0].Name != "" || runs.Spec.Health[0].Name != "" {
+		t.Error("what others hold was changed")
+	}
+	if r.Spec.Boot.Image != "" || r.Spec.CPUs != 0 {
+		t.Errorf("more than checks was filled: %+v", r.Spec)
+	}
+	none := vm.Record{Spec: vm.Spec{Boot: vm.Boot{Image: vm.Image}}}
+	if none.Renew(); len(none.Spec.Health) != 0 {
+		t.Errorf("a check was added: %+v", none.Spec.Health)
+	}
+}
