@@ -108,6 +108,7 @@ func (m meter) Look(p vm.Process) (vm.Glance, error) {
 	if g.State == "" {
 		g.State, g.Threads = vm.ProcessSleeping, 3
 	}
+	g.Waited += m.d.world.waited()
 	g.Ran += live.counters().CPU
 	return g, nil
 }

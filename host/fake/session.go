@@ -182,25 +182,35 @@ type agentConn struct {
 	p *process
 }
 
-// Ping waits until the guest is up, however early it is sent.
+// Ping waits until the guest is up, however early it is sent, and until the
+// clients that came before are gone.
 func (c *agentConn) Ping(ctx context.Context) error {
 	w := c.d.world
-	w.mu.Lock()
-	up, silent, ended, served := c.p.answered, c.p.silent, c.p.ended, c.served()
-	w.mu.Unlock()
-	if ended {
-		return host.Fail(host.Gone, "ping", errNone)
+	if err := w.goesOn(ctx); err != nil {
+		return err
 	}
-	if silent || !served {
-		up = nil
-	}
-	select {
-	case <-up:
-		return nil
-	case <-c.p.gone:
-		return host.Fail(host.Gone, "ping", errNone)
-	case <-ctx.Done():
-		return host.Fail(host.Transient, "ping", ctx.Err())
+	for {
+		w.mu.Lock()
+		up, silent, ended, served, left := c.p.answered, c.p.silent, c.p.ended, c.served(), c.p.parted
+		w.mu.Unlock()
+		if ended {
+			return host.Fail(host.Gone, "ping", errNone)
+		}
+		if served {
+			left = nil
+		}
+		if silent || !served {
+			up = nil
+		}
+		select {
+		case <-up:
+			return nil
+		case <-left:
+		case <-c.p.gone:
+			return host.Fail(host.Gone, "ping", errNone)
+		case <-ctx.Done():
+			return host.Fail(host.Transient, "ping", ctx.Err())
+		}
 	}
 }
 
@@ -240,4 +250,6 @@ func (c *agentConn) Close() {
 	c.d.world.mu.Lock()
 	defer c.d.world.mu.Unlock()
 	c.p.clients = slices.DeleteFunc(c.p.clients, func(one *agentConn) bool { return one == c })
+	close(c.p.parted)
+	c.p.parted = make(chan struct{})
 }

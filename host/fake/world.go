@@ -48,6 +48,7 @@ type World struct {
 	guests        func(ref vm.Ref) Guest
 	faults        Faults
 	pressure      host.Pressure
+	stall         stall
 	spent         vm.NodeUsage
 	services      map[string]Service // by address
 	capacity      vm.Capacity

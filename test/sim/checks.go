@@ -69,6 +69,7 @@ func (j *judge) checkP3load(found []vm.Record) {
 				w.Phase, w.Intent, w.Revision, s.Phase, s.Intent, s.Revision)
 		}
 		j.checkP10kept(want, r, "the daemon's end")
+		j.checkP10counted(want, r, "the daemon's end")
 		if w.LastHealth != s.LastHealth {
 			j.broken("checkP10", r.Spec.Name, "its last health %s became %s by the daemon's end", w.LastHealth, s.LastHealth)
 		}

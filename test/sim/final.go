@@ -16,6 +16,7 @@ import (
 func (s *stage) heal() {
 	s.story.tell("NODE heals")
 	s.healed.Store(true)
+	s.world.Stall(false)
 	s.mend()
 	if s.dead() {
 		s.reboot(time.Second)
@@ -69,6 +70,7 @@ func (s *stage) checkP10boot() {
 	for _, r := range s.node.List() {
 		if was, ok := durable[r.ID]; ok && was.State.Revision == r.State.Revision {
 			s.judge.checkP10kept(was, r, "status after the daemon's start")
+			s.judge.checkP10counted(was, r, "status after the daemon's start")
 		}
 	}
 }

@@ -36,6 +36,7 @@ type judge struct {
 	node      policies.BootPolicy
 	room      room
 	saved     func(before, after vm.Record, t persistence.Turn)
+	well      func(ref vm.Ref) bool // its guest answers as long as it runs
 	found     []Violation
 	asks      int
 }
@@ -103,6 +104,8 @@ func (j *judge) wrote(t persistence.Turn) {
 		j.saved(before, after, t)
 	}
 	j.checkP10turn(before, after, t)
+	j.checkP10probes(before, after, t.Entry.Kind)
+	j.checkP16turn(after, t)
 	j.checkReclaim(before, after, t)
 	if before.State.Revision == 0 {
 		j.checkP13slots(after)

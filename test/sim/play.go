@@ -60,6 +60,7 @@ func (s *stage) play() {
 			}
 		}
 		s.idle()
+		s.stall()
 		s.pass()
 		if s.dead() {
 			s.reboot(s.span())
