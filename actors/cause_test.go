@@ -71,24 +71,35 @@ func TestWhatTheVMMSaysOfItsGuestIsTheCause(t *testing.T) {
 	}
 }
 
-// TestAGuestWhoseCrashKernelResetsHasPanicked: nobody disturbs it until then.
+// TestAGuestWhoseCrashKernelResetsHasPanicked: nobody disturbs it until then,
+// unless it takes for ever.
 func TestAGuestWhoseCrashKernelResetsHasPanicked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, boots(time.Second))
-		defer s.end()
-		s.create("web", func(s *vm.Spec) { s.Health = nil })
-		id := s.id("web")
-		s.after(5 * time.Second)
-		s.world.Befall(id, host.GuestRuns, host.NoticeCrashed)
-		s.after(time.Minute)
-		s.want("web", vm.Running, 1)
-		s.world.Befall(id, host.GuestRuns, host.NoticeReset)
-		s.after(20 * time.Second)
-		s.want("web", vm.Running, 2)
-		if f := s.state("web").LastExit.Failure; f.Cause != vm.CauseGuestPanic || f.Confidence != vm.Certain {
-			t.Errorf("got %s (%s): %s", f.Cause, f.Confidence, f.Evidence)
-		}
-	})
+	for _, ends := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t, boots(time.Second))
+			defer s.end()
+			s.create("web", nil)
+			s.after(5 * time.Second)
+			id := s.id("web")
+			s.world.Befall(id, host.GuestRuns, host.NoticeCrashed)
+			s.world.Hang(id) // of the agent that is asked, nothing is left
+			s.after(4 * time.Minute)
+			s.want("web", vm.Running, 1)
+			if st := s.state("web"); st.Health != vm.Unhealthy || st.Crashes != 0 {
+				t.Errorf("in its crash kernel: %s, %d crashes", st.Health, st.Crashes)
+			}
+			if ends {
+				s.world.Befall(id, host.GuestRuns, host.NoticeReset)
+			} else {
+				s.after(time.Minute)
+			}
+			s.after(20 * time.Second)
+			s.want("web", vm.Running, 2)
+			if st := s.state("web"); st.Crashes != 1 || st.LastExit.Failure.Cause != vm.CauseGuestPanic || st.LastExit.Failure.Confidence != vm.Certain {
+				t.Errorf("%d crashes, the last %+v", st.Crashes, st.LastExit)
+			}
+		})
+	}
 }
 
 // TestTheKernelsLogExplainsAKill: it is asked where a VMM was killed and nobody knows by whom.

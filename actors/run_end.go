@@ -88,8 +88,8 @@ func (r *runActor) notice(n host.Notice) {
 	case host.NoticeBroken:
 		r.evidence.Broken = true
 		r.ended(nil)
-	case host.NoticeCrashed: // its own kernel writes a dump now, and resets the machine after it
-		r.evidence.Crashed = true
+	case host.NoticeCrashed:
+		r.crashKernel()
 	case host.NoticeNoSpace:
 		r.outOfSpace(n)
 	case host.NoticeLost:
