@@ -23,6 +23,7 @@ type process struct {
 	watchers map[*watcher]bool
 	sessions map[*session]bool
 	clients  []*agentConn  // of the agent's socket, which serves the first alone
+	parted   chan struct{} // closed when one of them leaves, and replaced
 	answered chan struct{} // closed when the guest's agent is up; replaced by a reset
 	gone     chan struct{} // closed at its end
 	ended    bool
@@ -58,7 +59,7 @@ func (w *World) start(ref vm.Ref, loads bool) *process {
 	p := &process{
 		world: w, ref: ref, guest: w.guests(ref), launched: time.Now(), state: host.GuestRuns,
 		process:  vm.Process{PID: w.pid, StartTime: uint64(w.pid) * 7, BootID: w.boot, Unit: "blixard-" + string(ref.Name), Launcher: "fake"},
-		watchers: map[*watcher]bool{}, sessions: map[*session]bool{}, answered: make(chan struct{}), gone: make(chan struct{}),
+		watchers: map[*watcher]bool{}, sessions: map[*session]bool{}, answered: make(chan struct{}), parted: make(chan struct{}), gone: make(chan struct{}),
 		loads: loads, loaded: make(chan struct{}),
 	}
 	w.live[p.process.PID] = p
