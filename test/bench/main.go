@@ -55,6 +55,7 @@ var benches = []bench{
 	{"suspend", benchSuspend},
 	{"notice", benchNotice},
 	{"probe", benchProbing},
+	{"bundle", benchBundle},
 }
 
 func main() {
