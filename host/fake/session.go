@@ -186,6 +186,9 @@ type agentConn struct {
 // clients that came before are gone.
 func (c *agentConn) Ping(ctx context.Context) error {
 	w := c.d.world
+	if err := w.goesOn(ctx); err != nil {
+		return err
+	}
 	for {
 		w.mu.Lock()
 		up, silent, ended, served, left := c.p.answered, c.p.silent, c.p.ended, c.served(), c.p.parted
