@@ -50,9 +50,9 @@ func TestAClockThatJumpsRestartsNoVM(t *testing.T) {
 		s := newProbed(t, boots(time.Second))
 		defer func() { s.end() }()
 		s.create("web", checked(agentCheck, vm.Check{Type: vm.CheckVMM}))
-		for _, hours := range []time.Duration{5, -5, 0, 1000, -1000, 0} {
+		for _, hours := range []int64{5, -5, 0, 1000, -1000, 0} {
 			s.after(25 * time.Second)
-			s.jumped.Store(int64(hours * time.Hour))
+			s.jumped.Store(hours * int64(time.Hour))
 			s.after(time.Minute)
 			s.unharmed("web")
 		}

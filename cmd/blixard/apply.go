@@ -21,9 +21,10 @@ func applyCommand(c *cli) *cobra.Command {
 		Use: "apply -f FILE...", Short: "Create VMs, or change them, until they are as files say",
 		Long: `Apply spec files: a VM that doesn't exist is created, one whose spec differs
 gets the new one, one that is as wanted is left alone. What a VM that is up was
-launched with changes at its next start; restart, autostart and reclaim change
-at once. Nothing is deleted, and nothing is started: "blixard vm start NAME"
-does that, or for new VMs "blixard vm create -f FILE --start".
+launched with changes at its next start; restart, autostart, health, remedies,
+dump and reclaim change at once. Nothing is deleted, and nothing is started:
+"blixard vm start NAME" does that, or for new VMs "blixard vm create -f FILE
+--start".
 
 All files are read, and where there are several VMs the daemon is asked of each
 of them, before anything is changed: where one would be refused, or not all of

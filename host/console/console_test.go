@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -308,5 +309,64 @@ func TestDial(t *testing.T) {
 	cancel()
 	if _, err := c.Dial(ctx, f); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestTypingYieldsToAPerson(t *testing.T) {
+	c := newConsole(t, Config{})
+	dir, err := os.MkdirTemp("", "bx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	f := host.Paths{Console: filepath.Join(dir, "c.sock")}
+	if err := c.Type(t.Context(), f, "x"); host.KindOf(err) != host.Gone {
+		t.Errorf("no VMM: %v", err)
+	}
+	l, err := net.Listen("unix", f.Console)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	typed := make(chan error, 1)
+	go func() { typed <- c.Type(ctx, f, "status\n") }()
+	vmm, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, len("status\n"))
+	if _, err := io.ReadFull(vmm, b); err != nil || string(b) != "status\n" {
+		t.Errorf("the VMM got %q, %v", b, err)
+	}
+	if _, err := vmm.Write([]byte("all well\n")); err != nil {
+		t.Errorf("its answer isn't taken: %v", err)
+	}
+	cancel()
+	if err := <-typed; err != nil {
+		t.Errorf("when nobody waits any more: %v", err)
+	}
+	if _, err := vmm.Read(b); err == nil {
+		t.Error("it stays at the console")
+	}
+
+	person, err := c.Dial(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Type(t.Context(), f, "x"); host.KindOf(err) != host.Denied {
+		t.Errorf("beside a person: %v", err)
+	}
+	_ = person.Close()
+	_ = person.Close()
+	go func() { typed <- c.Type(t.Context(), f, "x") }()
+	for range 2 { // the person's, and ours
+		if vmm, err = l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = vmm.Close()
+	if err := <-typed; host.KindOf(err) != host.Gone {
+		t.Errorf("a VMM that hangs up: %v", err)
 	}
 }
