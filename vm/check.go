@@ -41,7 +41,7 @@ type Check struct {
 	Healthy   string        `json:"healthy,omitempty"`   // console: pattern
 	Unhealthy string        `json:"unhealthy,omitempty"` // console: pattern; one sight is enough
 	Every     time.Duration `json:"every,omitempty"`     // console: Healthy has to come again within this time; 0: once is enough
-	Send      string        `json:"send,omitempty"`      // console: typed in each round, and answered by Healthy within the timeout
+	Send      string        `json:"send,omitempty"`      // console: typed in each round, with Enter behind it, and answered by Healthy within the timeout
 	Address   string        `json:"address,omitempty"`   // tcp: IP:PORT
 	URL       string        `json:"url,omitempty"`       // http: http:// or https://
 	Headers   []Header      `json:"headers,omitempty"`   // http

@@ -155,7 +155,7 @@ func (c Check) checkConsole(f string) *Refusal {
 	case len(c.Send) > MaxSend:
 		return invalid("send a shorter text", "%s.send has %d bytes, at most %d are allowed", f, len(c.Send), MaxSend)
 	case !typed(c.Send):
-		return invalid(`send: "\n"`, "%s.send is %q, allowed is text that a keyboard types", f, cut(c.Send))
+		return invalid("send: status", "%s.send is %q, allowed is text that a keyboard types", f, cut(c.Send))
 	case c.Send != "" && regexp.MustCompile(c.Healthy).MatchString(c.Send):
 		return invalid("look for what the guest answers, and not for what is typed", "%s.healthy is %q, which matches send already: consoles echo what is typed", f, cut(c.Healthy))
 	}

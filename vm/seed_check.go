@@ -11,11 +11,11 @@ import (
 // Bounds of a seed. Clouds allow 16 KiB of user data, which grows by a third in
 // their transport; NoCloud knows no bound of its own.
 const (
-	MaxUserData = 64 * KiB
-	MaxNetData  = 16 * KiB
-	MaxSSHKeys  = 32
-	MaxSSHKey   = 8 * KiB // RSA of 16384 bits takes 3
-	MaxHostname = 64      // bytes; Linux keeps no more
+	MaxCloudConfig = 64 * KiB
+	MaxNetConfig   = 16 * KiB
+	MaxSSHKeys     = 32
+	MaxSSHKey      = 8 * KiB // RSA of 16384 bits takes 3
+	MaxHostname    = 64      // bytes; Linux keeps no more
 )
 
 var (
@@ -27,8 +27,8 @@ var (
 		"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com",
 	}
 
-	// userDataBegins is by what cloud-init tells what user data is; it drops all else with a warning in the guest.
-	userDataBegins = []string{"#cloud-config", "#!", "#cloud-boothook", "#include", "#part-handler", "## template: jinja", "Content-Type:", "MIME-Version:"}
+	// cloudInitKnows is by what cloud-init tells what user data is; it drops all else with a warning in the guest.
+	cloudInitKnows = []string{"#cloud-config", "#!", "#cloud-boothook", "#include", "#part-handler", "## template: jinja", "Content-Type:", "MIME-Version:"}
 )
 
 func (s Spec) checkSeed() *Refusal {
@@ -43,10 +43,10 @@ func (s Spec) checkSeed() *Refusal {
 		return invalid("set it in the runner's configuration", "seed is a disk that Blixard adds, and a runner has its disks built in")
 	case d.Hostname != "" && (len(d.Hostname) > MaxHostname || !hostnamePattern.MatchString(d.Hostname)):
 		return invalid("hostname: web-1", "seed.hostname is %q, allowed are letters, digits, inner dashes and dots, at most %d", cut(d.Hostname), MaxHostname)
-	case d.UserData != "" && !slices.ContainsFunc(userDataBegins, func(b string) bool { return strings.HasPrefix(d.UserData, b) }):
+	case d.UserData != "" && !slices.ContainsFunc(cloudInitKnows, func(b string) bool { return strings.HasPrefix(d.UserData, b) }):
 		return invalid("begin it with #cloud-config", "seed.userData begins with %q, which cloud-init ignores", cut(d.UserData))
 	}
-	return firstRefusal(checkKeys("seed.sshKeys", d.SSHKeys), prose("seed.userData", d.UserData, MaxUserData), prose("seed.network", d.Network, MaxNetData))
+	return firstRefusal(checkKeys("seed.sshKeys", d.SSHKeys), prose("seed.userData", d.UserData, MaxCloudConfig), prose("seed.network", d.Network, MaxNetConfig))
 }
 
 func checkKeys(f string, keys []string) *Refusal {

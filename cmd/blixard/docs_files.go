@@ -39,7 +39,7 @@ func fileManuals(reference string) (map[string]string, error) {
 
 // markdown knows what the reference uses: paragraphs, second-level heads, lists, tables and fences.
 func (p *manPage) markdown(s string) {
-	fenced, rows, broken := false, 0, false
+	fenced, rows, broken, headed := false, 0, false, false // headed: right below a head, where no paragraph is begun
 	for line := range strings.SplitSeq(strings.Trim(s, "\n"), "\n") {
 		line = strings.TrimRight(line, " ")
 		if !strings.HasPrefix(line, "|") {
@@ -55,10 +55,12 @@ func (p *manPage) markdown(s string) {
 		case fenced:
 			p.line(or(roff(line), "\\&"))
 		case line == "":
-			broken = true
+			broken = !headed
 			continue
 		case strings.HasPrefix(line, "## "):
 			p.section(strings.ToUpper(roff(strings.TrimPrefix(line, "## "))))
+			headed = true
+			continue
 		case strings.HasPrefix(line, "|"):
 			if rows++; rows > 2 { // after the heads and the rule below them
 				p.row(line)
@@ -71,7 +73,7 @@ func (p *manPage) markdown(s string) {
 			}
 			p.text(inline(line))
 		}
-		broken = false
+		broken, headed = false, false
 	}
 }
 

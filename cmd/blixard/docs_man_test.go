@@ -52,8 +52,8 @@ func TestTheFilesOfPeopleHaveManualPages(t *testing.T) {
 
 func TestTextIsNeverARequest(t *testing.T) {
 	var p manPage
-	p.markdown("# no\n.TP of 'a' \\ `-x` [link](to.md)\n\n'quoted'\n```\n.code ~ ^\n```\n| k | d | m |\n|---|---|---|\n| `a\\|b` | 1 | means |")
-	want := "# no\n\\&.TP of \\(aqa\\(aq \\e \\fB\\-x\\fR link\n.PP\n\\(aqquoted\\(aq\n.PP\n.nf\n\\&.code \\(ti \\(ha\n.fi\n.TP\n\\fBa|b\\fR\nmeans. Default: 1.\n"
+	p.markdown("## head\n\n# no\n.TP of 'a' \\ `-x` [link](to.md)\n\n'quoted'\n```\n.code ~ ^\n```\n| k | d | m |\n|---|---|---|\n| `a\\|b` | 1 | means |")
+	want := ".SH HEAD\n# no\n\\&.TP of \\(aqa\\(aq \\e \\fB\\-x\\fR link\n.PP\n\\(aqquoted\\(aq\n.PP\n.nf\n\\&.code \\(ti \\(ha\n.fi\n.TP\n\\fBa|b\\fR\nmeans. Default: 1.\n"
 	if p.String() != want {
 		t.Errorf("got %q\nwant %q", p.String(), want)
 	}

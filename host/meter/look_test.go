@@ -95,7 +95,7 @@ func TestGlanceAtARealVMM(t *testing.T) {
 		t.Helper()
 		var g vm.Glance
 		var err error
-		for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		for until := time.Now().Add(patience); time.Now().Before(until); <-time.After(10 * time.Millisecond) {
 			if g, err = m.Look(v.Process); err == nil && fits(g) {
 				return
 			}

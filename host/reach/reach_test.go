@@ -351,7 +351,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	for range 50 {
 		get()
 	}
-	for until := time.Now().Add(time.Minute); runtime.NumGoroutine() > before+10; time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(time.Minute); runtime.NumGoroutine() > before+10; <-time.After(time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatalf("%d goroutines, at first %d", runtime.NumGoroutine(), before)
 		}
