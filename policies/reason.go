@@ -48,18 +48,22 @@ func reason(before, after vm.State, t Turn) string {
 	case vm.GuestReset:
 		return "the guest rebooted itself: " + t.Why
 	case vm.DeadlinePassed:
-		if before.Phase == vm.Backoff && before.Queued {
-			return "its turn after the node's boot did not come in time, so it starts without"
-		}
-		if before.Phase == vm.Backoff {
-			return "its delay after the last failure is over"
-		}
-		if before.Phase == vm.Suspending {
-			return "saving it took too long, so it goes on"
-		}
-		return fmt.Sprintf("%s took too long", before.Phase)
+		return late(before)
 	}
 	return before.Reason
+}
+
+// late is the sentence of a phase whose time is up.
+func late(before vm.State) string {
+	switch {
+	case before.Phase == vm.Backoff && before.Queued:
+		return "its turn after the node's boot did not come in time, so it starts without"
+	case before.Phase == vm.Backoff:
+		return "its delay after the last failure is over"
+	case before.Phase == vm.Suspending:
+		return "saving it took too long, so it goes on"
+	}
+	return fmt.Sprintf("%s took too long", before.Phase)
 }
 
 // decidedByBoot says whether a boot of the node decides what becomes of the VM,
