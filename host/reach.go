@@ -15,7 +15,7 @@ import (
 // Gone says that nobody listens there, and Transient that the way, or the
 // answer, isn't right: both are of the guest. Denied and Broken are of this
 // machine, or of the spec, and prove nothing about a guest: there was no
-// descriptor or port of our own, a rule of the host's firewall, or no such address.
+// descriptor, port or route of our own, a rule of the host's firewall, or no such address.
 type Reach interface {
 	// Connect opens a TCP connection to IP:PORT and closes it.
 	Connect(ctx context.Context, address string) error

@@ -76,11 +76,13 @@ var (
 	errHungUp   = errors.New("the connection was closed before the answer was whole")
 )
 
+// kindOf: without a route, or with its own link down, it is this machine that is
+// cut off; a neighbour that doesn't answer (EHOSTUNREACH) is the guest.
 func kindOf(errno unix.Errno) host.Kind {
 	switch errno {
 	case unix.ECONNREFUSED:
 		return host.Gone
-	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EADDRNOTAVAIL, unix.EACCES, unix.EPERM, unix.EAFNOSUPPORT:
+	case unix.ENETUNREACH, unix.ENETDOWN, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EADDRNOTAVAIL, unix.EACCES, unix.EPERM, unix.EAFNOSUPPORT:
 		return host.Denied
 	case unix.EINVAL:
 		return host.Broken

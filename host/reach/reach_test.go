@@ -8,11 +8,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
@@ -107,6 +110,19 @@ func TestConnectIsBoundedInTime(t *testing.T) {
 		return
 	}
 	t.Skip("SKIP the kernel took 20 connections that nobody accepted")
+}
+
+func TestWhoseFailureItIs(t *testing.T) {
+	for errno, want := range map[unix.Errno]host.Kind{
+		unix.ECONNREFUSED: host.Gone, unix.EHOSTUNREACH: host.Transient, unix.ECONNRESET: host.Transient, unix.ETIMEDOUT: host.Transient,
+		unix.ENETUNREACH: host.Denied, unix.ENETDOWN: host.Denied, unix.EMFILE: host.Denied, unix.EADDRNOTAVAIL: host.Denied, unix.EPERM: host.Denied,
+		unix.EINVAL: host.Broken,
+	} {
+		err := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}
+		if got := host.KindOf(failed(t.Context(), "connect", err)); got != want {
+			t.Errorf("%v is of kind %d, want %d", errno, got, want)
+		}
+	}
 }
 
 // Closed by us is nobody's failure.
