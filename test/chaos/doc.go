@@ -8,7 +8,8 @@
 // gone at the end.
 //
 // They run under `make chaos`, which builds the daemon and the built-in guest
-// and names the daemon in BLIXARD_BIN. BLIXARD_CHAOS=all adds what CI has no
+// and names the daemon in BLIXARD_BIN; BLIXARD_DEBIAN is the disk of the Debian
+// guest that `make setup-test` has built. BLIXARD_CHAOS=all adds what CI has no
 // time for: every wound of a store, more deaths of the daemon, the process
 // launcher under systemd. BLIXARD_SEED repeats the dice of one run.
 package chaos
