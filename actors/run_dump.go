@@ -73,8 +73,14 @@ func (r *runActor) beginDump(f vm.Failure) {
 	ctx, cancel := context.WithTimeout(r.ctx, limit)
 	r.dumping = &dumping{failure: f, format: d.Format, began: env.ports.Clock.Now(), cancel: cancel}
 	r.paused = true // its probes say nothing more
+	var stand []vm.Probed // as before: what is left out would be forgotten (P10)
+	for i := range r.probes {
+		if p := r.probes[i].Probed(); !p.At.IsZero() {
+			stand = append(stand, p)
+		}
+	}
 	env.tell(r.parent, messages.HealthJudged{
-		Incarnation: ref.Incarnation, Health: vm.Unhealthy,
+		Incarnation: ref.Incarnation, Health: vm.Unhealthy, Probes: stand,
 		Why: fmt.Sprintf("%s; its memory is written down before its VMM is killed, in at most %s", f.Error(), limit),
 	})
 	go func() {

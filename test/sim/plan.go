@@ -52,6 +52,7 @@ func draw(seed uint64, dice *rand.Rand) *plan {
 		spec.Autostart.DependsOn = drawDependencies(dice, p.names[:i]) // on earlier ones: no cycle
 		spec.Reclaim = drawReclaim(seed, idleness(seed, string(name)))
 		spec.Remedies = drawRemedies(seed, string(name))
+		spec.Dump = drawDump(seed, string(name))
 		p.casts[name] = cast{spec: spec, nature: drawNature(dice)}
 	}
 	return p
@@ -81,6 +82,19 @@ func drawRemedies(seed uint64, name string) []vm.Rung {
 		out = append(out, vm.Rung{Do: pick(dice, vm.RemedyReset, vm.RemedyHold)})
 	}
 	return out
+}
+
+// drawDump has half of the VMs dumped before they are killed, by dice of its own.
+func drawDump(seed uint64, name string) vm.Dump {
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s/dump", name)
+	dice := rand.New(rand.NewPCG(seed, h.Sum64())) //nolint:gosec // reproducible by seed
+	d := vm.Dump{Format: pick(dice, vm.DumpKdump, vm.DumpELF), Timeout: pick(dice, time.Second, 30*time.Second)}
+	d.On = pick(dice, nil, nil, []vm.Cause{vm.CauseGuestPanic}, []vm.Cause{vm.CauseGuestPanic, vm.CauseHealthFailed})
+	if d.On == nil {
+		return vm.Dump{}
+	}
+	return d
 }
 
 func drawPolicy(dice *rand.Rand) vm.AutostartPolicy {

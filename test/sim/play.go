@@ -213,6 +213,7 @@ func (s *stage) breakWorld() {
 		Prepare: p(), Launch: p(), LateLaunch: p(), Attach: p(), Find: p(), Kill: p(), Release: p(), Discard: p(),
 		Bug: pick(s.script, 0, 0, 0.05, 0.3), Slow: p(), Twice: p(), MaxSlow: pick(s.script, time.Millisecond, time.Second, time.Minute),
 	}
+	f.Bundle = f.Keep // the same disk
 	s.story.tell("NODE breaks: %+v", f)
 	s.world.Break(f)
 }
