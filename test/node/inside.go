@@ -130,6 +130,9 @@ func (s *Service) Units(ctx context.Context) ([]string, error) {
 	out, err := s.Run(ctx, "systemctl", "list-units", "--state=active,activating,deactivating,reloading", "--plain", "--no-legend", "--no-pager", "blixard-*")
 	var names []string
 	for line := range strings.Lines(out) {
+		if words := strings.Fields(line); len(words) > 3 && words[3] == "exited" {
+			continue // a clean end's verdict, kept for a daemon that may be down, as that of a failure is
+		}
 		names = append(names, strings.TrimSpace(line))
 	}
 	return names, err
