@@ -293,7 +293,8 @@ func (r *runActor) judge() {
 			now.Probes = append(now.Probes, p)
 		}
 	}
-	news := now.Health != r.told.Health || now.Why != r.told.Why || !slices.Equal(now.Probes, r.told.Probes)
+	news := now.Health != r.told.Health || now.Why != r.told.Why ||
+		r.ready && !slices.Equal(now.Probes, r.told.Probes) // a guest that boots is asked anew by the next daemon
 	if known := len(r.probes) > 0 || len(r.cutOff) > 0 || r.told.Incarnation != 0; news && known {
 		r.told = now
 		r.env.tell(r.parent, now)
