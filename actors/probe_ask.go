@@ -18,6 +18,7 @@ type sight struct {
 	certain bool
 	detail  string
 	dropped string // why it says nothing about the guest
+	told    bool   // the guest itself has said it, and in time: no slowness of the host makes that up
 	glance  vm.Glance
 }
 
@@ -144,7 +145,7 @@ func (p *probeActor) count(ctx context.Context, conn host.AgentConn, ready bool)
 		return sight{detail: fmt.Sprintf("pgrep ended with %d%s", result.Code, said(result))}
 	}
 	if want := max(1, p.check.AtLeast); n < want {
-		return sight{detail: fmt.Sprintf("%d of %s run, wanted are %d", n, p.check.Process, want)}
+		return sight{told: true, detail: fmt.Sprintf("%d of %s run, wanted are %d", n, p.check.Process, want)}
 	}
 	return sight{ok: true, detail: fmt.Sprintf("%d run", n)}
 }

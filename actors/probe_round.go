@@ -167,7 +167,7 @@ func (p *probeActor) round(m goAhead) {
 		defer cancel()
 		look := p.lookSoon(process, a.Timeout)
 		s := ask(ctx)
-		a.Ended = env.ports.Clock.Now()
+		a.Ended, a.Local = env.ports.Clock.Now(), a.Local || s.told
 		out.glance, out.certain = s.glance, s.certain
 		out.round.Took, out.round.OK, out.round.Detail, out.round.Dropped = a.Ended.Sub(a.Began), s.ok, s.detail, s.dropped
 		if !s.ok && !s.certain && s.dropped == "" && m.ready {

@@ -241,7 +241,9 @@ func TestChecksInsideTheGuest(t *testing.T) {
 		}
 		pings := s.pings.Load()
 		workers.Store(0)
+		s.world.Strain(host.Pressure{Memory: 99}) // which makes no count up
 		s.after(5 * time.Minute)
+		s.world.Strain(host.Pressure{})
 		if st := s.state("web"); st.Health != vm.Degraded || !strings.Contains(st.HealthWhy, "0 of worker run, wanted are 2") {
 			t.Errorf("it is %s: %s", st.Health, st.HealthWhy)
 		}

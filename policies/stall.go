@@ -13,7 +13,7 @@ type Attempt struct {
 	Timeout      time.Duration
 	Late         time.Duration // how much later than it was due it began
 	Began, Ended time.Time
-	Local        bool // what failed needs nothing but this machine's word, such as a process's state
+	Local        bool // what failed is a fact, however slow the host: a process's state, or what the guest itself counted
 
 	Before, After vm.Glance     // of the VMM's process
 	Between       time.Duration // from one look to the other; 0: there were not two
