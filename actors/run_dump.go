@@ -72,7 +72,7 @@ func (r *runActor) beginDump(f vm.Failure) {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, limit)
 	r.dumping = &dumping{failure: f, format: d.Format, began: env.ports.Clock.Now(), cancel: cancel}
-	r.paused = true // its probes say nothing more
+	r.paused = true       // its probes say nothing more
 	var stand []vm.Probed // as before: what is left out would be forgotten (P10)
 	for i := range r.probes {
 		if p := r.probes[i].Probed(); !p.At.IsZero() {
