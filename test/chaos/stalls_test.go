@@ -1,0 +1,299 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	v1 "github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/test/node"
+)
+
+// signal sends one to the daemon.
+func (w *world) signal(signal unix.Signal) {
+	w.t.Helper()
+	w.must(unix.Kill(w.PID(), signal)) // our own child, which nobody has reaped
+}
+
+// passes waits for that much time of the machine, in which nothing is to happen.
+func (w *ward) passes(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-w.ctx.Done():
+		w.t.Fatal(w.ctx.Err())
+	}
+}
+
+// A daemon that is stopped and goes on has heard of nothing for that long, and
+// blames no guest for it (P16); a VMM that died meanwhile, a zombie as nobody
+// could reap it, is reaped and comes back.
+func TestADaemonThatStoodStillBlamesNobody(t *testing.T) {
+	t.Parallel()
+	stood := 12 * time.Second
+	if allScenarios() {
+		stood = time.Minute
+	}
+	w := begin(t, node.Options{})
+	vms := []*v1.VM{
+		w.up(watched("calm", "blixard.beat=500ms", &v1.Check{Type: "process"}, beats(3*time.Second))),
+		w.up(watched("served", "blixard.service", &v1.Check{Type: "guest-process", Process: "sleep"}, &v1.Check{Type: "exec", Command: []string{"true"}})),
+	}
+	died := w.up(w.pvh("died"))
+	p, err := w.VMM(int(died.GetPid()))
+	w.must(err)
+
+	w.signal(unix.SIGSTOP)
+	w.must(p.Kill())
+	w.eventually("it is a zombie", soon, func() bool { return state(p.PID) == "Z" })
+	w.passes(stood)
+	w.signal(unix.SIGCONT)
+
+	again := w.healthy("died", died.GetRevision())
+	if again.GetIncarnation() != died.GetIncarnation()+1 || again.GetCrashes() != 1 || state(p.PID) == "Z" {
+		t.Errorf("want the zombie reaped and one restart, got %v; its state is %q", again, state(p.PID))
+	}
+	w.passes(5 * time.Second) // rounds enough for every check to fail, if one of them blamed the guest
+	for _, vm := range vms {
+		w.healthy(vm.GetName(), 0)
+		w.same(vm, "the daemon stood still for "+stood.String())
+	}
+}
+
+// state is the letter of a process's state, or nothing where it is gone.
+func state(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, ok := strings.Cut(string(b), ") ")
+	if err != nil || !ok {
+		return ""
+	}
+	return after[:1]
+}
+
+// An orphan whose new parent never reaps it stays a zombie: it is dead all the
+// same, and nobody waits for the rest of it. It is not parallel to others: while
+// it lasts the orphans of every daemon become children of this process.
+func TestAZombieThatNobodyReapsIsDead(t *testing.T) {
+	w := begin(t, node.Options{})
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Skipf("this process can't take orphans in: %v", err)
+	}
+	vm := w.up(w.pvh("orphan"))
+	w.must(w.Kill())
+	w.must(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0))
+	w.start()
+	adopted := w.healthy("orphan", 0)
+	if adopted.GetPid() != vm.GetPid() {
+		t.Fatalf("it was not adopted: %v", adopted)
+	}
+	p, err := w.VMM(int(vm.GetPid()))
+	w.must(err)
+	w.must(p.Kill())
+	next := w.healthy("orphan", adopted.GetRevision()+1)
+	if state(p.PID) != "Z" {
+		t.Errorf("the scenario needs a zombie, its state is %q", state(p.PID))
+	}
+	if next.GetIncarnation() != vm.GetIncarnation()+1 || next.GetCrashes() != 1 {
+		t.Errorf("want the next incarnation with one crash on record: %v", next)
+	}
+	w.only(next.GetPid())
+	w.must(w.Kill())
+	w.start() // the zombie is nobody's VMM for the next daemon, either
+	w.healthy("orphan", 0)
+	w.same(next, "beside the zombie of its last incarnation")
+	var status unix.WaitStatus
+	_, err = unix.Wait4(p.PID, &status, 0, nil)
+	w.must(err)
+}
+
+// The names of a VMM's sockets are deleted under it. What is open goes on; what
+// has to be opened again can't be, and that is told.
+func TestSocketsAreDeletedUnderARunningVM(t *testing.T) {
+	t.Parallel()
+	w := begin(t, node.Options{})
+	vm := w.up(watched("bare", "", &v1.Check{Type: "vmm"}))
+	removed := w.removeSockets("qmp.sock")
+	w.passes(3 * time.Second) // the session lives on
+	w.same(vm, "its control socket's name was deleted")
+
+	w.must(w.Kill())
+	w.start()
+	end := w.event("what the next daemon makes of it", boot, func(e *v1.Event) bool {
+		return e.GetVm() == "bare" && e.GetCause() != "" && e.GetIncarnation() == vm.GetIncarnation()
+	})
+	if end.GetCause() != "health-failed" || !strings.Contains(end.GetWhy(), filepath.Base(removed)) {
+		t.Errorf("the reason does not name what is missing: %s: %s", end.GetCause(), end.GetWhy())
+	}
+	is := w.healthy("bare", end.GetRevision())
+	if is.GetIncarnation() != vm.GetIncarnation()+1 {
+		t.Errorf("want the next incarnation: %v", is)
+	}
+	w.only(is.GetPid())
+}
+
+// removeSockets deletes the one socket of that name and returns its path.
+func (w *world) removeSockets(name string) (found string) {
+	w.t.Helper()
+	_ = filepath.WalkDir(w.Root, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type()&fs.ModeSocket != 0 && filepath.Base(path) == name {
+			found = path
+		}
+		return nil
+	})
+	w.must(os.Remove(found))
+	return found
+}
+
+// A disk of the host that fails a write halts its guest, which is a death of
+// its own name. The disk is a file that QEMU's storage daemon exports with an
+// error in it.
+func TestAFailingDiskHasItsCause(t *testing.T) {
+	t.Parallel()
+	w := begin(t, node.Options{})
+	disk := w.failingDisk()
+	spec := node.Builtin("writer", "")
+	spec.Disks = []*v1.Disk{{Name: "data", Path: disk}}
+	vm := w.up(spec)
+	w.hurt("writer", "fill", "12", "/dev/vda")
+	crash, _ := w.healed(vm, "io-error", "data", "Input/output error")
+	if crash.GetConfidence() != "certain" || crash.GetDecision().GetCharged() {
+		t.Errorf("want it certain, and no fault of the VM: %s, %v", crash.GetConfidence(), crash.GetDecision())
+	}
+}
+
+// failingDisk is a file of 16 MiB of which the last eight can't be written.
+func (w *world) failingDisk() string {
+	w.t.Helper()
+	daemon, err := exec.LookPath("qemu-storage-daemon")
+	if err != nil {
+		w.t.Skip("qemu-storage-daemon is not installed: make setup-test")
+	}
+	dir, err := os.MkdirTemp("", "bx") // not in the node's own folder: what names that is a VMM
+	w.must(err)
+	w.t.Cleanup(func() { w.must(os.RemoveAll(dir)) })
+	w.must(os.Chmod(dir, 0o755))
+	back, disk := filepath.Join(dir, "back.raw"), filepath.Join(dir, "data.raw")
+	w.must(os.WriteFile(back, nil, 0o600))
+	w.must(os.Truncate(back, 16<<20))
+	w.must(os.WriteFile(disk, nil, 0o666))
+	var said strings.Builder
+	export := exec.Command(daemon, "--blockdev", "driver=file,node-name=back,filename="+back,
+		"--blockdev", `{"driver": "blkdebug", "node-name": "bad", "image": "back", "inject-error": [{"event": "none", "iotype": "write", "errno": 5, "sector": 20480}]}`,
+		"--export", "type=fuse,id=export,node-name=bad,writable=on,allow-other=on,mountpoint="+disk)
+	export.Stdout, export.Stderr = &said, &said
+	w.must(export.Start())
+	ended := make(chan struct{})
+	go func() { _ = export.Wait(); close(ended) }()
+	w.t.Cleanup(func() {
+		_ = export.Process.Signal(unix.SIGTERM)
+		<-ended
+	})
+	w.eventually("the disk is exported", soon, func() bool {
+		select {
+		case <-ended:
+			w.t.Skipf("no file can be exported with errors in it: %s", said.String())
+		default:
+		}
+		about, err := os.Stat(disk)
+		return err == nil && about.Size() == 16<<20
+	})
+	w.must(os.Chmod(disk, 0o666)) // the VMM has a user of its own
+	return disk
+}
+
+// busy begins processes that take every processor they get, and ends them.
+func (w *ward) busy(n int) (end func()) {
+	w.t.Helper()
+	var all []*exec.Cmd
+	for range n {
+		c := exec.CommandContext(w.ctx, "sh", "-c", "while :; do :; done")
+		w.must(c.Start())
+		all = append(all, c)
+	}
+	ended := false
+	end = func() {
+		if ended {
+			return
+		}
+		ended = true
+		for _, c := range all {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+	}
+	w.t.Cleanup(end)
+	return end
+}
+
+// loadTime is how long the host is under load: BLIXARD_LOAD, such as 10m.
+func loadTime(t *testing.T) time.Duration {
+	t.Helper()
+	if d, err := time.ParseDuration(os.Getenv("BLIXARD_LOAD")); err == nil {
+		return d
+	}
+	return 2 * time.Minute
+}
+
+// A host with ten times more work than processors restarts no guest for its
+// slowness, and one that really hangs is healed when the load is over at the
+// latest (P16).
+func TestALoadedHostBlamesNobody(t *testing.T) {
+	t.Parallel()
+	if !allScenarios() {
+		t.Skip("minutes of load are for make chaos alone")
+	}
+	long := loadTime(t)
+	w := begin(t, node.Options{})
+	w.patience(long + 10*time.Minute)
+	var vms []*v1.VM
+	for i := range 5 {
+		spec := node.Builtin("vm-"+strconv.Itoa(i), "")
+		spec.Health = nil // the default probes
+		vms = append(vms, w.up(spec))
+	}
+	end := w.busy(10 * runtime.NumCPU())
+	w.hurt(vms[4].GetName(), "fault", "lockup")
+	w.passes(long)
+	load, err := os.ReadFile("/proc/loadavg")
+	w.must(err)
+	t.Logf("after %v: load %s", long, load)
+	for _, vm := range vms[:4] {
+		w.same(vm, "under load")
+	}
+	end()
+	hung := vms[4]
+	w.judged(hung, boot)
+	gone := w.ended(hung.GetName(), soon)
+	if gone.GetCause() != "health-failed" {
+		t.Errorf("want health-failed, got %s: %s", gone.GetCause(), gone.GetWhy())
+	}
+	w.healthy(hung.GetName(), gone.GetRevision())
+	for _, vm := range vms[:4] {
+		w.same(vm, "after the load")
+	}
+	var pids []int32
+	all, err := w.List(w.ctx)
+	w.must(err)
+	for _, vm := range all {
+		pids = append(pids, vm.GetPid())
+	}
+	slices.Sort(pids)
+	w.only(pids...)
+}
+
+// patience gives a scenario that lasts more time than others have.
+func (w *world) patience(d time.Duration) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), d)
+	w.t.Cleanup(cancel)
+	w.ctx = ctx
+}
