@@ -126,11 +126,20 @@ func (r *runActor) freshProbe(c vm.Check) policies.Probe {
 // probeOf is the probe of exactly that check.
 func (r *runActor) probeOf(c vm.Check) (policies.Probe, bool) {
 	for i := range r.probes {
-		if reflect.DeepEqual(r.probes[i].Check, c) {
+		if reflect.DeepEqual(spelt(r.probes[i].Check), spelt(c)) {
 			return r.probes[i].Probe, true
 		}
 	}
 	return policies.Probe{}, false
+}
+
+// spelt is a check with the name and the role that an older record leaves out.
+func spelt(c vm.Check) vm.Check {
+	c.Name = policies.Title(c)
+	if c.Role == "" {
+		c.Role = vm.RoleLiveness
+	}
+	return c
 }
 
 // recheck takes other checks for the running guest; one that is as it was goes on.
