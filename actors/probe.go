@@ -59,8 +59,12 @@ type seat struct {
 	ending       bool
 }
 
-// rechecked: vm/<name> → run-<n>: the spec has other checks now. May come twice.
-type rechecked struct{ checks []vm.Check }
+// respecified: vm/<name> → run-<n>: there is a new spec, and this of it counts at
+// once. May come twice.
+type respecified struct {
+	checks []vm.Check
+	dump   vm.Dump
+}
 
 // probeAgain: clock → run-<n>, after a bug ended a probe. Late ones are of an older visit.
 type probeAgain struct{ visit, index int }
@@ -142,8 +146,12 @@ func spelt(c vm.Check) vm.Check {
 	return c
 }
 
-// recheck takes other checks for the running guest; one that is as it was goes on.
-func (r *runActor) recheck(m rechecked) {
+// respecify takes other checks for the running guest; one that is as it was goes on.
+func (r *runActor) respecify(m respecified) {
+	r.dumps = m.dump
+	if reflect.DeepEqual(r.checks, m.checks) {
+		return
+	}
 	r.checks = m.checks
 	if r.visit == 0 {
 		return // its guest isn't looked at yet
@@ -284,6 +292,17 @@ func (r *runActor) allProbes() []policies.Probe {
 	return all
 }
 
+// standings is what each check has counted, but for those that have said nothing
+// yet. What a HealthJudged leaves out is forgotten (P10).
+func (r *runActor) standings() (all []vm.Probed) {
+	for i := range r.probes {
+		if p := r.probes[i].Probed(); !p.At.IsZero() {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // judge folds the probes into one health and acts on it: ready at the first
 // time that all critical ones have passed, and an end of the incarnation when
 // one of them fails.
@@ -296,12 +315,7 @@ func (r *runActor) judge() {
 	if r.ready && len(r.cutOff) > 0 {
 		health, why = vm.Unhealthy, cutOffWhy(r.cutOff)
 	}
-	now := messages.HealthJudged{Incarnation: r.ref.Incarnation, Health: health, Why: why}
-	for i := range r.probes {
-		if p := r.probes[i].Probed(); !p.At.IsZero() {
-			now.Probes = append(now.Probes, p)
-		}
-	}
+	now := messages.HealthJudged{Incarnation: r.ref.Incarnation, Health: health, Why: why, Probes: r.standings()}
 	news := now.Health != r.told.Health || now.Why != r.told.Why ||
 		r.ready && !slices.Equal(now.Probes, r.told.Probes) // a guest that boots is asked anew by the next daemon
 	if known := len(r.probes) > 0 || len(r.cutOff) > 0 || r.told.Incarnation != 0; news && known {

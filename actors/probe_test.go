@@ -154,7 +154,7 @@ func TestOtherChecksTakeEffectAtOnce(t *testing.T) {
 		s.create("web", checked(agentCheck))
 		s.after(25 * time.Second)
 		web := vm.Check{Type: vm.CheckTCP, Name: "serves", Role: vm.RoleReadiness, Address: "10.0.0.2:80"}
-		s.respec("web", checked(agentCheck, web))
+		s.newSpec("web", checked(agentCheck, web))
 		s.after(31 * time.Second)
 		st := s.state("web")
 		if st.Pending || st.Health != vm.Degraded || !strings.HasPrefix(st.HealthWhy, "serves: 3 of 3") || len(st.Probes) != 2 {
@@ -168,7 +168,7 @@ func TestOtherChecksTakeEffectAtOnce(t *testing.T) {
 		if st := s.state("web"); st.Health != vm.Healthy {
 			t.Errorf("it serves, and is %s: %s", st.Health, st.HealthWhy)
 		}
-		s.respec("web", func(sp *vm.Spec) { sp.Health = nil })
+		s.newSpec("web", func(sp *vm.Spec) { sp.Health = nil })
 		s.after(time.Second)
 		if st := s.state("web"); st.Health != vm.HealthUnknown || len(st.Probes) != 0 {
 			t.Errorf("without checks it is %s: %s", st.Health, st.HealthWhy)

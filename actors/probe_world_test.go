@@ -196,13 +196,13 @@ func checked(all ...vm.Check) func(*vm.Spec) {
 	}
 }
 
-func (p *probedStage) respec(name vm.Name, change func(*vm.Spec)) {
-	p.t.Helper()
-	rec, _ := p.node.Get(name)
+func (s *stage) newSpec(name vm.Name, change func(*vm.Spec)) {
+	s.t.Helper()
+	rec, _ := s.node.Get(name)
 	spec := rec.Spec
 	change(&spec)
-	if _, err := p.node.Ask(context.Background(), name, messages.Ask{Event: vm.SpecAsked, Spec: &spec}); err != nil {
-		p.t.Fatal(err)
+	if _, err := s.node.Ask(context.Background(), name, messages.Ask{Event: vm.SpecAsked, Spec: &spec}); err != nil {
+		s.t.Fatal(err)
 	}
 }
 

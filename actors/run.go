@@ -84,6 +84,7 @@ type runActor struct {
 	probing
 	cutOff  map[string]string // taps by which the guest reaches nobody now, and why
 	notes   notes
+	dumps   vm.Dump  // on which deaths, as the newest spec has it
 	dumping *dumping // a death that waits for the guest's memory; nil: none does
 
 	dumpAsked, halts bool // a person's dump is under way, and it is what halts the guest
@@ -173,8 +174,8 @@ func (r *runActor) hearProbes(m any) {
 		r.probed(m)
 	case probeAgain:
 		r.probeAgain(m)
-	case rechecked:
-		r.recheck(m)
+	case respecified:
+		r.respecify(m)
 	case consoleSpoke:
 		r.consoleSpoke(m)
 	}
@@ -182,7 +183,7 @@ func (r *runActor) hearProbes(m any) {
 
 func (r *runActor) begin(c actor.Context) {
 	r.self, r.parent = c.Self(), c.Parent()
-	r.probing = begunProbing(c, r.rec)
+	r.probing, r.dumps = begunProbing(c, r.rec), r.rec.Spec.Dump
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.ready = !r.rec.State.ReadyAt.IsZero()
 	r.paused = r.rec.State.Phase&(vm.Paused|vm.Suspending) != 0

@@ -20,7 +20,7 @@ func (r *runActor) crashKernel() {
 	}
 	r.evidence.Crashed, r.paused = true, true
 	r.env.tell(r.parent, messages.HealthJudged{
-		Incarnation: r.ref.Incarnation, Health: vm.Unhealthy,
+		Incarnation: r.ref.Incarnation, Health: vm.Unhealthy, Probes: r.standings(),
 		Why: "the guest panicked; its own crash kernel has " + crashKernelTime.String() + " for its dump",
 	})
 	r.after(crashKernelTime, exitOverdue{vm.Failure{

@@ -52,7 +52,7 @@ func (r *runActor) dumpFirst() {
 	case reason == nil:
 	case !death:
 		panic(reason)
-	case r.dumping == nil && f.Alive && slices.Contains(r.rec.Spec.Dump.On, f.Cause) && r.env.ports.Bundles != nil:
+	case r.dumping == nil && f.Alive && slices.Contains(r.dumps.On, f.Cause) && r.env.ports.Bundles != nil:
 		r.beginDump(f)
 	case r.dumping != nil && !r.dumping.over:
 		return // another domino: the first one is on its way
@@ -62,7 +62,7 @@ func (r *runActor) dumpFirst() {
 }
 
 func (r *runActor) beginDump(f vm.Failure) {
-	d, env, self, ref, session := r.rec.Spec.Dump, r.env, r.self, r.ref, r.session
+	d, env, self, ref, session := r.dumps, r.env, r.self, r.ref, r.session
 	limit := d.Timeout
 	if limit <= 0 {
 		limit = policies.DefaultDumpTime
@@ -72,15 +72,9 @@ func (r *runActor) beginDump(f vm.Failure) {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, limit)
 	r.dumping = &dumping{failure: f, format: d.Format, began: env.ports.Clock.Now(), cancel: cancel}
-	r.paused = true       // its probes say nothing more
-	var stand []vm.Probed // as before: what is left out would be forgotten (P10)
-	for i := range r.probes {
-		if p := r.probes[i].Probed(); !p.At.IsZero() {
-			stand = append(stand, p)
-		}
-	}
+	r.paused = true // its probes say nothing more
 	env.tell(r.parent, messages.HealthJudged{
-		Incarnation: ref.Incarnation, Health: vm.Unhealthy, Probes: stand,
+		Incarnation: ref.Incarnation, Health: vm.Unhealthy, Probes: r.standings(),
 		Why: fmt.Sprintf("%s; its memory is written down before its VMM is killed, in at most %s", f.Error(), limit),
 	})
 	go func() {

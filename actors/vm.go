@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -262,8 +261,8 @@ func (v *vmActor) try(c actor.Context, t policies.Turn) *vm.Refusal {
 	for _, e := range out.Effects {
 		v.do(c, e)
 	}
-	if t.Event == vm.SpecAsked && !reflect.DeepEqual(before.Spec.Health, v.rec.Spec.Health) {
-		v.tellRun(rechecked{v.rec.Spec.Health})
+	if t.Event == vm.SpecAsked {
+		v.tellRun(respecified{v.rec.Spec.Health, v.rec.Spec.Dump})
 	}
 	if out.Write { // behind the effects, so that they don't wait for it
 		v.died(before, out.Crash, t.Failure)

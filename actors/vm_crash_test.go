@@ -249,6 +249,20 @@ func TestTheMemoryIsWrittenBeforeTheKill(t *testing.T) {
 	})
 }
 
+func TestADumpThatANewSpecAsksForIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := panics(t, slowSessions{takes: 5 * time.Second})
+		defer s.end()
+		s.after(2 * time.Second)
+		s.newSpec("web", func(s *vm.Spec) { s.Dump.Format = vm.DumpKdump })
+		s.after(time.Minute)
+		s.want("web", vm.Running, 2)
+		if all := s.kept("web"); len(all) != 1 || all[0].Notes == nil || all[0].Notes.Dump == nil || all[0].Notes.Dump.Format != vm.DumpKdump {
+			t.Errorf("kept %+v", all)
+		}
+	})
+}
+
 func TestADumpNeverKeepsAVMFromItsRestart(t *testing.T) { // P4, P9
 	for story, d := range map[string]slowSessions{"slow": {takes: time.Hour}, "deaf": {takes: time.Hour, deaf: true}} {
 		t.Run(story, func(t *testing.T) {
