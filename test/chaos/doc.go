@@ -11,5 +11,6 @@
 // and names the daemon in BLIXARD_BIN; BLIXARD_DEBIAN is the disk of the Debian
 // guest that `make setup-test` has built. BLIXARD_CHAOS=all adds what CI has no
 // time for: every wound of a store, more deaths of the daemon, the process
-// launcher under systemd. BLIXARD_SEED repeats the dice of one run.
+// launcher under systemd, and a host under load for as long as BLIXARD_LOAD says
+// (2m). BLIXARD_SEED repeats the dice of one run.
 package chaos
