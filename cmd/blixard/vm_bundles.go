@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -116,7 +117,7 @@ func (c *cli) exportCrash(cmd *cobra.Command, name, text, to string) (err error)
 		}
 		return c.copyCrash(cmd, req, c.out)
 	}
-	file, err := os.OpenFile(to+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the person's own choice
+	file, err := os.CreateTemp(filepath.Dir(to), filepath.Base(to)+".part-*") // never what somebody else has put there
 	if err != nil {
 		return fmt.Errorf("export to %s: %w", to, err)
 	}
