@@ -339,11 +339,22 @@ func emptied(ctx context.Context, above *os.Root, name string, id vm.ID) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := place.RemoveAll(e.Name()); err != nil {
+		if err := removeAll(place, e.Name()); err != nil {
 			return err
 		}
 	}
 	return place.Remove(manifestName)
+}
+
+// removeAll goes on where something was written meanwhile: a bundle that is
+// being kept has a few files, and none of them is made twice.
+func removeAll(place *os.Root, name string) (err error) {
+	for range 20 {
+		if err = place.RemoveAll(name); !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	return err
 }
 
 func syncRoot(r *os.Root) error {
