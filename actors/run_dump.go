@@ -63,36 +63,24 @@ func (r *runActor) dumpFirst() {
 
 func (r *runActor) beginDump(f vm.Failure) {
 	d, env, self, ref, session := r.dumps, r.env, r.self, r.ref, r.session
-	limit := d.Timeout
-	if limit <= 0 {
-		limit = policies.DefaultDumpTime
-	}
-	if d.Format == "" {
-		d.Format = policies.DefaultDumpFormat
-	}
-	ctx, cancel := context.WithTimeout(r.ctx, limit)
+	ctx, cancel := context.WithTimeout(r.ctx, d.Timeout)
 	r.dumping = &dumping{failure: f, format: d.Format, began: env.ports.Clock.Now(), cancel: cancel}
 	r.paused = true // its probes say nothing more
 	env.tell(r.parent, messages.HealthJudged{
 		Incarnation: ref.Incarnation, Health: vm.Unhealthy, Probes: r.standings(),
-		Why: fmt.Sprintf("%s; its memory is written down before its VMM is killed, in at most %s", f.Error(), limit),
+		Why: fmt.Sprintf("%s; its memory is written down before its VMM is killed, in at most %s", f.Error(), d.Timeout),
 	})
 	go func() {
 		defer cancel()
 		env.tell(self, dumpEnded{env.dumpDeath(ctx, session, ref, d.Format)})
 	}()
-	r.after(limit+dumpGrace, dumpOverdue{r.dumping})
+	r.after(d.Timeout+dumpGrace, dumpOverdue{r.dumping})
 }
 
 // dumpDeath writes the memory of a guest that is about to be killed.
 func (e *env) dumpDeath(ctx context.Context, s host.Session, ref vm.Ref, format vm.DumpFormat) vm.Dumped {
 	began := e.ports.Clock.Now()
-	q := e.evidence.quota
-	most := q.VM
-	if q.Node > 0 && (most <= 0 || q.Node < most) {
-		most = q.Node
-	}
-	_, size, err := e.dump(ctx, s, ref, format, false, most)
+	_, size, err := e.dump(ctx, s, ref, format, false, policies.DumpAtMost(e.evidence.quota))
 	out := vm.Dumped{Format: format, Bytes: size, Took: e.ports.Clock.Now().Sub(began)}
 	if err != nil {
 		out.Why = err.Error()

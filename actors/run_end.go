@@ -40,7 +40,7 @@ func (r *runActor) ended(exit *vm.Exit) {
 	if r.suspend.loading {
 		f = policies.WhileLoading(f, e.Stderr)
 	}
-	f.Deaf = f.Alive && r.deaf()
+	f.Deaf = f.Alive && (r.session == nil || policies.Deaf(r.allProbes()))
 	panic(f)
 }
 

@@ -76,18 +76,5 @@ func (r *runActor) lastWords() []byte {
 	return tail
 }
 
-// deaf says that the VMM itself doesn't answer: no remedy reaches it but a kill.
-func (r *runActor) deaf() bool {
-	if r.session == nil {
-		return true
-	}
-	for _, p := range r.probes {
-		if (p.Check.Type == vm.CheckVMM || p.Check.Type == vm.CheckProcess) && p.Health == vm.Unhealthy {
-			return true
-		}
-	}
-	return false
-}
-
 // resetBefore says whether this incarnation was reset before this actor began.
 func (r *runActor) resetBefore() bool { return policies.WasReset(r.rec.State) }

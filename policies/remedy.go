@@ -110,6 +110,14 @@ func hinders(do vm.Remedy, s vm.State, f vm.Failure, d vm.Decision) string {
 	return ""
 }
 
+// Deaf says whether a VMM doesn't answer, by what its own checks say: no remedy
+// reaches it but a kill.
+func Deaf(probes []Probe) bool {
+	return slices.ContainsFunc(probes, func(p Probe) bool {
+		return (p.Check.Type == vm.CheckVMM || p.Check.Type == vm.CheckProcess) && p.Health == vm.Unhealthy
+	})
+}
+
 // met tells of a failure and of what is charged for it.
 func met(rec vm.Record, t Turn, f vm.Failure, d vm.Decision) string {
 	if !d.Charged {

@@ -238,3 +238,24 @@ func TestAResetThatIsDueSurvivesTheDaemon(t *testing.T) {
 		t.Fatalf("it came up as %+v", up.State)
 	}
 }
+
+func TestADeafVMMIsToldByItsOwnChecks(t *testing.T) {
+	for _, one := range []struct {
+		check  vm.CheckType
+		health vm.Health
+		deaf   bool
+	}{
+		{vm.CheckVMM, vm.Unhealthy, true},
+		{vm.CheckProcess, vm.Unhealthy, true},
+		{vm.CheckVMM, vm.Degraded, false},
+		{vm.CheckAgent, vm.Unhealthy, false}, // the guest's silence, not its VMM's
+	} {
+		well := Probe{Check: vm.Check{Type: vm.CheckAgent}, Health: vm.Healthy}
+		if got := Deaf([]Probe{well, {Check: vm.Check{Type: one.check}, Health: one.health}}); got != one.deaf {
+			t.Errorf("%s is %s: deaf %t, want %t", one.check, one.health, got, one.deaf)
+		}
+	}
+	if Deaf(nil) {
+		t.Error("deaf without a check")
+	}
+}
