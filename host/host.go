@@ -8,6 +8,8 @@
 //	        ──▶ Agent     the guest agent
 //	        ──▶ Console   the serial console's stream
 //	        ──▶ Reach     the guest's ports, over the network
+//	        ──▶ KernelLog whom the kernel killed
+//	vm/<name> ▶ Bundles   the evidence of its deaths
 //	tracker ──▶ Meter     what VMMs and the node use
 //
 // Adapters live in the folders below; fake is a whole world for tests.
@@ -263,7 +265,8 @@ type Console interface {
 	Tail(f Paths, n int) ([]byte, error)
 	// Type writes to the guest as a person at its console would, and returns when
 	// ctx ends, as the VMM takes what is typed only while somebody is there.
-	// Denied where a person is at the console: it takes one at a time.
+	// Denied where a person is at the console: it takes one at a time. Repeating
+	// it types again.
 	Type(ctx context.Context, f Paths, text string) error
 }
 
@@ -338,7 +341,7 @@ type Meter interface {
 	// doesn't tell is zero.
 	Node(ctx context.Context) (vm.NodeUsage, error)
 	// Look glances at one VMM, from any goroutine. A zombie is told of; Gone where
-	// that process, by proof (P8), isn't there any more.
+	// that process, by proof (P8), isn't there any more, Denied where we may not look.
 	Look(p vm.Process) (vm.Glance, error)
 }
 
@@ -346,7 +349,8 @@ type Meter interface {
 type KernelLog interface {
 	// Killed is the line by which the kernel killed the process for want of
 	// memory, not long before since; empty where it has told of none. It may take
-	// some milliseconds.
+	// some milliseconds. Denied where nobody may read the log. Repeating it is
+	// safe: it only reads.
 	Killed(ctx context.Context, pid int, since time.Time) (line string, err error)
 }
 

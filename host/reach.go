@@ -17,10 +17,12 @@ import (
 // machine, or of the spec, and prove nothing about a guest: there was no
 // descriptor, port or route of our own, a rule of the host's firewall, or no such address.
 type Reach interface {
-	// Connect opens a TCP connection to IP:PORT and closes it.
+	// Connect opens a TCP connection to IP:PORT and closes it. Repeating it is
+	// safe: it says nothing.
 	Connect(ctx context.Context, address string) error
 	// Get asks for c.URL once and holds the answer against c.Status and c.Body.
 	// seen is one short line, "200 OK in 3ms"; it is empty where nobody answered.
+	// Repeating it is as safe as a GET is to the guest's server.
 	Get(ctx context.Context, c vm.Check) (seen string, err error)
 }
 
