@@ -18,12 +18,7 @@ import (
 // benchBundle kills a VMM whose console is as long as a bundle takes, and times
 // the bundle, and the restart beside one where no bundle can be written.
 func benchBundle(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
-	spec, err := n.PVH("evidence")
-	if err != nil {
-		return nil, err
-	}
-	spec.Restart = node.Impatient(100)
-	p, err := newPair(ctx, n, spec, pvhMark)
+	p, err := pvhPair(ctx, n, "evidence")
 	if err != nil {
 		return nil, err
 	}

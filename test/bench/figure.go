@@ -49,6 +49,7 @@ type figure struct {
 	value   float64 // what the target is about: the ratio or the absolute value
 	target  float64 // the value may be at most this; 0: told without a target
 	unit    string  // of the target: "×", "ms", "MiB"
+	empty   bool    // a side of it was not measured
 }
 
 // beside compares two samples by their medians.
@@ -56,7 +57,7 @@ func beside(name string, ours, floor sample, whose string, target float64) figur
 	ratio := float64(ours.at(0.5)) / float64(max(floor.at(0.5), 1))
 	return figure{
 		name: name, ours: ours.String(), against: whose + " " + floor.String(),
-		ratio: ratio, value: ratio, target: target, unit: "×",
+		ratio: ratio, value: ratio, target: target, unit: "×", empty: len(ours) == 0 || len(floor) == 0,
 	}
 }
 
@@ -80,7 +81,7 @@ func paired(name string, ours, floor sample, whose string, target float64) figur
 func within(name string, ours sample, target float64) figure {
 	return figure{
 		name: name, ours: ours.String(), unit: "ms",
-		value: float64(ours.at(0.5)) / float64(time.Millisecond), target: target,
+		value: float64(ours.at(0.5)) / float64(time.Millisecond), target: target, empty: len(ours) == 0,
 	}
 }
 
@@ -91,6 +92,8 @@ func amount(name string, value, target float64, unit string) figure {
 
 func (f figure) verdict() string {
 	switch {
+	case f.empty:
+		return "not measured"
 	case f.target == 0:
 		return "told"
 	case f.value <= f.target:

@@ -18,6 +18,8 @@ func TestFigureComparesMediansAndSaysWhatItMissed(t *testing.T) {
 		{beside("start", ours, floor, "by hand", 1.25), []string{"met"}},
 		{paired("start", sample{10 * ms, 40 * ms, 20 * ms}, sample{10 * ms, 20 * ms, 20 * ms}, "by hand", 1), []string{"1.00", "met"}},
 		{within("call", sample{4 * ms}, 5), []string{"4.0 ms", "≤ 5 ms", "met"}},
+		{within("call", nil, 5), []string{"–", "not measured"}},
+		{beside("start", ours, nil, "by hand", 1.25), []string{"not measured"}},
 		{amount("resident", 61, 60, "MiB"), []string{"61.0 MiB", "MISSED"}},
 		{amount("resident", 61, 0, "MiB"), []string{"told"}},
 	} {

@@ -33,12 +33,7 @@ func benchNotice(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 
 // killNoticed is a SIGKILL beside a bare loop on the pidfd of the same command.
 func killNoticed(ctx context.Context, n *node.Node, samples int) ([]figure, error) {
-	spec, err := n.PVH("notice")
-	if err != nil {
-		return nil, err
-	}
-	spec.Restart = node.Impatient(100)
-	p, err := newPair(ctx, n, spec, pvhMark)
+	p, err := pvhPair(ctx, n, "notice")
 	if err != nil {
 		return nil, err
 	}
@@ -64,23 +59,14 @@ func killNoticed(ctx context.Context, n *node.Node, samples int) ([]figure, erro
 // noticed sends a signal to our VMM, and tells how long it took until its death
 // was recorded. The next incarnation is up afterwards.
 func (p *pair) noticed(ctx context.Context, signal unix.Signal) (time.Duration, error) {
-	vm, err := p.n.Wait(ctx, p.name, p.goal)
-	if err != nil {
-		return 0, err
-	}
-	process, err := p.n.VMM(int(vm.GetPid()))
-	if err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	fd, err := process.Signal(signal)
+	vm, began, err := p.strike(ctx, signal)
 	if err != nil {
 		return 0, err
 	}
 	again := p.goal
 	again.After = vm.GetRevision()
 	vm, err = p.n.Wait(ctx, p.name, again)
-	return vm.GetLastExit().GetAt().AsTime().Sub(began), errors.Join(err, unix.Close(fd))
+	return vm.GetLastExit().GetAt().AsTime().Sub(began), err
 }
 
 // endByHand kills a VMM that was started by hand and waits on its pidfd.

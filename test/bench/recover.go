@@ -93,16 +93,7 @@ func warm(ctx context.Context, recovers func(context.Context) (time.Duration, er
 
 // recovers kills our VMM; the daemon does the rest.
 func (p *pair) recovers(ctx context.Context) (time.Duration, error) {
-	vm, err := p.n.Wait(ctx, p.name, p.goal)
-	if err != nil {
-		return 0, err
-	}
-	process, err := p.n.VMM(int(vm.GetPid()))
-	if err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	fd, err := process.Signal(unix.SIGKILL)
+	vm, began, err := p.strike(ctx, unix.SIGKILL)
 	if err != nil {
 		return 0, err
 	}
@@ -111,7 +102,24 @@ func (p *pair) recovers(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	_, err = p.n.Wait(ctx, p.name, node.Goal{Phase: "running", Health: "healthy", After: vm.GetRevision(), Within: time.Minute})
-	return at.Sub(began), errors.Join(err, unix.Close(fd))
+	return at.Sub(began), err
+}
+
+// strike sends a signal to our VMM once it is up, and tells when that was.
+func (p *pair) strike(ctx context.Context, signal unix.Signal) (before *v1.VM, at time.Time, err error) {
+	if before, err = p.n.Wait(ctx, p.name, p.goal); err != nil {
+		return nil, at, err
+	}
+	process, err := p.n.VMM(int(before.GetPid()))
+	if err != nil {
+		return nil, at, err
+	}
+	at = time.Now()
+	fd, err := process.Signal(signal)
+	if err != nil {
+		return nil, at, err
+	}
+	return before, at, unix.Close(fd) // fails where it is gone already
 }
 
 // loopByHand is the bare loop: wait on the pidfd, start the same command.

@@ -56,6 +56,16 @@ func newPair(ctx context.Context, n *node.Node, spec *v1.VMSpec, mark string) (*
 	return p, err
 }
 
+// pvhPair is one of the PVH guest, started again at once whenever it dies.
+func pvhPair(ctx context.Context, n *node.Node, name string) (*pair, error) {
+	spec, err := n.PVH(name)
+	if err != nil {
+		return nil, err
+	}
+	spec.Restart = node.Impatient(100)
+	return newPair(ctx, n, spec, pvhMark)
+}
+
 func (p *pair) close() {
 	p.ours.close()
 	p.theirs.close()
