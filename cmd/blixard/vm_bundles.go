@@ -64,11 +64,8 @@ func (c *cli) pruneCrashes(cmd *cobra.Command, args []string, b bundles) error {
 	if err != nil {
 		return err
 	}
-	switch outputOf(cmd) {
-	case "json":
-		return c.printJSON(res)
-	case "yaml":
-		return c.printYAML(res)
+	if handled, err := c.told(cmd, res); handled {
+		return err
 	}
 	sum := int64(0)
 	for _, one := range res.GetPruned() {

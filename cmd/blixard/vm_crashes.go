@@ -54,11 +54,8 @@ func (c *cli) crashList(cmd *cobra.Command, name string, limit int32) error {
 	if err != nil {
 		return err
 	}
-	switch outputOf(cmd) {
-	case "json":
-		return c.printJSON(res)
-	case "yaml":
-		return c.printYAML(res)
+	if handled, err := c.told(cmd, res); handled {
+		return err
 	}
 	return c.crashTable(res, outputOf(cmd) == "wide")
 }
@@ -109,11 +106,8 @@ func (c *cli) oneCrash(cmd *cobra.Command, name, text string) error {
 	if err != nil {
 		return err
 	}
-	switch outputOf(cmd) {
-	case "json":
-		return c.printJSON(res)
-	case "yaml":
-		return c.printYAML(res)
+	if handled, err := c.told(cmd, res); handled {
+		return err
 	}
 	return c.crashBlock(name, res)
 }
