@@ -33,7 +33,7 @@ var (
 
 func (s Spec) checkSeed() *Refusal {
 	d := s.Seed
-	if d.Hostname == "" && len(d.SSHKeys) == 0 && d.UserData == "" && d.Network == "" {
+	if d.None() {
 		return nil
 	}
 	switch {
