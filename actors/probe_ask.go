@@ -109,7 +109,7 @@ func (p *probeActor) run(ctx context.Context, conn host.AgentConn, ready bool, a
 
 // alive lets go of a connection that is dead: the next round opens it anew.
 func (p *probeActor) alive(conn host.AgentConn, err error) error {
-	if err != nil && host.KindOf(err) == host.Gone {
+	if host.KindOf(err) == host.Gone {
 		p.drop(conn)
 	}
 	return err
@@ -158,7 +158,7 @@ func reaching(by host.Reach, ask func(context.Context) (string, error)) func(con
 			return unproved("nobody asks over the network here")
 		}
 		seen, err := ask(ctx)
-		if kind := host.KindOf(err); err != nil && (kind == host.Denied || kind == host.Broken) {
+		if kind := host.KindOf(err); kind == host.Denied || kind == host.Broken {
 			return unproved("this machine can't ask: " + err.Error())
 		}
 		return saw(seen, err)

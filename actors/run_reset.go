@@ -34,7 +34,7 @@ func (r *runActor) pressReset() {
 // again, and the reset is done then.
 func (r *runActor) wasReset(m wasReset) {
 	switch {
-	case host.KindOf(m.err) == host.Gone && m.err != nil:
+	case host.KindOf(m.err) == host.Gone:
 		r.sessionFailed(sessionFailed{"reset", m.err})
 		return
 	case m.err != nil && r.off:

@@ -206,7 +206,7 @@ func (r *runActor) compute(ctx context.Context) (host.Command, error) {
 		if err == nil {
 			err = r.env.ports.Folders.CheckState(ctx, r.ref, saved)
 		}
-		if host.KindOf(err) == host.Broken && err != nil {
+		if host.KindOf(err) == host.Broken {
 			err = unloadable{err}
 		}
 		if err != nil {

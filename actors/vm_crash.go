@@ -197,7 +197,7 @@ func (v *evidence) keep(d death) string {
 	if err == nil {
 		kept, err = v.ports.Bundles.Keep(ctx, d.ref, d.bundle)
 	}
-	if host.KindOf(err) == host.Gone && err != nil || v.ctx.Err() != nil {
+	if host.KindOf(err) == host.Gone || v.ctx.Err() != nil {
 		return "" // with its VM, or written by the next daemon
 	}
 	if err != nil {

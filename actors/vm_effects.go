@@ -42,7 +42,7 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 	case vm.Discard:
 		v.background(e, func(ctx context.Context) (messages.Fact, error) {
 			err := v.env.ports.Folders.Discard(ctx, ref)
-			if host.KindOf(err) == host.Denied && err != nil { // what can't be proved its own stays, and the VM goes (P8, P14)
+			if host.KindOf(err) == host.Denied { // what can't be proved its own stays, and the VM goes (P8, P14)
 				v.env.note("FolderLeft", rec, err.Error())
 				err = nil
 			}

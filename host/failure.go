@@ -34,7 +34,8 @@ func Fail(k Kind, doing string, cause error) error {
 	return &Error{Kind: k, Doing: doing, Cause: cause}
 }
 
-// KindOf returns the kind of a port's failure; an error that names none is Transient.
+// KindOf returns the kind of a port's failure. An error that names none is
+// Transient, and so is no error: whoever asks for another kind asks for an error.
 func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind

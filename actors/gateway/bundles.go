@@ -89,7 +89,7 @@ func (d *Door) exportCrash(ctx context.Context, m *blixardv1.ExportCrashRequest,
 	}
 	out := &chunks{send: send}
 	err = d.Bundles.Export(ctx, rec.Ref(), m.GetNumber(), out)
-	if err != nil && host.KindOf(err) == host.Gone {
+	if host.KindOf(err) == host.Gone {
 		return noBundle(rec, m.GetNumber(), err)
 	}
 	return errors.Join(err, out.flush())

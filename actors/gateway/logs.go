@@ -192,7 +192,7 @@ func (d *Door) follow(ctx context.Context, rec vm.Record, n vm.Incarnation, offs
 func (d *Door) followOnce(ctx context.Context, rec vm.Record, n vm.Incarnation, offset *int64, send logSender) (again bool, err error) {
 	l := &backlog{more: make(chan struct{}, 1)}
 	cancel, err := d.Consoles.Follow(d.pathsOf(rec, n), *offset, l.take)
-	if err != nil && host.KindOf(err) == host.Gone {
+	if host.KindOf(err) == host.Gone {
 		return d.untilLog(ctx, rec, n)
 	}
 	if err != nil {

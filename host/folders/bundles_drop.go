@@ -19,7 +19,7 @@ import (
 // Prune removes bundles of one VM; see host.Bundles.
 func (f Bundles) Prune(ctx context.Context, ref vm.Ref, drop func(vm.KeptBundle) bool) ([]vm.KeptBundle, error) {
 	shelf, err := f.shelf(ref, false)
-	if host.KindOf(err) == host.Gone && err != nil {
+	if host.KindOf(err) == host.Gone {
 		return nil, nil
 	}
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // Owed says whether a bundle is still to be kept; see host.Bundles.
 func (f Bundles) Owed(_ context.Context, ref vm.Ref, number uint64) (bool, error) {
 	shelf, err := f.shelf(ref, false)
-	if host.KindOf(err) == host.Gone && err != nil {
+	if host.KindOf(err) == host.Gone {
 		at := f.Paths(ref)
 		_, err := os.Lstat(at.Manifest)
 		return err == nil, nil // a VM that has a folder and no bundle yet
@@ -39,7 +39,7 @@ func (f Bundles) Owed(_ context.Context, ref vm.Ref, number uint64) (bool, error
 // List tells of the bundles of a VM; see host.Bundles.
 func (f Bundles) List(_ context.Context, ref vm.Ref) ([]vm.KeptBundle, error) {
 	shelf, err := f.shelf(ref, false)
-	if host.KindOf(err) == host.Gone && err != nil {
+	if host.KindOf(err) == host.Gone {
 		return nil, nil
 	}
 	if err != nil {

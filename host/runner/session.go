@@ -139,7 +139,7 @@ func notSaved(doing string) error {
 // Quit asks the VMM to end by SIGTERM, where it can be proved which one that is (P8).
 func (s *session) Quit(context.Context) error {
 	fd, _, err := s.find()
-	if host.KindOf(err) == host.Gone && err != nil {
+	if host.KindOf(err) == host.Gone {
 		return nil
 	}
 	if err != nil {
