@@ -64,6 +64,13 @@ func TestHealthRefusals(t *testing.T) {
 		checks(vm.Check{Type: vm.CheckVMM, Role: vm.RoleStartup, Successes: 2}),
 		checks(vm.Check{Type: vm.CheckVMM, StartPeriod: -1}), checks(vm.Check{Type: vm.CheckVMM, StartPeriod: 25 * time.Hour}),
 
+		checks(vm.Check{Type: vm.CheckVMM, StartPeriod: 2 * time.Minute}), checks(vm.Check{Type: vm.CheckVMM, Role: vm.RoleStartup, StartPeriod: time.Hour}),
+		func(s *vm.Spec) {
+			s.Health = []vm.Check{{Type: vm.CheckVMM, Role: vm.RoleReadiness}}
+			s.Dump.On = []vm.Cause{vm.CauseGuestPanic, vm.CauseHealthFailed}
+		},
+		console(vm.Check{Healthy: "x", Unhealthy: "x"}), console(vm.Check{Healthy: "x", Role: vm.RoleStartup, Every: time.Minute}),
+
 		console(vm.Check{Unhealthy: "x", Every: time.Minute}), console(vm.Check{Unhealthy: "x", Send: "\n"}),
 		console(vm.Check{Healthy: "x", Every: time.Minute, Send: "\n"}), console(vm.Check{Healthy: "x", Every: -1}), console(vm.Check{Healthy: "x", Every: 1}),
 		console(vm.Check{Healthy: "x", Send: long}), console(vm.Check{Healthy: "x", Send: "a\x00"}), console(vm.Check{Healthy: "x", Send: "\xff"}),
@@ -164,10 +171,29 @@ func TestChecksThatAreAllowed(t *testing.T) {
 		{Type: vm.CheckConsole, Healthy: `\$ $`, Send: "\x03\r\n"},
 		{Type: vm.CheckConsole, Healthy: "^42$", Send: "expr 6 '*' 7\n"},
 		{Type: vm.CheckProcess, Role: vm.RoleStartup, StartPeriod: time.Minute},
+		{Type: vm.CheckProcess, Role: vm.RoleReadiness, StartPeriod: time.Hour},
 	} {
 		if err := filled(c).Check(); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
+	}
+}
+
+// A guest that nothing calls sick is dumped as sick by its machine's watchdog alone.
+func TestADumpOfTheSickNeedsWhoeverFindsThemSick(t *testing.T) {
+	on := vm.Dump{On: []vm.Cause{vm.CauseHealthFailed}}
+	for _, s := range []vm.Spec{
+		{Name: "web", Dump: on},
+		{Name: "web", Dump: on, Boot: vm.Boot{Disk: "/srv/web.qcow2"}},
+		{Name: "web", Dump: on, Boot: vm.Boot{Runner: "/srv/runner"}},
+	} {
+		if err := s.Filled().Check(); err != nil {
+			t.Errorf("%+v: %v", s.Boot, err)
+		}
+	}
+	s := vm.Spec{Name: "web", Dump: on, Boot: vm.Boot{Kernel: "/boot/vmlinuz"}}
+	if err := s.Filled().Check(); err == nil || !strings.HasPrefix(err.Error(), "dump.on has health-failed, but no") {
+		t.Errorf("a kernel without a check: %v", err)
 	}
 }
 

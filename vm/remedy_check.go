@@ -84,6 +84,17 @@ func (d Dump) filled() Dump {
 	return d
 }
 
+// checkDump refuses a cause that can't come: only a check, or the watchdog of a
+// machine with PCI, finds a guest sick.
+func (s Spec) checkDump() *Refusal {
+	b := s.Boot
+	watched := b.Disk != "" || b.Runner != "" || b.Flake != "" || slices.ContainsFunc(s.Health, Check.Critical)
+	if slices.Contains(s.Dump.On, CauseHealthFailed) && !watched {
+		return invalid("a check whose role is liveness, or dump: {on: [guest-panic]}", "dump.on has health-failed, but no startup or liveness check could find the guest sick")
+	}
+	return s.Dump.check()
+}
+
 func (d Dump) check() *Refusal {
 	if len(d.On) == 0 {
 		if d.Format != "" || d.Timeout != 0 {

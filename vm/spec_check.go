@@ -53,6 +53,7 @@ func (s Spec) Check() error {
 		s.checkAutostart(),
 		s.checkHealth(),
 		between("start.timeout", s.Start.Timeout, minWait, maxWait),
+		s.checkStartPeriods(),
 		oneOf("stop.method", s.Stop.Method, "auto", "agent", "acpi", "kill"),
 		between("stop.timeout", s.Stop.Timeout, minWait, maxWait),
 		between("resources.cpuWeight", s.Resources.CPUWeight, 1, 10000),
@@ -60,7 +61,7 @@ func (s Spec) Check() error {
 		between("resources.ioWeight", s.Resources.IOWeight, 1, 10000),
 		s.checkReclaim(),
 		s.checkRemedies(),
-		s.Dump.check(),
+		s.checkDump(),
 		s.checkSeed(),
 	)
 }
