@@ -12,8 +12,13 @@ import (
 
 // probe reads one health check. Its startup is how long the guest may take
 // until the check first passes: the start as a whole takes the longest of them.
+// The type alone, as a word, is a check too.
 func (f *reader) probe(start *vm.Start) func(string, ast.Node) vm.Check {
 	return func(path string, n ast.Node) (c vm.Check) {
+		if _, ok := n.(*ast.StringNode); ok {
+			text(f, &c.Type)(path, n)
+			return c
+		}
 		var startup time.Duration
 		f.object(path, n, fields{
 			"name":        text(f, &c.Name),
@@ -39,6 +44,9 @@ func (f *reader) probe(start *vm.Start) func(string, ast.Node) vm.Check {
 			"process":     text(f, &c.Process),
 			"atLeast":     nonzero(f, &c.AtLeast, f.integer, "1", "leave it out: one is enough"),
 		})
+		if startup != 0 && c.Role == vm.RoleReadiness {
+			f.fail(f.places[path+".startup"], "leave startup out, or startPeriod: how long it isn't asked", "%s.startup bounds how long a start may take, and no start waits for a readiness check", path)
+		}
 		start.Timeout = max(start.Timeout, startup)
 		return c
 	}

@@ -64,6 +64,18 @@ func TestTextsSurviveTheirWayThroughAFile(t *testing.T) {
 	}
 }
 
+func TestACheckIsItsTypeAlone(t *testing.T) {
+	specs, err := Parse(strings.NewReader("name: web\nhealth: [guest-agent, {type: vmm, interval: 5s}]\n"), "web.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []vm.Check{{Type: vm.CheckAgent}, {Type: vm.CheckVMM, Interval: 5 * time.Second}}
+	if got := specs[0].Health; !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+	sameAgain(t, specs[0].Filled())
+}
+
 func TestHeadersKeepTheirOrder(t *testing.T) {
 	specs, err := Parse(strings.NewReader("name: web\nhealth:\n- type: http\n  url: http://10.0.0.5/\n  headers:\n    B: '1'\n    A: two words\n    c-d: ''\n"), "web.yaml")
 	if err != nil {
