@@ -3,6 +3,7 @@ package runner
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -217,11 +218,13 @@ func TestAttachComesWithTheSocket(t *testing.T) {
 	if _, err := conn.Write([]byte(`{"QMP": {}}` + "\n")); err != nil {
 		t.Fatal(err)
 	}
-	if asked, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
-		t.Fatalf("%q, %v", asked, err)
-	}
-	if _, err := conn.Write([]byte(`{"return": {}, "id": 1}` + "\n")); err != nil {
-		t.Fatal(err)
+	for asked, id := bufio.NewReader(conn), 1; id <= 2; id++ { // for its capabilities, and for its machine
+		if line, err := asked.ReadString('\n'); err != nil {
+			t.Fatalf("%q, %v", line, err)
+		}
+		if _, err := fmt.Fprintf(conn, `{"return": {}, "id": %d}`+"\n", id); err != nil {
+			t.Fatal(err)
+		}
 	}
 	select {
 	case err := <-got:
