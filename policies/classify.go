@@ -269,9 +269,15 @@ func complaint(stderr string) string {
 	return lastLine(stderr)
 }
 
-func lastLine(s string) string {
-	s = strings.TrimSpace(s[max(0, len(s)-4*maxEvidence):])
-	return strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])
+// lastLine is the last thing that a VMM said which may have to do with its end:
+// it goes on after a warning.
+func lastLine(s string) (last string) {
+	for line := range strings.Lines(s[max(0, len(s)-16*maxEvidence):]) {
+		if line = strings.TrimSpace(line); line != "" && !strings.Contains(line, "warning:") {
+			last = line
+		}
+	}
+	return last
 }
 
 func firstOf(a, b string) string {
