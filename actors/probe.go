@@ -247,6 +247,10 @@ func (r *runActor) mayAsk(m mayAsk) {
 		r.env.tell(m.from, rest{})
 	default:
 		r.env.tell(m.from, goAhead{session: r.session, process: r.process, ready: r.ready})
+		if w := &r.probes[m.index]; w.Why != w.Asked().Why {
+			w.Probe = w.Asked()
+			r.judge()
+		}
 	}
 }
 

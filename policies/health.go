@@ -37,6 +37,18 @@ func NewProbe(c vm.Check, at time.Time) Probe {
 		p.Health, p.Why = vm.Healthy, "nothing unhealthy seen"
 	case c.Type == vm.CheckConsole:
 		p.Why = fmt.Sprintf("%q not seen yet", c.Healthy)
+	case c.StartPeriod > 0:
+		p.Why = notAsked
+	}
+	return p
+}
+
+const notAsked = "not asked yet" // its start period is not over
+
+// Asked returns the probe after its first question was sent.
+func (p Probe) Asked() Probe {
+	if p.Why == notAsked {
+		p.Why = "no answer yet"
 	}
 	return p
 }
@@ -174,7 +186,9 @@ type Judgement struct {
 // Judge folds the probes into one verdict and names the one that decided.
 //
 //	unhealthy  a critical check failed
-//	starting   one has not passed yet; this holds doubts off, but no certain end
+//	starting   one has not passed yet; this holds doubts off, but no certain end.
+//	           Of several it names a critical one that has failed, then one that
+//	           has not answered, and only then one that nobody has asked
 //	degraded   a critical check is in doubt, or an advisory one failed
 //	healthy    all others
 //	unknown    nothing was asked yet, or no check is set
@@ -182,7 +196,7 @@ type Judgement struct {
 // A readiness check never condemns, and doesn't hold the guest's answer off.
 func Judge(probes []Probe) Judgement {
 	j := Judgement{Health: vm.HealthUnknown, Why: "no check is set", Ready: true}
-	rank := len(worst)
+	rank := place(vm.HealthUnknown) + 1
 	for i := range probes {
 		p := &probes[i]
 		h := p.Health
@@ -195,7 +209,11 @@ func Judge(probes []Probe) Judgement {
 		if h == vm.HealthStarting && HeldOff(p.Check, probes) {
 			h = vm.HealthUnknown // what holds it off says more
 		}
-		if at := place(h); at < rank {
+		at := place(h)
+		if h == vm.HealthStarting {
+			at += p.awaited()
+		}
+		if at < rank {
 			rank, j.Health, j.Why = at, h, with(Title(p.Check), p.Why)
 		}
 	}
@@ -206,13 +224,30 @@ func Judge(probes []Probe) Judgement {
 // worst first: what decides the judgement of several probes.
 var worst = [...]vm.Health{vm.Unhealthy, vm.HealthStarting, vm.Degraded, vm.Healthy, vm.HealthUnknown}
 
+// ranks are how many places Probe.awaited tells apart.
+const ranks = 4
+
+// place is where a health stands among the worst, with room for them between two.
 func place(h vm.Health) int {
 	for i, one := range worst {
 		if one == h {
-			return i
+			return ranks * i
 		}
 	}
-	return len(worst)
+	return ranks * len(worst)
+}
+
+// awaited ranks a probe among those that hold a start: the lowest says most.
+func (p Probe) awaited() int {
+	switch {
+	case !p.Check.Critical():
+		return ranks - 1 // it holds nothing, and is not asked before the guest has answered
+	case p.Why == notAsked:
+		return 2
+	case p.At.IsZero() || strings.HasPrefix(p.Why, notJudged):
+		return 1
+	}
+	return 0
 }
 
 // HeldOff says whether a check waits for the startup checks: until they have

@@ -59,6 +59,44 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// What holds a start is named by who was asked and failed, not by who is first.
+func TestAStartIsHeldByWhoWasAskedAndFailed(t *testing.T) {
+	serves, alive, later := role("serves", vm.RoleReadiness), role("alive", vm.RoleLiveness), role("later", vm.RoleLiveness)
+	later.StartPeriod = time.Minute
+	beat := vm.Check{Name: "beat", Type: vm.CheckConsole, Healthy: "beat"}
+	for _, tt := range []struct {
+		name   string
+		failed []string
+		asked  bool
+		checks []vm.Check
+		want   string
+	}{
+		{"a readiness check is not asked yet", nil, false, []vm.Check{serves, alive}, "alive: no answer yet"},
+		{"and the other one failed", []string{"alive"}, false, []vm.Check{serves, alive}, "alive: no answer yet: refused"},
+		{"a start period is not over", nil, false, []vm.Check{later, alive}, "alive: no answer yet"},
+		{"nobody else is there", nil, false, []vm.Check{serves, later}, "later: not asked yet"},
+		{"it is over", nil, true, []vm.Check{serves, later}, "later: no answer yet"},
+		{"a console is silent, another one failed", []string{"alive"}, false, []vm.Check{beat, later, alive}, "alive: no answer yet: refused"},
+		{"the first of two that failed", []string{"alive", "later"}, true, []vm.Check{beat, later, alive}, "later: no answer yet: refused"},
+		{"a startup check holds both off", []string{"up"}, false, []vm.Check{serves, alive, role("up", vm.RoleStartup)}, "up: no answer yet: refused"},
+	} {
+		var all []policies.Probe
+		for _, c := range tt.checks {
+			p := policies.NewProbe(c, begin)
+			if tt.asked {
+				p = p.Asked()
+			}
+			if slices.Contains(tt.failed, c.Name) {
+				p = p.Took(false, begin.Add(time.Second), "refused")
+			}
+			all = append(all, p)
+		}
+		if got := policies.Judge(all); got.Health != vm.HealthStarting || got.Why != tt.want {
+			t.Errorf("%s: %s, %q, want %q", tt.name, got.Health, got.Why, tt.want)
+		}
+	}
+}
+
 func TestAStartupCheckHoldsTheOthersOff(t *testing.T) {
 	up, alive := policies.NewProbe(role("up", vm.RoleStartup), begin), policies.NewProbe(role("alive", ""), begin)
 	all := []policies.Probe{alive, up}
