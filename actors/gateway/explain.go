@@ -81,8 +81,9 @@ func awaited(rec vm.Record) string {
 	var signs []string
 	for _, c := range rec.Spec.Health {
 		switch {
+		case !c.Critical(): // it is asked only afterwards
 		case c.Type != vm.CheckConsole:
-			signs = append(signs, fmt.Sprintf("the check %s passes", c.Type))
+			signs = append(signs, fmt.Sprintf("the check %s passes", policies.Title(c)))
 		case c.Healthy != "":
 			signs = append(signs, fmt.Sprintf("the console matches %q", c.Healthy))
 		}

@@ -36,9 +36,13 @@ func TestExplainNamesWhatAStartWaitsFor(t *testing.T) {
 	r := record("web", vm.Starting)
 	r.State.LaunchedAt = someTime
 	r.Spec.Health = []vm.Check{
-		{Type: vm.CheckConsole, Healthy: "login:"}, {Type: vm.CheckConsole, Unhealthy: "panic"}, {Type: vm.CheckAgent},
+		{Type: vm.CheckConsole, Healthy: "login:"},
+		{Type: vm.CheckConsole, Unhealthy: "panic"},
+		{Type: vm.CheckAgent},
+		{Type: vm.CheckTCP, Name: "ssh", Role: vm.RoleStartup},
+		{Type: vm.CheckTCP, Name: "serves", Role: vm.RoleReadiness},
 	}
-	const says = `it counts as up once the console matches \"login:\" and the check guest-agent passes`
+	const says = `it counts as up once the console matches \"login:\" and the check guest-agent passes and the check ssh passes"`
 	if text := explained(t, r); !strings.Contains(text, says) {
 		t.Errorf("while it starts: want %q in %s", says, text)
 	}
