@@ -13,7 +13,7 @@ import (
 )
 
 // A failure whose VMM still lives may have the guest's memory written down before
-// it travels to vm/<name>, where the VMM is killed for it:
+// it travels to vm/<name>, where the guest is killed or healed for it:
 //
 //	failure ─▶ dumpFirst ─▶ Session.Dump, at most Spec.Dump.Timeout ─▶ dumpEnded ─▶ the same failure
 //	failure ─▶ dumpFirst ─▶ … a person's stop, or the VMM's end ─▶ the same failure, at once
@@ -68,7 +68,7 @@ func (r *runActor) beginDump(f vm.Failure) {
 	r.paused = true // its probes say nothing more
 	env.tell(r.parent, messages.HealthJudged{
 		Incarnation: ref.Incarnation, Health: vm.Unhealthy, Probes: r.standings(),
-		Why: fmt.Sprintf("%s; its memory is written down before its VMM is killed, in at most %s", f.Error(), d.Timeout),
+		Why: fmt.Sprintf("%s; its memory is written down before anything is done about it, in at most %s", f.Error(), d.Timeout),
 	})
 	go func() {
 		defer cancel()

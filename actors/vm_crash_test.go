@@ -231,7 +231,7 @@ func TestTheMemoryIsWrittenBeforeTheKill(t *testing.T) {
 		defer s.end()
 		s.after(12 * time.Second)
 		s.want("web", vm.Running, 1)
-		if st := s.state("web"); st.Health != vm.Unhealthy || !strings.Contains(st.HealthWhy, "memory is written down") { // P11
+		if st := s.state("web"); st.Health != vm.Unhealthy || !strings.Contains(st.HealthWhy, "memory is written down before anything is done about it") { // P11
 			t.Errorf("meanwhile it says %s: %s", st.Health, st.HealthWhy)
 		}
 		s.after(time.Minute)
