@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/blixard/blixard/vm"
@@ -12,7 +13,7 @@ import (
 func judged(out *Outcome, t Turn) {
 	s := &out.Record.State
 	f := failureOf(*s, t)
-	d := vm.Decision{Do: vm.StayDown, Rule: ruleUnwanted, Why: "it was asked down: " + f.Error()}
+	d := vm.Decision{Do: vm.StayDown, Rule: ruleUnwanted, Why: "it was asked down"}
 	switch {
 	case s.Intent == vm.WantSuspended:
 		d.Why = "it was to be suspended, and ended before it was saved: its memory is lost"
@@ -35,7 +36,7 @@ func judged(out *Outcome, t Turn) {
 	s.Crashes++
 	c := vm.Crash{Number: s.Crashes, Failure: f, Uptime: uptime(*s, t.At), Decision: d}
 	s.LastExit, out.Crash = &c, &c
-	s.Reason = f.Error() + ": " + d.Why
+	s.Reason = f.Error() + "; " + strings.TrimPrefix(d.Why, string(f.Cause)+": ")
 	if t.Event == vm.Rebooted && s.Intent == vm.WantRunning || d.Rule == ruleByPerson {
 		s.Reason = d.Why // it tells of the boot itself
 	}

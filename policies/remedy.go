@@ -64,7 +64,7 @@ func fits(r vm.Rung, c vm.Cause, charged bool) bool {
 // byRung is the turn by one rung, whose use t.Rungs counts already.
 func byRung(rec vm.Record, t Turn, f vm.Failure, d vm.Decision, i int) Turn {
 	rung := rec.Spec.Remedies[i]
-	which := fmt.Sprintf("remedy %d of %d, %s", i+1, len(t.Rungs), uses(t.Rungs[i], rung.Times))
+	which := fmt.Sprintf("remedy %d of %d: %s, %s", i+1, len(t.Rungs), rung.Do, uses(t.Rungs[i], rung.Times))
 	cant := hinders(rung.Do, rec.State, f, d)
 	switch {
 	case rung.Do == vm.RemedyHold:

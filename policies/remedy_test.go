@@ -107,17 +107,20 @@ func TestTheLadderIsClimbedRungByRung(t *testing.T) {
 		why    string
 		remedy vm.Remedy
 	}{
-		{vm.GuestToReset, vm.Starting, vm.ThenStop, "health-failed: crash 1 of 10 in 10m0s, reset in place (remedy 1 of 4, time 1 of 1)", vm.RemedyReset},
-		{vm.GuestToRestart, vm.Stopping, vm.ThenBackoff, "next try in 1.8s; asked to power off before (remedy 2 of 4, time 1 of 1)", vm.RemedyRestart},
-		{vm.GuestSick, vm.Killing, vm.ThenBackoff, "; killed (remedy 3 of 4, time 1 of 1)", vm.RemedyKill},
-		{vm.GuestSick, vm.Killing, vm.ThenHold, "health-failed: crash 4 of 10 in 10m0s, held until a person decides (remedy 4 of 4, time 1)", vm.RemedyHold},
-		{vm.GuestSick, vm.Killing, vm.ThenHold, "(remedy 4 of 4, time 2)", vm.RemedyHold},
+		{vm.GuestToReset, vm.Starting, vm.ThenStop, "health-failed: crash 1 of 10 in 10m0s, reset in place (remedy 1 of 4: reset, time 1 of 1)", vm.RemedyReset},
+		{vm.GuestToRestart, vm.Stopping, vm.ThenBackoff, "next try in 1.8s; asked to power off before (remedy 2 of 4: restart, time 1 of 1)", vm.RemedyRestart},
+		{vm.GuestSick, vm.Killing, vm.ThenBackoff, "; killed (remedy 3 of 4: kill, time 1 of 1)", vm.RemedyKill},
+		{vm.GuestSick, vm.Killing, vm.ThenHold, "health-failed: crash 4 of 10 in 10m0s, held until a person decides (remedy 4 of 4: hold, time 1)", vm.RemedyHold},
+		{vm.GuestSick, vm.Killing, vm.ThenHold, "(remedy 4 of 4: hold, time 2)", vm.RemedyHold},
 	}
 	for i, one := range want {
 		event, out := heal(rec, sick(vm.CauseHealthFailed))
 		s, c := out.Record.State, out.Crash
 		if event != one.event || s.Phase != one.phase || s.After != one.after || c.Decision.Remedy != one.remedy || !strings.HasSuffix(c.Decision.Why, one.why) {
 			t.Fatalf("sick for the time %d: %s → %s, then %q, by %+v", i+1, event, s.Phase, s.After, c.Decision)
+		}
+		if strings.Count(s.Reason, "health-failed") != 1 || !strings.Contains(s.Reason, ": "+string(one.remedy)+", time") {
+			t.Fatalf("sick for the time %d: the cause once and the remedy, got %q", i+1, s.Reason)
 		}
 		if s.Crashes != uint64(i+1) || len(s.Ledger) != i+1 {
 			t.Fatalf("sick for the time %d: %d crashes, %d charged", i+1, s.Crashes, len(s.Ledger))
