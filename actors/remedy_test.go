@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,47 @@ func TestASickGuestIsHealedRungByRung(t *testing.T) {
 			t.Fatalf("the fourth time: %+v", st)
 		}
 	})
+}
+
+// A guest that doesn't come back from a reset in its time is met by the next
+// rung, also where that is another reset.
+func TestAResetInVainIsFollowedByTheNextRung(t *testing.T) {
+	for name, one := range map[string]struct {
+		change      func(*vm.Spec)
+		remedy      vm.Remedy
+		phase       vm.Phase
+		incarnation vm.Incarnation
+	}{
+		"a restart": {allRemedies, vm.RemedyRestart, vm.Running, 2},
+		"a reset": {func(s *vm.Spec) {
+			s.Remedies, s.Restart.Delays = []vm.Rung{{Do: vm.RemedyReset}}, []time.Duration{0}
+		}, vm.RemedyReset, vm.Starting, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t, func(r vm.Ref) fake.Guest {
+					return fake.Guest{Boot: map[vm.Incarnation]time.Duration{1: 20 * time.Second, 2: time.Second}[r.Incarnation]}
+				})
+				defer s.end()
+				s.create("web", one.change)
+				s.after(25 * time.Second)
+				s.newSpec("web", func(s *vm.Spec) { s.Start.Timeout = 10 * time.Second })
+				s.hang("web", 1)
+				s.after(5 * time.Second)
+				s.want("web", vm.Starting, 1)
+				s.after(6 * time.Second)
+				st := s.state("web")
+				if f := st.LastExit.Failure; f.Cause != vm.CauseHealthFailed || !strings.Contains(f.Evidence, "of its reset") || st.LastExit.Decision.Remedy != one.remedy {
+					t.Fatalf("it came to %+v", st.LastExit)
+				}
+				s.after(8 * time.Second)
+				s.want("web", one.phase, one.incarnation)
+				if st := s.state("web"); st.Crashes != 2 || st.ResetDue {
+					t.Errorf("then it has %d crashes, and a reset is due: %t", st.Crashes, st.ResetDue)
+				}
+			})
+		})
+	}
 }
 
 // What the console and the VMM said before a reset is no evidence of what comes after.

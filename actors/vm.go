@@ -75,6 +75,7 @@ func (v *vmActor) Receive(c actor.Context) {
 	case messages.DeadlinePassed:
 		if m.Revision == v.rec.State.Revision { // P5: a late timer is of another visit
 			v.turn(c, policies.Turn{Event: vm.DeadlinePassed})
+			v.attachAnew()
 		}
 	case messages.CalledUp:
 		if v.rec.State.Queued {

@@ -38,6 +38,21 @@ func (v *vmActor) HandleFailure(_ *actor.ActorSystem, s actor.Supervisor, child 
 		event = vm.GuestSick
 	}
 	v.turn(s.(actor.Context), policies.Turn{Event: event, Failure: &f})
+	v.outdate()
+}
+
+// attachAnew replaces the run actor of a guest whose start took too long and
+// which is to be reset: it listens to what the guest was before.
+func (v *vmActor) attachAnew() {
+	if v.rec.State.Phase == vm.Starting && v.rec.State.ResetDue && v.run != nil && !v.ending {
+		v.endRun()
+		v.sick = true
+		v.outdate()
+	}
+}
+
+// outdate has what a run actor told of a guest that is to be reset pass unheard.
+func (v *vmActor) outdate() {
 	if v.rec.State.ResetDue {
 		v.overtaken++
 		v.env.tell(v.self, caughtUp{})

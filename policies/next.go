@@ -237,7 +237,7 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	switch {
 	case s.Phase == vm.Adopting && to == vm.Running && !s.ReadyAt.IsZero():
 		s.PhaseSince = s.ReadyAt // it ran all along: a restarted daemon doubts nothing that it had proved (P10)
-	case to != s.Phase || to == vm.Preparing:
+	case to != s.Phase || to == vm.Preparing || t.Event == vm.GuestToReset:
 		s.PhaseSince = t.At
 	}
 	s.Phase = to

@@ -23,10 +23,13 @@ const (
 // What a rung can't do with what is left of the VMM, a kill does in its stead,
 // and the rung counts as used: so the ladder always leads on.
 //
+// A start after a reset in place whose time is up is a sick guest as well.
+//
 // A reset waits for no delay, as a guest that hangs gains nothing by it. It may
 // not turn fast either: where supervision would delay, only a guest that had
 // answered since it last booted is reset; any other is killed, and waits.
 func Remedied(rec vm.Record, t Turn) Turn {
+	t = resetInVain(rec.State, t)
 	s, ladder := rec.State, rec.Spec.Remedies
 	if t.Event != vm.GuestSick || t.Decision != nil || s.Phase&(vm.Starting|vm.Running) == 0 || s.Intent != vm.WantRunning || s.Saved != nil {
 		return t
@@ -48,6 +51,25 @@ func Remedied(rec vm.Record, t Turn) Turn {
 		t.Rungs = used
 		return byRung(rec, t, f, d, i)
 	}
+	return t
+}
+
+// resetInVain is the turn of a start whose time is up: where its machine was
+// reset in place, its VMM had served a guest before, so it is the guest that
+// fails, and the next rung is its remedy. Every other turn comes back as it was.
+func resetInVain(s vm.State, t Turn) Turn {
+	if t.Event != vm.DeadlinePassed || s.Phase != vm.Starting || s.Saved != nil || !WasReset(s) {
+		return t
+	}
+	since := t.At.Sub(s.PhaseSince).Round(time.Millisecond)
+	f := vm.Failure{
+		Cause: vm.CauseHealthFailed, Confidence: vm.Likely, Alive: true, Deaf: s.ResetDue,
+		Evidence: with(fmt.Sprintf("the guest did not answer within %s of its reset", since), s.HealthWhy),
+	}
+	if s.ResetDue {
+		f.Evidence = fmt.Sprintf("it could not be reset within %s", since)
+	}
+	t.Event, t.Failure = vm.GuestSick, &f
 	return t
 }
 

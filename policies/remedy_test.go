@@ -242,6 +242,44 @@ func TestAResetThatIsDueSurvivesTheDaemon(t *testing.T) {
 	}
 }
 
+// A guest that doesn't come back from a reset is met by the next rung; a start of
+// which no reset was part, by none.
+func TestAResetInVainLeadsToTheNextRung(t *testing.T) {
+	_, out := heal(sickly(allRemedies...), sick(vm.CauseHealthFailed))
+	rec := Next(out.Record, Turn{Event: vm.GuestWasReset, At: noon}).Record
+	rec.State.HealthWhy = "beat: no answer yet"
+	late := Turn{Event: vm.DeadlinePassed, At: noon.Add(2 * time.Minute)}
+	event, out := heal(rec, late)
+	f, d, s := out.Crash.Failure, out.Crash.Decision, out.Record.State
+	if event != vm.GuestToRestart || s.Phase != vm.Stopping || d.Remedy != vm.RemedyRestart || !d.Charged || !slices.Equal(s.Rungs, []int{1, 1, 0, 0}) {
+		t.Errorf("%s → %s, used %v, %+v", event, s.Phase, s.Rungs, d)
+	}
+	if f.Cause != vm.CauseHealthFailed || f.Evidence != "the guest did not answer within 2m0s of its reset: beat: no answer yet" {
+		t.Errorf("its failure is %+v", f)
+	}
+
+	due := rec
+	due.State.ResetDue = true
+	if event, out := heal(due, late); event != vm.GuestSick || out.Crash.Decision.Remedy != vm.RemedyKill || !strings.HasPrefix(out.Crash.Failure.Evidence, "it could not be reset within 2m0s") {
+		t.Errorf("a reset that never came about: %s, %+v", event, out.Crash)
+	}
+	full := late
+	full.DiskFull = "full"
+	if _, out := heal(rec, full); out.Crash.Failure.Cause != vm.CauseIOError || out.Record.State.Phase != vm.Killing {
+		t.Errorf("whose console nobody could hear: %+v", out.Crash)
+	}
+	first := rec
+	first.State.LastExit = nil
+	if event, out := heal(first, late); event != vm.DeadlinePassed || out.Crash.Failure.Cause != vm.CauseStartTransient || out.Record.State.Phase != vm.Killing {
+		t.Errorf("one that was never reset: %s, %+v", event, out.Crash)
+	}
+	again := rec
+	again.Spec.Remedies, again.Spec.Restart.Delays = []vm.Rung{{Do: vm.RemedyReset}}, []time.Duration{0}
+	if event, out := heal(again, late); event != vm.GuestToReset || out.Record.State.PhaseSince != late.At || !out.Record.State.ResetDue {
+		t.Errorf("where no delay is asked for: %s, %+v", event, out.Record.State)
+	}
+}
+
 func TestADeafVMMIsToldByItsOwnChecks(t *testing.T) {
 	for _, one := range []struct {
 		check  vm.CheckType
