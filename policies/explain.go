@@ -56,6 +56,9 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 		if s.ResetDue {
 			e.State = fmt.Sprintf("%s: its machine is reset in place; wanted %s, health %s", s.Phase, s.Intent, s.Health)
 		}
+	case s.Phase == vm.Running && s.Health == vm.Degraded:
+		e.Next = "nothing: what is degraded is not healed, a restart follows only where a liveness check has failed as often as it may"
+		w.can = append([]string{"show {name}"}, w.can...)
 	case s.Phase == vm.Stopped && rested(s):
 		e.Next = "nothing: the guest powered itself off, and stays down until it is started"
 	}
