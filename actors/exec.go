@@ -75,6 +75,11 @@ func (r *runActor) exec(m exec) {
 		if err != nil {
 			if host.KindOf(err) == host.Gone {
 				r.agent.drop(conn)
+				m.reply <- execAnswer{err: &vm.Refusal{
+					Code: vm.Unavailable, Why: fmt.Sprintf("%.80q may have run in %s: its agent went away meanwhile", m.argv[0], r.ref.Name),
+					Try: fmt.Sprintf("blixard vm explain %s", r.ref.Name),
+				}}
+				return
 			}
 			err = &vm.Refusal{
 				Code: vm.Unavailable, Why: fmt.Sprintf("%.80q did not run in %s: %v", m.argv[0], r.ref.Name, err),

@@ -162,11 +162,29 @@ func (d *Door) exec(ctx context.Context, m *blixardv1.ExecVMRequest) (*blixardv1
 	defer cancel()
 	res, err := d.Node.Exec(ctx, rec.Spec.Name, m.GetArgv())
 	if err != nil {
+		r, begun := errors.AsType[*vm.Refusal](err) // what is none was not begun
+		if now, ok := d.Node.Get(rec.Spec.Name); ok && begun && r.Code == vm.Unavailable && ended(rec, now) {
+			return nil, endedMeanwhile(now)
+		}
 		return nil, notRun(rec, limit, errors.Is(ctx.Err(), context.DeadlineExceeded), err)
 	}
 	return &blixardv1.ExecVMResponse{
 		ExitCode: int32(res.Code), Stdout: res.Stdout, Stderr: res.Stderr, Truncated: res.Truncated,
 	}, nil
+}
+
+// ended says whether the guest of before is no more, or on its way out.
+func ended(before, now vm.Record) bool {
+	const live = vm.Running | vm.Paused | vm.Suspending | vm.Adopting
+	return now.ID == before.ID && (now.State.Incarnation != before.State.Incarnation || now.State.Phase&live == 0)
+}
+
+func endedMeanwhile(now vm.Record) *vm.Refusal {
+	name := now.Spec.Name
+	return &vm.Refusal{
+		Code: vm.Unavailable, Why: fmt.Sprintf("the command may have run: the guest of %s ended meanwhile (phase %s)", name, now.State.Phase),
+		Try: fmt.Sprintf("blixard vm crashes %s", name),
+	}
 }
 
 // notRun says why a command did not run, or did not end in its time. An agent

@@ -42,3 +42,25 @@ func TestACommandThatDidNotRunSaysWhy(t *testing.T) {
 		t.Errorf("who went away is told %v", err)
 	}
 }
+
+// A guest that dies under a command may have run it: nobody is told that it didn't.
+func TestACommandUnderWhichTheGuestEndedMayHaveRun(t *testing.T) {
+	before := record("web", vm.Running)
+	for phase, want := range map[vm.Phase]bool{
+		vm.Running: false, vm.Paused: false, vm.Adopting: false, vm.Stopping: true, vm.Killing: true, vm.Reaping: true, vm.Backoff: true, vm.Failed: true, vm.Stopped: true, vm.Starting: true,
+	} {
+		now := before
+		now.State.Phase = phase
+		if got := ended(before, now); got != want {
+			t.Errorf("phase %s: ended %t", phase, got)
+		}
+	}
+	again := before
+	again.State.Incarnation++
+	if !ended(before, again) {
+		t.Error("the next incarnation runs, and the command's guest counts as alive")
+	}
+	if r := endedMeanwhile(again); r.Why != "the command may have run: the guest of web ended meanwhile (phase running)" || r.Try != "blixard vm crashes web" {
+		t.Error(r)
+	}
+}
