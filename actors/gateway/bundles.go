@@ -21,8 +21,6 @@ const (
 	oldestBundle = 100 * 365 * 24 * time.Hour
 )
 
-var errNoBundles = errors.New("this node keeps none")
-
 // kept are the bundles of a VM by their number, and why others are missing.
 func (d *Door) kept(ctx context.Context, rec vm.Record) (kept map[uint64]vm.KeptBundle, missed map[uint64]string) {
 	if d.Bundles == nil {
@@ -85,20 +83,32 @@ func (d *Door) exportCrash(ctx context.Context, m *blixardv1.ExportCrashRequest,
 		return err
 	}
 	if d.Bundles == nil {
-		return noBundle(rec, m.GetNumber(), errNoBundles)
+		return noBundle(rec, m.GetNumber(), "this node keeps none")
 	}
 	out := &chunks{send: send}
 	err = d.Bundles.Export(ctx, rec.Ref(), m.GetNumber(), out)
 	if host.KindOf(err) == host.Gone {
-		return noBundle(rec, m.GetNumber(), err)
+		return noBundle(rec, m.GetNumber(), d.Node.Missed(rec.ID)[m.GetNumber()])
 	}
 	return errors.Join(err, out.flush())
 }
 
-func noBundle(rec vm.Record, n uint64, err error) *vm.Refusal {
+func noBundle(rec vm.Record, n uint64, why string) *vm.Refusal {
+	if why != "" {
+		why = ": " + why
+	}
 	return &vm.Refusal{
-		Code: vm.NotFound, Why: fmt.Sprintf("of crash %d of %s no bundle is kept: %v", n, rec.Spec.Name, err),
+		Code: vm.NotFound, Why: fmt.Sprintf("of crash %d of %s no bundle is kept%s", n, rec.Spec.Name, why),
 		Try: fmt.Sprintf("blixard vm crashes %s", rec.Spec.Name),
+	}
+}
+
+// younger says why the bundle of one crash was left.
+func younger(rec vm.Record, n uint64, age, than time.Duration) *vm.Refusal {
+	return &vm.Refusal{
+		Code: vm.NotFound,
+		Why:  fmt.Sprintf("the bundle of crash %d of %s is %s old, younger than %s, and was left", n, rec.Spec.Name, age.Round(time.Second), than),
+		Try:  fmt.Sprintf("blixard vm crashes %s %d --prune", rec.Spec.Name, n),
 	}
 }
 
@@ -112,27 +122,35 @@ func (d *Door) pruneCrashes(ctx context.Context, m *blixardv1.PruneCrashesReques
 	if err != nil || d.Bundles == nil {
 		return &blixardv1.PruneCrashesResponse{}, err
 	}
-	before := d.Now()
-	if m.OlderThan != nil {
-		age := m.GetOlderThan().AsDuration()
-		if age < 0 || age > oldestBundle {
-			return nil, invalid(fmt.Sprintf("olderThan is %s", age), "a time such as 168h")
-		}
-		before = before.Add(-age)
+	age := m.GetOlderThan().AsDuration()
+	if age < 0 || age > oldestBundle {
+		return nil, invalid(fmt.Sprintf("olderThan is %s", age), "a time such as 168h")
 	}
+	now := d.Now()
 	out := &blixardv1.PruneCrashesResponse{}
 	for _, rec := range recs {
+		var left *vm.Refusal
 		gone, err := d.Bundles.Prune(ctx, rec.Ref(), func(k vm.KeptBundle) bool {
-			return (m.GetNumber() == 0 || k.Number == m.GetNumber()) && (m.OlderThan == nil || k.At.Before(before))
+			if m.GetNumber() != 0 && k.Number != m.GetNumber() {
+				return false
+			}
+			if m.OlderThan != nil && now.Sub(k.At) <= age {
+				left = younger(rec, k.Number, now.Sub(k.At), age)
+				return false
+			}
+			return true
 		})
 		for _, k := range gone {
 			out.Pruned = append(out.Pruned, &blixardv1.Pruned{Name: string(rec.Spec.Name), Number: k.Number, Bytes: int64(k.Bytes)})
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if m.GetNumber() != 0 && len(gone) == 0 {
-			return nil, noBundle(rec, m.GetNumber(), errors.New("there is nothing to remove"))
+		case m.GetNumber() == 0 || len(gone) > 0:
+		case left != nil:
+			return nil, left
+		default:
+			return nil, noBundle(rec, m.GetNumber(), "")
 		}
 	}
 	return out, nil
