@@ -74,6 +74,8 @@ func (m *marks) look(path string) ([]string, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
+	case entry.IsDir() && entry.Name() == "crashes":
+		return nil, nil // copies
 	case entry.IsDir():
 		return m.add(path)
 	case m.seen[path], !strings.HasPrefix(filepath.Base(path), "console-"), !entry.Mode().IsRegular():

@@ -114,12 +114,19 @@ func (p *pair) strike(ctx context.Context, signal unix.Signal) (before *v1.VM, a
 	if err != nil {
 		return nil, at, err
 	}
-	at = time.Now()
-	fd, err := process.Signal(signal)
+	at, err = signalled(process, signal)
+	return before, at, err
+}
+
+// signalled sends a signal and tells when: proving whose process it is, which
+// the loops by hand need not, takes its time before that.
+func signalled(p node.Process, signal unix.Signal) (at time.Time, err error) {
+	fd, err := p.Signal(0)
 	if err != nil {
-		return nil, at, err
+		return at, err
 	}
-	return before, at, unix.Close(fd) // fails where it is gone already
+	at = time.Now()
+	return at, errors.Join(unix.PidfdSendSignal(fd, signal, nil, 0), unix.Close(fd))
 }
 
 // loopByHand is the bare loop: wait on the pidfd, start the same command.

@@ -86,13 +86,12 @@ func (p *peer) recovers(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	p.eye.forget()
-	began := time.Now()
-	fd, err := vmms[0].Signal(unix.SIGKILL)
+	began, err := signalled(vmms[0], unix.SIGKILL)
 	if err != nil {
 		return 0, err
 	}
 	at, err := p.eye.wait(ctx, 1)
-	return at.Sub(began), errors.Join(err, unix.Close(fd))
+	return at.Sub(began), err
 }
 
 // close ends the machine at once, with all that is in it. Repeating it is safe.
