@@ -22,9 +22,11 @@ func applyCommand(c *cli) *cobra.Command {
 		Long: `Apply spec files: a VM that doesn't exist is created, one whose spec differs
 gets the new one, one that is as wanted is left alone. What a VM that is up was
 launched with changes at its next start; restart, autostart, health, remedies,
-dump and reclaim change at once. Nothing is deleted, and nothing is started:
-"blixard vm start NAME" does that, or for new VMs "blixard vm create -f FILE
---start".
+dump and reclaim change at once. A console check that comes to a running guest
+sees only what is written from then on. A change forgives a VM its crashes: one
+that was given up, or waits for its next try, is started at once. Nothing else
+is started, and nothing is deleted: "blixard vm start NAME" starts, or for new
+VMs "blixard vm create -f FILE --start".
 
 All files are read, and where there are several VMs the daemon is asked of each
 of them, before anything is changed: where one would be refused, or not all of
@@ -126,7 +128,7 @@ func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.Apply
 
 // takesEffect says when a change does.
 func takesEffect(res *blixardv1.ApplyResponse, name string, dry bool) string {
-	takes := "takes"
+	takes, phase := "takes", res.GetVm().GetPhase()
 	if dry {
 		takes = "would take"
 	}
@@ -135,6 +137,10 @@ func takesEffect(res *blixardv1.ApplyResponse, name string, dry bool) string {
 		return fmt.Sprintf("%s effect at its next start: blixard vm restart %s", takes, name)
 	case res.GetVm().GetPid() != 0:
 		return takes + " effect at once"
+	case dry && (phase == vm.Backoff.String() || phase == vm.Failed.String()):
+		return "its crashes would be forgiven, and it would be started at once"
+	case phase == vm.Preparing.String():
+		return "its crashes are forgiven, and it is started now"
 	}
 	return takes + " effect when it is started"
 }

@@ -216,6 +216,9 @@ func (n fakeNode) Apply(_ context.Context, r *connect.Request[blixardv1.ApplyReq
 		res.Vm = is.Msg
 		res.Action, res.Changes = "changed", []string{"memory: 128MiB -> 256MiB"}
 		res.Waits = is.Msg.GetPid() != 0
+		if held := is.Msg.GetPhase() == "backoff" || is.Msg.GetPhase() == "failed"; held && !r.Msg.GetDryRun() {
+			is.Msg.Phase = "preparing"
+		}
 	}
 	if r.Msg.GetDryRun() {
 		needs, err := n.fakeNeeds(r.Msg.GetSpec())
