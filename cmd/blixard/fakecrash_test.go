@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
 	"time"
 
 	"connectrpc.com/connect"
@@ -41,6 +45,9 @@ func (fakeNode) ExportCrash(_ context.Context, r *connect.Request[blixardv1.Expo
 }
 
 func (fakeNode) PruneCrashes(_ context.Context, r *connect.Request[blixardv1.PruneCrashesRequest]) (*connect.Response[blixardv1.PruneCrashesResponse], error) {
+	if r.Msg.GetOlderThan().AsDuration() > 90*24*time.Hour {
+		return connect.NewResponse(&blixardv1.PruneCrashesResponse{}), nil
+	}
 	out := &blixardv1.PruneCrashesResponse{Pruned: []*blixardv1.Pruned{{Name: "web", Number: 1, Bytes: 70_000}}}
 	if r.Msg.GetAll() {
 		out.Pruned = append(out.Pruned, &blixardv1.Pruned{Name: "db", Number: 4, Bytes: int64(20 * vm.MiB)})
@@ -57,4 +64,39 @@ func (fakeNode) DumpVM(_ context.Context, r *connect.Request[blixardv1.DumpVMReq
 	}
 	f := r.Msg.GetFormat()
 	return connect.NewResponse(&blixardv1.DumpVMResponse{Path: "/var/lib/blixard/vms/web/memory." + f, Format: f, Bytes: int64(20 * vm.MiB)}), nil
+}
+
+// An archive becomes a file of its own: none that is there is written over, and
+// of one that is refused nothing stays.
+func TestAnExportIsANewFileOrNothing(t *testing.T) {
+	t.Setenv("BLIXARD_SOCKET", startNode(t))
+	dir := t.TempDir()
+	to := filepath.Join(dir, "web-2.tar")
+	code, out, errs := runOnce([]string{"vm", "crashes", "web", "2", "--export", to}, "", false)
+	if code != 0 || out != "web: the bundle of crash 2 is in "+to+" (24B)\n" {
+		t.Errorf("exit %d, %q, %q", code, out, errs)
+	}
+	if err := os.WriteFile(to, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs = runOnce([]string{"vm", "crashes", "web", "2", "--export", to}, "", false)
+	if code == 0 || out != "" || !strings.Contains(errs, "exists already, and is not overwritten; try: another name") {
+		t.Errorf("onto a file: exit %d, %q, %q", code, out, errs)
+	}
+	if code, _, _ := runOnce([]string{"vm", "crashes", "web", "3", "--export", filepath.Join(dir, "web-3.tar")}, "", false); code == 0 {
+		t.Error("a bundle that isn't kept was exported")
+	}
+	text, err := os.ReadFile(to)
+	left, _ := os.ReadDir(dir)
+	if err != nil || string(text) != "mine" || len(left) != 1 {
+		t.Errorf("%q, %v; there are %v", text, err, left)
+	}
+}
+
+// A script gets the evidence whole, a person as much as a line holds.
+func TestEvidenceIsCutForPeopleAlone(t *testing.T) {
+	long := strings.Repeat("x", 200)
+	if short(long, true) != long || len([]rune(short(long, false))) != 60 {
+		t.Error(short(long, false))
+	}
 }

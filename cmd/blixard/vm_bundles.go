@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -74,7 +75,13 @@ func (c *cli) pruneCrashes(cmd *cobra.Command, args []string, b bundles) error {
 			return err
 		}
 	}
-	if n := len(res.GetPruned()); n != 1 && c.outIs {
+	n := len(res.GetPruned())
+	switch {
+	case n == 0 && b.olderThan != "":
+		return c.printf("no bundle is older than %s, none is removed\n", b.olderThan)
+	case n == 0:
+		return c.printf("no bundle is kept, none is removed\n")
+	case n > 1 && c.outIs:
 		return c.printf("%s, %s\n", count(n, "bundle", "bundles"), size(sum))
 	}
 	return nil
@@ -86,13 +93,13 @@ func inDays(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.Atoi(days)
 		if err != nil || n < 0 || n > most {
-			return 0, fmt.Errorf("%.40q is no number of days", s)
+			return 0, fmt.Errorf("%.40q is no number of days from 0d to %dd", s, most)
 		}
 		return time.Duration(n) * day, nil
 	}
 	d, r := specfile.ParseDuration(s)
 	if r != nil {
-		return 0, errors.New(r.Why)
+		return 0, fmt.Errorf("%.40q is no time; units are d, h, m, s and ms, such as 7d or 12h", s)
 	}
 	if d < 0 {
 		return 0, fmt.Errorf("%.40q is negative", s)
@@ -114,17 +121,50 @@ func (c *cli) exportCrash(cmd *cobra.Command, name, text, to string) (err error)
 		}
 		return c.copyCrash(cmd, req, c.out)
 	}
+	if _, err := os.Lstat(to); err == nil {
+		return occupied(to)
+	}
 	file, err := os.CreateTemp(filepath.Dir(to), filepath.Base(to)+".part-*") // never what somebody else has put there
 	if err != nil {
 		return fmt.Errorf("export to %s: %w", to, err)
 	}
-	if err = errors.Join(c.copyCrash(cmd, req, file), file.Close()); err == nil {
-		err = os.Rename(file.Name(), to)
+	wrote := &counted{to: file}
+	if err = errors.Join(c.copyCrash(cmd, req, wrote), file.Close()); err == nil {
+		err = settle(file.Name(), to)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(file.Name()))
 	}
-	return nil
+	return c.printf("%s: the bundle of crash %d is in %s (%s)\n", name, n, to, size(wrote.n))
+}
+
+// occupied leaves alone what is there.
+func occupied(to string) error {
+	return invalid("another name, or remove it first", "%s exists already, and is not overwritten", to)
+}
+
+// settle gives a finished file its name, which nobody else may have taken meanwhile.
+func settle(from, to string) error {
+	err := os.Link(from, to)
+	switch {
+	case err == nil:
+		return os.Remove(from)
+	case errors.Is(err, fs.ErrExist):
+		return occupied(to)
+	}
+	return os.Rename(from, to) // a file system without hard links
+}
+
+// counted counts what goes through it.
+type counted struct {
+	to io.Writer
+	n  int64
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.to.Write(b)
+	c.n += int64(n)
+	return n, err
 }
 
 func (c *cli) copyCrash(cmd *cobra.Command, req *blixardv1.ExportCrashRequest, to io.Writer) error {

@@ -18,10 +18,11 @@ evidence, what its probes and its VMM said last, and the ends of both logs.
 
 Of each death a bundle is kept on the node: the ends of the logs, what the
 daemon had seen, and the guest's memory where the spec asks for it (dump).
---export writes one as a tar archive, - is standard output; it may hold all
-secrets of the guest. --prune removes bundles, of one crash, of a VM or of
---all VMs; the records of the deaths stay. The daemon's configuration bounds
-what bundles hold (crashes), and they go with their VM when it is deleted.`,
+--export writes one as a tar archive into a new file, - is standard output; it
+may hold all secrets of the guest. --prune removes bundles, of one crash, of a
+VM or of --all VMs; the records of the deaths stay. The daemon's configuration
+bounds what bundles hold (crashes), and they go with their VM when it is
+deleted.`,
 		Example: "  blixard vm crashes web\n  blixard vm crashes web 3\n  blixard vm crashes web 3 --export web-3.tar\n" +
 			"  blixard vm crashes web 3 --export - | tar tvf -\n  blixard vm crashes web 3 --prune\n  blixard vm crashes --all --prune --older-than 7d",
 		Args: between(0, 2), ValidArgsFunction: c.completeNames(1),
@@ -42,7 +43,7 @@ what bundles hold (crashes), and they go with their VM when it is deleted.`,
 	}
 	f := cmd.Flags()
 	f.Int32Var(&limit, "limit", 20, "at most this many")
-	f.StringVar(&b.export, "export", "", "write the bundle of the crash to `FILE`, - for standard output")
+	f.StringVar(&b.export, "export", "", "write the bundle of the crash to a new `FILE`, - for standard output")
 	f.BoolVar(&b.prune, "prune", false, "remove bundles")
 	f.StringVar(&b.olderThan, "older-than", "", "with --prune: only those of deaths before this `TIME`, such as 7d or 12h")
 	f.BoolVar(&b.all, "all", false, "with --prune: of all VMs")
@@ -71,7 +72,7 @@ func (c *cli) crashTable(res *blixardv1.ListCrashesResponse, wide bool) error {
 	for _, one := range res.GetCrashes() {
 		row := []string{
 			number(one.GetNumber()), c.since(one.GetAt()), number(one.GetIncarnation()), one.GetCause(), one.GetConfidence(),
-			span(one.GetUptime()), yes(one.GetDecision().GetCharged()), one.GetDecision().GetDo(), bundleCell(one), short(one.GetEvidence(), wide),
+			span(one.GetUptime()), yes(one.GetDecision().GetCharged()), one.GetDecision().GetDo(), bundleCell(one), short(one.GetEvidence(), wide || !c.outIs),
 		}
 		if wide {
 			row = append(row, one.GetDecision().GetWhy())

@@ -42,7 +42,8 @@ default; "blixard vm show NAME -o yaml" shows all of them filled in.
   --health      guest-agent, vmm, process, console:REGEX, tcp:IP:PORT,
                 http:URL, exec:COMMAND or guest-process:NAME; each with
                 role=startup, liveness or readiness, interval= and a spec
-                file's other words, but headers
+                file's other words, but headers and startup, for which
+                there is --start-timeout
   --depends-on  VM[:running|:healthy][,timeout=SPAN]: at the node's boot
                 that VM is up first, or the time has passed (2m)`,
 		Example: `  blixard vm create web --start

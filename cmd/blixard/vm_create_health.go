@@ -38,6 +38,8 @@ func checkFlag(text string) (vm.Check, error) {
 		switch {
 		case r != nil:
 			return c, flagged("--health "+key, r)
+		case key == "startup":
+			return c, invalid("--start-timeout, which is what startup= sets in a spec file", "--health doesn't take startup=")
 		case !ok:
 			return c, invalid("one of "+checkWords, "--health doesn't know %.60q", key)
 		}

@@ -34,7 +34,7 @@ func TestHealthFlag(t *testing.T) {
 	}
 	for _, text := range []string{
 		"vmm:soon", "process:qemu", "console:a,helthy=b", "console:helthy=b", "tcp:10.0.0.5:22,interval=soon", "tcp:a,failures=x", "exec:a | b", "exec:command=a 'b'",
-		"guest-agent:", "vmm:,", "guest-process:a,atLeast=0", "tcp:a,interval=0s", "http:headers=a",
+		"guest-agent:", "vmm:,", "guest-process:a,atLeast=0", "tcp:a,interval=0s", "http:headers=a", "guest-agent,startup=1m",
 	} {
 		if got, err := checkFlag(text); err == nil {
 			t.Errorf("%q became %+v", text, got)

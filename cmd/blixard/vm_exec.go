@@ -24,8 +24,9 @@ func execCommand(c *cli) *cobra.Command {
 		Long: `Run a command in a guest, through its agent, and show what it wrote. Control
 bytes are made visible, unless --raw asks for them. The guest has to have the
 command; the built-in guest has no shell, but burn SECONDS, cat, date, echo,
-eat MIB (memory, for a minute), env, exit N, false, fill MIB FILE, kill N,
-pgrep -c -x NAME, sleep N, true, uptime and yes N.
+eat MIB (memory, for a minute), env, exit N, false, fault KIND (the guest dies,
+or errs, in that way, to practise with: docs/operating.md), fill MIB FILE,
+kill N (itself, by signal N), pgrep -c -x NAME, sleep N, true, uptime and yes N.
 
 All that follows -- is the command's, its own flags too. The exit code is the
 command's; 128 + N where the signal N ended it, as shells have it. What a code
