@@ -34,7 +34,6 @@ type probing struct {
 	seats      map[string]seat // of the probes that have not ended
 	spawned    int
 	listening  *atomic.Bool // a check listens to the console
-	rounds     []vm.Round   // the last ones of all checks, oldest first
 	launchedAt time.Time
 	told       messages.HealthJudged
 }
@@ -68,9 +67,6 @@ type respecified struct {
 
 // probeAgain: clock → run-<n>, after a bug ended a probe. Late ones are of an older visit.
 type probeAgain struct{ visit, index int }
-
-// mostRounds is how many rounds of all checks are kept for the bundle of a death.
-const mostRounds = 64
 
 // startProbes begins all checks; where none is set, a VMM that answers is ready.
 func (r *runActor) startProbes() { r.renewProbes(r.beginProbe) }
@@ -256,7 +252,7 @@ func (r *runActor) mayAsk(m mayAsk) {
 
 // probed takes in one result; those of an earlier visit are stale.
 func (r *runActor) probed(m probed) {
-	r.keepRound(m.round)
+	r.notes.asked(m.round, len(r.checks))
 	if m.visit != r.visit || r.off || r.paused {
 		return
 	}
@@ -278,14 +274,6 @@ func (r *runActor) probed(m probed) {
 		r.judge()
 		r.openProbes()
 	}
-}
-
-func (r *runActor) keepRound(one vm.Round) {
-	if len(r.rounds) == mostRounds {
-		copy(r.rounds, r.rounds[1:])
-		r.rounds = r.rounds[:mostRounds-1]
-	}
-	r.rounds = append(r.rounds, one)
 }
 
 func (r *runActor) allProbes() []policies.Probe {

@@ -83,7 +83,7 @@ type runActor struct {
 	agent    agentLine
 	probing
 	cutOff  map[string]string // taps by which the guest reaches nobody now, and why
-	notes   notes
+	notes   *notes
 	dumps   vm.Dump  // on which deaths, as the newest spec has it
 	dumping *dumping // a death that waits for the guest's memory; nil: none does
 
@@ -248,7 +248,8 @@ func (r *runActor) launched(m launched) {
 		}
 		r.fail(f, true)
 	}
-	r.process, r.notes.argv = &m.process, m.argv
+	r.process = &m.process
+	r.notes.launched(m.argv)
 	r.env.tell(r.parent, messages.Launched{Incarnation: r.ref.Incarnation, Process: m.process})
 	self, env := r.self, r.env
 	context.AfterFunc(r.ctx, env.ports.Launcher.Watch(m.process, func(e vm.Exit) { env.tell(self, exited{e}) }))

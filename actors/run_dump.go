@@ -57,7 +57,7 @@ func (r *runActor) dumpFirst() {
 	case r.dumping != nil && !r.dumping.over:
 		return // another domino: the first one is on its way
 	default:
-		panic(r.noted(f))
+		panic(r.env.noted(f, r.notes, r.ref.VM, r.process))
 	}
 }
 

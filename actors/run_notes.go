@@ -1,7 +1,11 @@
 package actors
 
 import (
+	"slices"
+	"sync"
+
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -9,31 +13,55 @@ import (
 // reboots all the time must not make it grow.
 const keptNotices = 32
 
-// notes is what a run actor remembers for the bundle of its incarnation's death.
+// notes is what the run actors of one incarnation remember for the bundle of its
+// death. They are vm/<name>'s to read as well: it alone knows of a death by a
+// deadline, and then waits for no answer (P9).
 type notes struct {
-	said []vm.Said
-	argv []string
+	mu     sync.Mutex
+	argv   []string
+	said   []vm.Said
+	rounds []vm.Round
+}
+
+// launched keeps what was launched; who adopts it doesn't know.
+func (n *notes) launched(argv []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if argv != nil {
+		n.argv = argv
+	}
 }
 
 // heard keeps what the VMM told.
 func (n *notes) heard(m host.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if len(n.said) == keptNotices {
 		n.said = append(n.said[:0], n.said[1:]...)
 	}
 	n.said = append(n.said, vm.Said{At: m.At, Kind: string(m.Kind), Detail: m.Detail})
 }
 
-// noted adds to a failure what this actor alone has seen.
-func (r *runActor) noted(f vm.Failure) vm.Failure {
+// asked keeps a round of one of so many checks.
+func (n *notes) asked(one vm.Round, checks int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rounds = policies.KeepRound(n.rounds, one, checks)
+}
+
+// noted adds to a failure what was seen of it, and of the node meanwhile.
+func (e *env) noted(f vm.Failure, seen *notes, of vm.ID, process *vm.Process) vm.Failure {
 	n := vm.Notes{}
 	if f.Notes != nil {
 		n = *f.Notes
 	}
-	n.Argv, n.Notices, n.Rounds = r.notes.argv, r.notes.said, r.rounds
-	if u := r.env.usage(r.ref.VM, r.process); u != (vm.Usage{}) {
+	seen.mu.Lock()
+	n.Argv, n.Notices, n.Rounds = seen.argv, slices.Clone(seen.said), slices.Clone(seen.rounds)
+	seen.mu.Unlock()
+	if u := e.usage(of, process); u != (vm.Usage{}) {
 		n.Usage = &u
 	}
-	if all := r.env.resources.Load(); all != nil {
+	if all := e.resources.Load(); all != nil {
 		node := all.Usage
 		n.Node = &node
 	}

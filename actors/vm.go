@@ -28,6 +28,7 @@ type vmActor struct {
 	run       *actor.PID     // nil: no run actor
 	prepare   chan struct{}  // closed when the last run actor's Prepare has returned, which may be after that actor's end
 	begun     vm.Incarnation // the last one that got a run actor
+	notes     *notes         // of that one
 	cleaning  chan struct{}  // closed when what was left over is removed: no preparing begins before
 	ending    bool           // run was asked to end; its Terminated is due
 	sick      bool           // the one that ends failed by its guest, and not by a bug

@@ -95,9 +95,14 @@ func (v *vmActor) died(before vm.Record, c *vm.Crash, f *vm.Failure) {
 	if began := before.State.Runs; before.State.Pending && began != nil {
 		one.bundle.Spec = began.Spec
 	}
-	if f != nil {
-		one.bundle.Notes = f.Notes
+	if f == nil {
+		f = &c.Failure // its deadline's
 	}
+	if f.Notes == nil && v.notes != nil && v.begun == c.Failure.Incarnation {
+		noted := v.env.noted(*f, v.notes, before.ID, before.State.Process)
+		f = &noted
+	}
+	one.bundle.Notes = f.Notes
 	v.env.evidence.add(one)
 }
 

@@ -87,6 +87,40 @@ func TestADeathLeavesABundleWithWhatWasSeen(t *testing.T) {
 	})
 }
 
+// A start that takes too long ends by the deadline of vm/<name>, and what the
+// guest was asked until then is told all the same.
+func TestALateStartLeavesWhatWasSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, func(vm.Ref) fake.Guest { return fake.Guest{Boot: -1} })
+		defer s.end()
+		s.create("web", checked(
+			vm.Check{Type: vm.CheckAgent, Role: vm.RoleReadiness}, vm.Check{Type: vm.CheckTCP, Address: "10.0.0.2:22"},
+			vm.Check{Type: vm.CheckTCP, Name: "later", Address: "10.0.0.2:23", Interval: 50 * time.Second},
+		))
+		for range 600 {
+			if s.state("web").Crashes > 0 {
+				break
+			}
+			s.after(time.Second)
+		}
+		s.after(time.Second)
+		all := s.kept("web")
+		if len(all) != 1 || all[0].Crash.Failure.Cause != vm.CauseStartTransient || !strings.Contains(all[0].Crash.Failure.Evidence, ": tcp: no answer yet") {
+			t.Fatalf("bundles: %+v", all)
+		}
+		n, of := all[0].Notes, map[string]int{}
+		if n == nil || !slices.Equal(n.Argv, []string{"/fake/vmm"}) {
+			t.Fatalf("the notes are %+v", n)
+		}
+		for _, r := range n.Rounds {
+			of[r.Check]++
+		}
+		if of["tcp"] == 0 || of["later"] == 0 || !slices.IsSortedFunc(n.Rounds, func(a, b vm.Round) int { return a.At.Compare(b.At) }) {
+			t.Errorf("the rounds are %+v", n.Rounds)
+		}
+	})
+}
+
 func TestACrashLoopWaitsForNoBundle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		loop := func(takes time.Duration) (died uint64, kept int, missed map[uint64]string) {

@@ -68,9 +68,13 @@ func (v *vmActor) begin(c actor.Context, first any) {
 		paths.Load = paths.State(v.rec.State.Saved.Incarnation)
 	}
 	rec, env, prepare, behind := v.rec, v.env, make(chan struct{}), []<-chan struct{}{v.prepare, v.cleaning}
+	if v.notes == nil || v.begun != rec.State.Incarnation {
+		v.notes = &notes{}
+	}
 	v.ending, v.sick, v.prepare, v.begun = false, false, prepare, rec.State.Incarnation
+	seen := v.notes
 	v.run = spawn(c, env.log, fmt.Sprintf("run-%d", rec.State.Incarnation), func() actor.Actor {
-		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: paths, first: first, prepare: prepare, behind: behind}
+		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: paths, first: first, prepare: prepare, behind: behind, notes: seen}
 	})
 }
 
