@@ -19,12 +19,13 @@ type sight struct {
 	detail  string
 	dropped string // why it says nothing about the guest
 	told    bool   // the guest itself has said it, and in time: no slowness of the host makes that up
+	late    bool   // nobody answered in the time of the round
 	glance  vm.Glance
 }
 
 func saw(detail string, err error) sight {
 	if err != nil {
-		return sight{detail: err.Error()}
+		return sight{detail: err.Error(), late: errors.Is(err, context.DeadlineExceeded)}
 	}
 	return sight{ok: true, detail: detail}
 }

@@ -169,14 +169,30 @@ func (p *probeActor) round(m goAhead) {
 		s := ask(ctx)
 		a.Ended, a.Local = env.ports.Clock.Now(), a.Local || s.told
 		out.glance, out.certain = s.glance, s.certain
+		seen := look()
+		if s.late {
+			s.detail = unanswered(a, p.check, seen.glance)
+		}
 		out.round.Took, out.round.OK, out.round.Detail, out.round.Dropped = a.Ended.Sub(a.Began), s.ok, s.detail, s.dropped
 		if !s.ok && !s.certain && s.dropped == "" && m.ready {
-			out.round.Dropped = env.stalled(a, process, look())
-		} else {
-			look()
+			out.round.Dropped = env.stalled(a, process, seen)
 		}
 		return out
 	})
+}
+
+// unanswered tells of a question that nobody answered in its time, and why, where
+// a look at the VMM's process meanwhile has shown it.
+func unanswered(a policies.Attempt, c vm.Check, seen vm.Glance) string {
+	within := a.Timeout
+	if a.Ended.Sub(a.Began) < within {
+		within = c.Timeout // the agent of a guest that boots had answered before
+	}
+	why, _ := policies.AtWork(seen, vm.Glance{})
+	if why != "" {
+		why = ", " + why
+	}
+	return "no answer within " + within.String() + why
 }
 
 // guarded works off the mailbox and sends the one result; a bug in it is this actor's.

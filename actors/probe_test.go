@@ -207,6 +207,25 @@ func TestTheStateOfTheVMMIsSeen(t *testing.T) {
 	}
 }
 
+// Who doesn't answer in time is said to, and why where it was seen.
+func TestAnAgentThatDoesntAnswer(t *testing.T) {
+	for state, want := range map[string]string{
+		vm.ProcessSleeping: "guest-agent: 3 of 3 failures in a row: no answer within 1s",
+		vm.ProcessStopped:  "guest-agent: 3 of 3 failures in a row: no answer within 1s, its VMM is stopped (SIGSTOP)",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t, boots(time.Second))
+			defer s.end()
+			s.create("web", checked(vm.Check{Type: vm.CheckAgent, Timeout: time.Second}))
+			s.after(15 * time.Second)
+			s.world.Glances("web", vm.Glance{State: state})
+			if st := s.hang("web", 1); st.LastExit.Failure.Evidence != want {
+				t.Errorf("%s: got %q, want %q", state, st.LastExit.Failure.Evidence, want)
+			}
+		})
+	}
+}
+
 // Each kind of check is asked in its own way; a readiness check never ends a guest.
 func TestChecksInsideTheGuest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
