@@ -95,6 +95,29 @@ func TestABusyNodeThatLetsAVMRunExcusesNothing(t *testing.T) {
 	})
 }
 
+// One guest that keeps the node's disk busy hides no other's hang; one that
+// waits for that disk itself is not blamed.
+func TestABusyDiskExcusesOnlyWhoWaitsForIt(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newProbed(t, hangs(30*time.Second))
+			defer func() { s.end() }()
+			s.create("web", checked(agentCheck))
+			s.world.Strain(host.Pressure{IO: 90, Memory: 90})
+			s.after(20 * time.Second)
+			if waits {
+				s.world.Glances("web", vm.Glance{State: vm.ProcessSleeping, Threads: 5, Blocked: 1})
+			}
+			s.after(10*time.Second + 3*10*time.Second + 2*time.Second)
+			if waits {
+				s.unharmed("web")
+			} else if st := s.state("web"); st.Crashes != 1 {
+				t.Errorf("it hangs, and is not noticed: %s, %s", st.Phase, st.HealthWhy)
+			}
+		})
+	}
+}
+
 func TestABugInAProbeEndsThatProbeAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newProbed(t, hangs(10*time.Minute))

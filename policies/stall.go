@@ -30,8 +30,9 @@ const (
 
 // Excused says why a failed round doesn't count, or nothing: it was us, or the
 // host, that stood still, and the guest is not to blame (P16). A node that is
-// busy, but didn't keep this VM waiting, excuses nothing. A success always
-// counts, however late it came.
+// busy, but didn't keep this VM waiting, excuses nothing: one guest that keeps
+// a disk busy would else hide every other's hang. A success always counts,
+// however late it came.
 func Excused(a Attempt) string {
 	took := a.Ended.Sub(a.Began)
 	switch {
@@ -47,16 +48,22 @@ func Excused(a Attempt) string {
 	if waited := a.After.WaitedSince(a.Before); a.Between > 0 && float64(waited) >= keptWaiting*float64(a.Between) {
 		return fmt.Sprintf("the host kept its VMM from a processor for %d %% of the time", int(min(100, 100*float64(waited)/float64(a.Between))))
 	}
+	if !blocked(a.Before) && !blocked(a.After) {
+		return ""
+	}
 	for _, one := range []struct {
 		what  string
 		share float64
 	}{{"memory", a.MemoryWait}, {"disks", a.IOWait}} {
 		if one.share >= underStrain {
-			return fmt.Sprintf("the host stood still for want of its %s for %d %% of the time", one.what, int(one.share))
+			return fmt.Sprintf("its VMM waited in the kernel while the host stood still for want of its %s for %d %% of the time", one.what, int(one.share))
 		}
 	}
 	return ""
 }
+
+// blocked says whether a look saw the VMM wait for something of the host's.
+func blocked(g vm.Glance) bool { return g.Blocked > 0 || g.State == vm.ProcessUninterruptible }
 
 // AtWork says why a VMM's process is not at work, or nothing, and whether that
 // leaves no doubt. In the kernel it counts as stuck only where no thread of it

@@ -37,9 +37,10 @@ func TestWhatIsNotHeldAgainstAGuest(t *testing.T) {
 			a.Before, a.After, a.Between = waited(time.Minute), waited(time.Minute+200*time.Millisecond), 900*time.Millisecond
 		}), ""},
 		{"one look says nothing", round(time.Second, func(a *policies.Attempt) { a.After = waited(time.Hour) }), ""},
-		{"no memory", round(time.Second, func(a *policies.Attempt) { a.MemoryWait = 40 }), "want of its memory for 40 %"},
-		{"no disk", round(time.Second, func(a *policies.Attempt) { a.IOWait = 80 }), "want of its disks for 80 %"},
-		{"a disk that is busy", round(time.Second, func(a *policies.Attempt) { a.IOWait = 39 }), ""},
+		{"no memory, and a thread waited", round(time.Second, func(a *policies.Attempt) { a.MemoryWait, a.Before.Blocked = 40, 1 }), "want of its memory for 40 %"},
+		{"no disk, and it waits", round(time.Second, func(a *policies.Attempt) { a.IOWait, a.After.State = 80, vm.ProcessUninterruptible }), "want of its disks for 80 %"},
+		{"a disk that is busy", round(time.Second, func(a *policies.Attempt) { a.IOWait, a.After.Blocked = 39, 1 }), ""},
+		{"a disk and memory that others wait for", round(time.Second, func(a *policies.Attempt) { a.IOWait, a.MemoryWait = 99, 99 }), ""},
 		{"what this machine says of itself", round(time.Millisecond, func(a *policies.Attempt) { a.Local, a.IOWait = true, 99 }), ""},
 		{"a long timeout", round(100*time.Second, func(a *policies.Attempt) { a.Timeout = time.Minute }), ""},
 	} {

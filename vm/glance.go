@@ -7,6 +7,7 @@ import "time"
 type Glance struct {
 	State   string                // one of the words below
 	Threads int                   // that live
+	Blocked int                   // of them, that wait in the kernel uninterruptibly, mostly for a disk or for memory
 	Ran     time.Duration         // on a processor, all threads together
 	Waited  time.Duration         // for a processor while it could run: the thread that waited longest
 	Waits   map[int]time.Duration // the same, of each thread

@@ -67,6 +67,11 @@ func lookAtThreads(dir int, g *vm.Glance, buf []byte) {
 		if err != nil {
 			continue
 		}
+		if b, err := small(fd, filepath.Join(name, "stat"), buf); err == nil {
+			if s, ok := parseStat(b); ok && stateWord(s.state) == vm.ProcessUninterruptible {
+				g.Blocked++
+			}
+		}
 		b, err := small(fd, filepath.Join(name, "schedstat"), buf)
 		if err != nil {
 			continue

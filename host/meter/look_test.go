@@ -54,6 +54,18 @@ func TestGlanceKnowsEachState(t *testing.T) {
 	}
 }
 
+// Whoever waits for a disk is one of the VMM's workers, seldom its first thread.
+func TestGlanceCountsTheThreadsThatWaitForADisk(t *testing.T) {
+	w := newTree(t)
+	p := w.vmm(4711, "")
+	for _, tid := range []int{4712, 4714} {
+		w.write(fmt.Sprintf("proc/4711/task/%d/stat", tid), strings.Replace(thread(tid, "worker) D (", 1, 1, 9), ") S ", ") D ", 1))
+	}
+	if g, err := New(w.conf).Look(p); err != nil || g.Blocked != 2 || g.State != vm.ProcessSleeping {
+		t.Errorf("%+v, %v", g, err)
+	}
+}
+
 func TestGlanceAtWhatIsGone(t *testing.T) {
 	w := newTree(t)
 	p := w.vmm(4711, "")
