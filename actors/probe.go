@@ -239,7 +239,7 @@ func (r *runActor) probeAgain(m probeAgain) {
 func (r *runActor) mayAsk(m mayAsk) {
 	switch {
 	case m.visit != r.visit: // it is asked to end
-	case r.paused || r.off:
+	case r.paused || r.off || r.dumpAsked:
 		r.env.tell(m.from, rest{})
 	default:
 		r.env.tell(m.from, goAhead{session: r.session, process: r.process, ready: r.ready})
@@ -253,7 +253,7 @@ func (r *runActor) mayAsk(m mayAsk) {
 // probed takes in one result; those of an earlier visit are stale.
 func (r *runActor) probed(m probed) {
 	r.notes.asked(m.round, len(r.checks))
-	if m.visit != r.visit || r.off || r.paused {
+	if m.visit != r.visit || r.off || r.paused || r.dumpAsked {
 		return
 	}
 	w := &r.probes[m.index]

@@ -87,7 +87,7 @@ type runActor struct {
 	dumps   vm.Dump  // on which deaths, as the newest spec has it
 	dumping *dumping // a death that waits for the guest's memory; nil: none does
 
-	dumpAsked, halts bool // a person's dump is under way, and it is what halts the guest
+	dumpAsked, owed bool // a person's dump is under way; and holds up what was asked meanwhile
 }
 
 // Receive is the run actor's mailbox.
@@ -102,8 +102,7 @@ func (r *runActor) Receive(c actor.Context) {
 	case powerDown:
 		r.powerDown()
 	case pause:
-		r.paused, r.halts = true, false
-		r.ask("pause", host.Session.Pause)
+		r.pause()
 	case resume:
 		r.resume()
 	case save:
@@ -158,6 +157,8 @@ func (r *runActor) hear(m any) {
 		r.wasReset(m)
 	case standsStill:
 		r.standsStill()
+	case runsOn:
+		r.runsOn()
 	case askedDumpEnded:
 		r.askedDumpEnded()
 	default:
@@ -292,7 +293,8 @@ func (r *runActor) attached(m attached) {
 	r.meet()
 }
 
-// standing turns the state of a VMM whose guest ended while nobody listened into the notice that was missed.
+// standing turns the state of a VMM whose guest ended while nobody listened into
+// the notice that was missed, and tells whether the guest runs where it lives.
 func (r *runActor) standing(ctx context.Context, s host.Session) error {
 	state, err := s.State(ctx)
 	if err != nil {
@@ -300,6 +302,9 @@ func (r *runActor) standing(ctx context.Context, s host.Session) error {
 	}
 	if state == host.GuestPaused || state == host.GuestSaved {
 		r.env.tell(r.self, standsStill{})
+	}
+	if state == host.GuestRuns {
+		r.env.tell(r.self, runsOn{})
 	}
 	kinds := map[host.GuestState]host.NoticeKind{
 		host.GuestOff: host.NoticePowerOff, host.GuestPanicked: host.NoticePanic, host.GuestIOError: host.NoticeIOError,

@@ -62,7 +62,7 @@ func (r *runActor) dumpFirst() {
 }
 
 func (r *runActor) beginDump(f vm.Failure) {
-	d, env, self, ref, session := r.dumps, r.env, r.self, r.ref, r.session
+	d, env, self, ref, session, crash := r.dumps, r.env, r.self, r.ref, r.session, r.rec.State.Crashes+1
 	ctx, cancel := context.WithTimeout(r.ctx, d.Timeout)
 	r.dumping = &dumping{failure: f, format: d.Format, began: env.ports.Clock.Now(), cancel: cancel}
 	r.paused = true // its probes say nothing more
@@ -72,15 +72,15 @@ func (r *runActor) beginDump(f vm.Failure) {
 	})
 	go func() {
 		defer cancel()
-		env.tell(self, dumpEnded{env.dumpDeath(ctx, session, ref, d.Format)})
+		env.tell(self, dumpEnded{env.dumpDeath(ctx, session, ref, crash, d.Format)})
 	}()
 	r.after(d.Timeout+dumpGrace, dumpOverdue{r.dumping})
 }
 
 // dumpDeath writes the memory of a guest that is about to be killed.
-func (e *env) dumpDeath(ctx context.Context, s host.Session, ref vm.Ref, format vm.DumpFormat) vm.Dumped {
+func (e *env) dumpDeath(ctx context.Context, s host.Session, ref vm.Ref, crash uint64, format vm.DumpFormat) vm.Dumped {
 	began := e.ports.Clock.Now()
-	_, size, err := e.dump(ctx, s, ref, format, false, policies.DumpAtMost(e.evidence.quota))
+	_, size, err := e.dump(ctx, s, ref, format, crash, policies.DumpAtMost(e.evidence.quota))
 	out := vm.Dumped{Format: format, Bytes: size, Took: e.ports.Clock.Now().Sub(began)}
 	if err != nil {
 		out.Why = err.Error()
@@ -89,7 +89,7 @@ func (e *env) dumpDeath(ctx context.Context, s host.Session, ref vm.Ref, format 
 }
 
 // dump writes a guest's memory into a file that is there whole or not at all.
-func (e *env) dump(ctx context.Context, s host.Session, ref vm.Ref, format vm.DumpFormat, asked bool, most vm.Bytes) (path string, size vm.Bytes, err error) {
+func (e *env) dump(ctx context.Context, s host.Session, ref vm.Ref, format vm.DumpFormat, crash uint64, most vm.Bytes) (path string, size vm.Bytes, err error) {
 	const doing = "dump"
 	if s == nil {
 		return "", 0, host.Fail(host.Transient, doing, fmt.Errorf("there is no session with its VMM"))
@@ -97,7 +97,7 @@ func (e *env) dump(ctx context.Context, s host.Session, ref vm.Ref, format vm.Du
 	if why := e.lowSpace(); why != "" {
 		return "", 0, host.Fail(host.Transient, doing, fmt.Errorf("%s", why))
 	}
-	file, err := e.ports.Bundles.NewDump(ctx, ref, format, asked, most)
+	file, err := e.ports.Bundles.NewDump(ctx, ref, format, crash, most)
 	if err != nil {
 		return "", 0, err
 	}
@@ -191,14 +191,12 @@ func (r *runActor) dump(m dump) {
 		return
 	}
 	r.dumpAsked = true
-	r.halts = !r.paused
-	r.paused = true
 	env, self, session, ref, owner := r.env, r.self, r.session, r.ref, r.ctx
 	go func() {
 		ctx, cancel := context.WithCancel(m.ctx)
 		defer cancel()
 		defer context.AfterFunc(owner, cancel)()
-		path, size, err := env.dump(ctx, session, ref, m.format, true, 0) //nolint:contextcheck // the request's, which came by message
+		path, size, err := env.dump(ctx, session, ref, m.format, 0, 0) //nolint:contextcheck // the request's, which came by message
 		if err != nil {
 			err = &vm.Refusal{Code: vm.Unavailable, Why: fmt.Sprintf("the memory of %s was not written: %v", ref.Name, err), Try: "blixard vm explain " + string(ref.Name)}
 		}
@@ -207,10 +205,28 @@ func (r *runActor) dump(m dump) {
 	}()
 }
 
-// askedDumpEnded lets the guest's probes go on, unless it was to stand still meanwhile.
+// dumpHolds says whether a person's dump is under way. A VMM refuses to halt its
+// guest, to let it run or to save it meanwhile: what is asked of it then is done
+// once the dump is over, as it was last wanted.
+func (r *runActor) dumpHolds() bool {
+	r.owed = r.owed || r.dumpAsked
+	return r.dumpAsked
+}
+
+// askedDumpEnded does what the dump has held up. The guest's probes begin anew:
+// that it said nothing meanwhile is no news.
 func (r *runActor) askedDumpEnded() {
-	if r.halts {
-		r.paused = r.suspend.wanted || r.dumping != nil
+	owed := r.owed
+	r.dumpAsked, r.owed = false, false
+	switch {
+	case r.dumping != nil || r.off: // it is on its way already
+	case owed && r.suspend.wanted:
+		r.save()
+	case owed && r.paused:
+		r.pause()
+	case owed:
+		r.goOn()
+	case !r.paused && r.visit > 0:
+		r.startProbes()
 	}
-	r.dumpAsked, r.halts = false, false
 }

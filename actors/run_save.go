@@ -29,6 +29,7 @@ type (
 	guestLoaded struct{ err error }
 	resumed     struct{ err error }
 	standsStill struct{}
+	runsOn      struct{}
 )
 
 // suspension is what a run actor knows of a guest on its way.
@@ -46,6 +47,9 @@ const clockBound = 5 * time.Second
 // save begins as soon as there is a session. The guest proves nothing until it runs on.
 func (r *runActor) save() {
 	r.suspend.wanted, r.paused = true, true
+	if r.dumpHolds() {
+		return
+	}
 	if r.session != nil && r.suspend.cut == nil {
 		r.beginSave()
 	}
@@ -128,7 +132,17 @@ func (r *runActor) resume() {
 		r.suspend.cut() // its end goes on
 		return
 	}
-	r.goOn()
+	if !r.dumpHolds() {
+		r.goOn()
+	}
+}
+
+// pause halts the guest as a person asked.
+func (r *runActor) pause() {
+	r.paused = true
+	if !r.dumpHolds() {
+		r.ask("pause", host.Session.Pause)
+	}
 }
 
 func (r *runActor) goOn() {
@@ -146,7 +160,7 @@ func (r *runActor) resumed(m resumed) {
 		r.sessionFailed(sessionFailed{"resume", m.err})
 		return
 	}
-	if r.paused || r.off || r.suspend.wanted {
+	if r.paused || r.off || r.suspend.wanted || r.dumpAsked {
 		return
 	}
 	r.watchGuest()
@@ -164,7 +178,9 @@ func (r *runActor) watchGuest() {
 func (r *runActor) meet() {
 	switch {
 	case r.suspend.wanted:
-		r.beginSave()
+		if !r.dumpHolds() {
+			r.beginSave()
+		}
 	case r.suspend.loading:
 		session := r.session
 		r.background(policies.StartTime(r.rec), func(ctx context.Context) any { return guestLoaded{session.Loaded(ctx)} })
@@ -190,8 +206,15 @@ func (r *runActor) guestLoaded(m guestLoaded) {
 
 // standsStill: an earlier daemon was to let the guest run, and didn't come to it.
 func (r *runActor) standsStill() {
-	if !r.paused && !r.off && !r.suspend.loading && !r.suspend.wanted {
+	if !r.paused && !r.off && !r.suspend.loading && !r.suspend.wanted && !r.dumpHolds() {
 		r.goOn()
+	}
+}
+
+// runsOn: an earlier daemon was to halt the guest, and didn't come to it.
+func (r *runActor) runsOn() {
+	if r.paused && !r.off && !r.suspend.loading && !r.suspend.wanted {
+		r.pause()
 	}
 }
 

@@ -32,6 +32,7 @@ type process struct {
 	busy     busy
 	glance   vm.Glance
 	asked    int // of its memory
+	dumps    int // that are under way, each of which halts the guest
 
 	left vm.Bytes // by its balloon; 0: all
 

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
@@ -90,11 +91,25 @@ func (s *session) State(ctx context.Context) (state host.GuestState, err error) 
 
 func (s *session) PowerDown(ctx context.Context) error { return s.with(ctx, (*process).powerDown) }
 func (s *session) Pause(ctx context.Context) error {
-	return s.with(ctx, func(p *process) { p.turn(host.GuestRuns, host.GuestPaused) })
+	return s.undumped(ctx, "stop", func(p *process) { p.turn(host.GuestRuns, host.GuestPaused) })
+}
+
+// undumped acts on a VMM that writes no dump: one that does refuses, as QEMU does.
+func (s *session) undumped(ctx context.Context, doing string, act func(*process)) error {
+	refused := false
+	err := s.with(ctx, func(p *process) {
+		if refused = p.dumps > 0; !refused {
+			act(p)
+		}
+	})
+	if err == nil && refused {
+		err = host.Fail(host.Transient, doing, errors.New("there is a dump in process, please wait until finished"))
+	}
+	return err
 }
 
 func (s *session) Resume(ctx context.Context) error {
-	return s.with(ctx, func(p *process) {
+	return s.undumped(ctx, "cont", func(p *process) {
 		p.turn(host.GuestPaused, host.GuestRuns)
 		p.turn(host.GuestSaved, host.GuestRuns)
 		p.runsOn()
@@ -126,15 +141,42 @@ func (s *session) Quit(ctx context.Context) error {
 	})
 }
 
-// Dump writes what stands for the guest's memory, and takes as long as a slow call.
+// Dump writes what stands for the guest's memory, and takes as long as
+// World.Dumps says. Meanwhile the guest stands still.
 func (s *session) Dump(ctx context.Context, format vm.DumpFormat, into io.Writer) error {
-	if err := s.with(ctx, func(*process) {}); err != nil {
+	var takes time.Duration
+	if err := s.with(ctx, func(p *process) { p.dumps, takes = p.dumps+1, p.world.dumps }); err != nil {
 		return err
+	}
+	defer func() {
+		s.d.world.mu.Lock()
+		s.p.dumps--
+		s.d.world.mu.Unlock()
+	}()
+	if err := wait(ctx, takes); err != nil {
+		return host.Fail(host.Transient, "dump", err)
 	}
 	if _, err := io.WriteString(into, "memory of a fake guest "+string(format)); err != nil {
 		return host.Fail(host.Transient, "dump", err)
 	}
 	return s.with(ctx, func(*process) {}) // gone meanwhile?
+}
+
+// Dumps sets how long a dump of a guest's memory takes from now on.
+func (w *World) Dumps(takes time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dumps = takes
+}
+
+// Runs says whether the live VMM of that name lets its guest run.
+func (w *World) Runs(name vm.Name) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.named[name] {
+		return p.state == host.GuestRuns && p.dumps == 0
+	}
+	return false
 }
 
 func (s *session) Close() {

@@ -49,6 +49,7 @@ type World struct {
 	faults        Faults
 	pressure      host.Pressure
 	stall         stall
+	dumps         time.Duration // what one takes
 	spent         vm.NodeUsage
 	services      map[string]Service // by address
 	capacity      vm.Capacity
