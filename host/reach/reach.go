@@ -59,7 +59,7 @@ func failed(ctx context.Context, doing string, err error) error {
 		return host.Fail(host.Transient, doing, errLate)
 	}
 	if errno, ok := errors.AsType[unix.Errno](err); ok {
-		return host.Fail(kindOf(errno), doing, errno)
+		return host.Fail(kindOf(ctx, errno, err), doing, errno)
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return host.Fail(host.Transient, doing, errLate)
@@ -76,18 +76,34 @@ var (
 	errHungUp   = errors.New("the connection was closed before the answer was whole")
 )
 
-// kindOf: without a route, or with its own link down, it is this machine that is
-// cut off; a neighbour that doesn't answer (EHOSTUNREACH) is the guest.
-func kindOf(errno unix.Errno) host.Kind {
+// kindOf: with its own link down, it is this machine that is cut off. Where the
+// network is told to be out of reach, that may be what a guest, or a router that
+// is one, sent back: it is this machine alone that says so where it has no route.
+func kindOf(ctx context.Context, errno unix.Errno, err error) host.Kind {
 	switch errno {
 	case unix.ECONNREFUSED:
 		return host.Gone
-	case unix.ENETUNREACH, unix.ENETDOWN, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EADDRNOTAVAIL, unix.EACCES, unix.EPERM, unix.EAFNOSUPPORT:
+	case unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES:
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Addr != nil && routed(ctx, op.Addr) {
+			return host.Transient
+		}
+		return host.Denied
+	case unix.ENETDOWN, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EADDRNOTAVAIL, unix.EPERM, unix.EAFNOSUPPORT:
 		return host.Denied
 	case unix.EINVAL:
 		return host.Broken
 	}
 	return host.Transient
+}
+
+// routed asks the kernel for a way to an address. UDP sends nothing as it connects.
+func routed(ctx context.Context, to net.Addr) bool {
+	conn, err := new(net.Dialer).DialContext(context.WithoutCancel(ctx), "udp", to.String())
+	if err != nil {
+		return false
+	}
+	_ = conn.Close() // it was only the way that was asked for
+	return true
 }
 
 // short keeps an error to a part of a line: a library quotes a server in it.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -112,13 +113,29 @@ func TestConnectIsBoundedInTime(t *testing.T) {
 
 func TestWhoseFailureItIs(t *testing.T) {
 	for errno, want := range map[unix.Errno]host.Kind{
-		unix.ECONNREFUSED: host.Gone, unix.EHOSTUNREACH: host.Transient, unix.ECONNRESET: host.Transient, unix.ETIMEDOUT: host.Transient,
+		unix.ECONNREFUSED: host.Gone, unix.ECONNRESET: host.Transient, unix.ETIMEDOUT: host.Transient,
 		unix.ENETUNREACH: host.Denied, unix.ENETDOWN: host.Denied, unix.EMFILE: host.Denied, unix.EADDRNOTAVAIL: host.Denied, unix.EPERM: host.Denied,
 		unix.EINVAL: host.Broken,
 	} {
 		err := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}
 		if got := host.KindOf(failed(t.Context(), "connect", err)); got != want {
 			t.Errorf("%v is of kind %d, want %d", errno, got, want)
+		}
+	}
+}
+
+// What a guest, or a router before it, can send back is ours only where the
+// kernel has no route either.
+func TestAGuestCannotSayThatThisMachineIsCutOff(t *testing.T) {
+	for _, errno := range []unix.Errno{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES} {
+		for to, want := range map[string]host.Kind{
+			"127.0.0.1:80": host.Transient,
+			"[fe80::1]:80": host.Denied, // without an interface there is no route to it
+		} {
+			err := &net.OpError{Op: "dial", Addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(to)), Err: os.NewSyscallError("connect", errno)}
+			if got := host.KindOf(failed(t.Context(), "connect", err)); got != want {
+				t.Errorf("%v from %s is of kind %d, want %d", errno, to, got, want)
+			}
 		}
 	}
 }
