@@ -22,10 +22,14 @@ import (
 // What a daemon that died had not written, the next one writes as it wakes, from
 // what is left.
 const (
-	bundleLine    = 4                // deaths that wait while one is written; a crash loop makes no more of them
+	bundleLine    = 16               // deaths that wait while one is written; a crash loop makes no more of them
 	bundleWriters = 2                // of all VMs at once: a boot of the node must not be held up by the disk
 	bundleTime    = 30 * time.Second // for one, on a disk that is slow
-	missedWhys    = 50               // of each VM: as many crashes as the store keeps
+
+	// A bundle's writing beside the start of the next VMM would cost that start as
+	// much as it takes: it waits until a start at once has its processor and disk.
+	bundleRest = 250 * time.Millisecond
+	missedWhys = 50 // of each VM: as many crashes as the store keeps
 )
 
 // evidence writes bundles, those of one VM one after the other.
@@ -113,8 +117,12 @@ func (v *vmActor) owed() {
 	if s.Crashes == 0 || v.env.safe != "" {
 		return
 	}
+	ref := v.rec.Ref()
+	if s.LastExit != nil {
+		ref.Incarnation = s.LastExit.Failure.Incarnation // whose logs are held
+	}
 	v.env.evidence.add(death{
-		ref: v.rec.Ref(), asleep: true,
+		ref: ref, asleep: true,
 		bundle: vm.Bundle{Crash: vm.Crash{Number: s.Crashes}, VM: v.rec.ID, Name: v.rec.Spec.Name, Spec: v.rec.Spec},
 	})
 }
@@ -159,6 +167,7 @@ func (d *deaths) miss(n uint64, why string) {
 
 // write writes one after the other until none waits.
 func (v *evidence) write(id vm.ID, d death) {
+	v.rest(d)
 	for {
 		why := v.keep(d)
 		d.release()
@@ -177,6 +186,20 @@ func (v *evidence) write(id vm.ID, d death) {
 		}
 		d, of.waiting = of.waiting[0], of.waiting[1:]
 		v.mu.Unlock()
+	}
+}
+
+// rest lets the next incarnation begin first.
+func (v *evidence) rest(d death) {
+	if d.asleep {
+		return
+	}
+	over := make(chan struct{})
+	cancel := v.ports.Clock.After(bundleRest, func() { close(over) })
+	defer cancel()
+	select {
+	case <-over:
+	case <-v.ctx.Done():
 	}
 }
 
