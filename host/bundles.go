@@ -21,7 +21,7 @@ type Bundles interface {
 	// called: a Keep of it is to come. It is of this daemon's life, and costs nothing.
 	Hold(ref vm.Ref) (release func())
 	// Keep writes the bundle of a death of the incarnation, with the ends of its
-	// logs, and takes over the dump that was kept of it. Repeating it is safe:
+	// logs, and takes over the dump that was kept of the same crash. Repeating it is safe:
 	// what is kept stays. One call for a VM at a time. Gone where the VM's folder is.
 	Keep(ctx context.Context, ref vm.Ref, b vm.Bundle) (vm.KeptBundle, error)
 	// Owed says whether the bundle of that crash was never kept: it is false for
@@ -38,11 +38,12 @@ type Bundles interface {
 	Prune(ctx context.Context, ref vm.Ref, drop func(vm.KeptBundle) bool) ([]vm.KeptBundle, error)
 	// Enforce removes the oldest ones of all VMs until the quota holds. Repeating it is safe.
 	Enforce(ctx context.Context, q vm.BundleQuota) error
-	// NewDump begins a file for the guest's memory, in place of an earlier try of
-	// the same incarnation; with asked, in place of the one that a person asked for
-	// before. It takes at most limit bytes, or less where the disk has no room for
-	// them; 0: as the disk has room. Transient where it has none.
-	NewDump(ctx context.Context, ref vm.Ref, format vm.DumpFormat, asked bool, limit vm.Bytes) (DumpFile, error)
+	// NewDump begins a file for the guest's memory at the crash of that number,
+	// which is yet to be recorded, in place of an earlier try of the same; 0: a
+	// person asked for it, in place of the last such one. It takes at most limit
+	// bytes; 0: as the disk has room, which it is asked for again as it fills:
+	// Transient where it has none. Gone where the VM's folder is.
+	NewDump(ctx context.Context, ref vm.Ref, format vm.DumpFormat, crash uint64, limit vm.Bytes) (DumpFile, error)
 }
 
 // Evidence is a bundle as it is read. The texts are the guest's and the VMM's own.
@@ -55,7 +56,7 @@ type Evidence struct {
 type DumpFile interface {
 	io.Writer
 	// Keep makes the file durable under its name: that of a death is taken over by
-	// the next Bundles.Keep of its incarnation.
+	// Bundles.Keep of that crash.
 	Keep(ctx context.Context) (path string, size vm.Bytes, err error)
 	// Drop gives up what was not kept. Repeating it is safe.
 	Drop()

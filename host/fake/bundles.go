@@ -16,7 +16,7 @@ import (
 type shelf struct {
 	kept   map[uint64]vm.Bundle
 	pruned uint64
-	dumps  map[vm.Incarnation]vm.Bytes
+	dumps  map[uint64]vm.Bytes // by the number of the crash
 }
 
 // Kept are the bundles of a VM, oldest first.
@@ -45,7 +45,7 @@ func (w *World) shelf(id vm.ID) *shelf {
 		w.shelves = map[vm.ID]*shelf{}
 	}
 	if w.shelves[id] == nil {
-		w.shelves[id] = &shelf{kept: map[uint64]vm.Bundle{}, dumps: map[vm.Incarnation]vm.Bytes{}}
+		w.shelves[id] = &shelf{kept: map[uint64]vm.Bundle{}, dumps: map[uint64]vm.Bytes{}}
 	}
 	return w.shelves[id]
 }
@@ -75,7 +75,7 @@ func (b bundles) Keep(ctx context.Context, ref vm.Ref, one vm.Bundle) (vm.KeptBu
 func (w *World) kept(id vm.ID, n uint64) vm.KeptBundle {
 	s := w.shelf(id)
 	f := s.kept[n].Crash.Failure
-	return vm.KeptBundle{Number: n, At: f.At, Bytes: vm.KiB + s.dumps[f.Incarnation], Dump: s.dumps[f.Incarnation] > 0}
+	return vm.KeptBundle{Number: n, At: f.At, Bytes: vm.KiB + s.dumps[n], Dump: s.dumps[n] > 0}
 }
 
 func (b bundles) Owed(ctx context.Context, ref vm.Ref, number uint64) (bool, error) {
@@ -160,7 +160,7 @@ func (b bundles) Enforce(ctx context.Context, q vm.BundleQuota) error {
 	return nil
 }
 
-func (b bundles) NewDump(ctx context.Context, ref vm.Ref, _ vm.DumpFormat, asked bool, _ vm.Bytes) (host.DumpFile, error) {
+func (b bundles) NewDump(ctx context.Context, ref vm.Ref, _ vm.DumpFormat, crash uint64, _ vm.Bytes) (host.DumpFile, error) {
 	if err := b.d.call(ctx, "dump into "+string(ref.Name), b.d.faults().Bundle); err != nil {
 		return nil, err
 	}
@@ -169,13 +169,13 @@ func (b bundles) NewDump(ctx context.Context, ref vm.Ref, _ vm.DumpFormat, asked
 	if b.d.world.full {
 		return nil, host.Fail(host.Transient, "dump into the disk", errors.New("no room"))
 	}
-	return &dumpFile{d: b.d, ref: ref, asked: asked}, nil
+	return &dumpFile{d: b.d, ref: ref, crash: crash}, nil
 }
 
 type dumpFile struct {
 	d     *Daemon
 	ref   vm.Ref
-	asked bool
+	crash uint64
 	size  vm.Bytes
 }
 
@@ -190,8 +190,8 @@ func (f *dumpFile) Keep(ctx context.Context) (string, vm.Bytes, error) {
 	}
 	f.d.world.mu.Lock()
 	defer f.d.world.mu.Unlock()
-	if !f.asked && !f.d.dead() {
-		f.d.world.shelf(f.ref.VM).dumps[f.ref.Incarnation] = f.size
+	if f.crash > 0 && !f.d.dead() {
+		f.d.world.shelf(f.ref.VM).dumps[f.crash] = f.size
 	}
 	return "/state/vms/" + string(f.ref.Name) + "/memory", f.size, nil
 }

@@ -29,7 +29,7 @@ import (
 //	    vmm.log          the end of what the VMM wrote
 //	    dump.kdump       the guest's memory; or dump.elf
 //	  4.tmp/             being written, or being removed
-//	  dump-7.kdump       memory of incarnation 7, until the bundle of its death takes it over
+//	  dump-7-4.kdump     memory of incarnation 7 at crash 4, until the bundle of that takes it over
 //	  pruned             the number up to which bundles were dropped
 //	memory.kdump         what a person asked for last; or memory.elf
 const (
@@ -54,7 +54,9 @@ type bundles struct {
 	mu      sync.Mutex
 	held    map[vm.ID]map[vm.Incarnation]int // whose logs stay
 	shelves map[vm.Name][]vm.KeptBundle      // of all VMs; nil: nobody has looked yet
+	gone    map[vm.Name]vm.ID                // whose folder is discarded, until another VM claims it
 	step    func(what string) error          // fails a step of the writing: for tests; nil: none
+	room    func(folder string) (vm.Bytes, error)
 }
 
 // at is the place where a test lets a step fail.
@@ -96,71 +98,6 @@ func (b *bundles) holds(id vm.ID, n vm.Incarnation) bool {
 	return b.held[id][n] > 0
 }
 
-// shelf opens the folder of a VM's bundles; with made it is made. The folder
-// around it has to be this VM's.
-func (f Bundles) shelf(ref vm.Ref, made bool) (*os.Root, error) {
-	at := f.Paths(ref)
-	doing := "open bundles in " + at.Folder
-	place, err := os.OpenRoot(at.Folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, host.Fail(host.Gone, doing, err)
-	}
-	if err != nil {
-		return nil, fail(doing, at.Folder, err)
-	}
-	defer place.Close()
-	if err := owned(place, ref.VM); err != nil {
-		return nil, err
-	}
-	if made {
-		if err := makeShelf(place); err != nil {
-			return nil, fail(doing, at.Folder, err)
-		}
-	}
-	if _, err := dirAt(place, bundlesName); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, host.Fail(host.Gone, doing, err)
-		}
-		return nil, fail(doing, at.Folder, err)
-	}
-	shelf, err := place.OpenRoot(bundlesName)
-	if err != nil {
-		return nil, fail(doing, at.Folder, err)
-	}
-	return shelf, nil
-}
-
-// owned proves whose folder it is (P8).
-func owned(place *os.Root, id vm.ID) error {
-	const doing = "check whose folder it is"
-	b, err := place.ReadFile(manifestName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return host.Fail(host.Gone, doing, err)
-	}
-	if err != nil {
-		return fail(doing, place.Name(), err)
-	}
-	m, err := parseManifest(b)
-	if err != nil {
-		return host.Fail(host.Broken, doing, err)
-	}
-	if m.ID != id {
-		return host.Fail(host.Gone, doing, foreign(m, id))
-	}
-	return nil
-}
-
-func makeShelf(place *os.Root) error {
-	err := place.Mkdir(bundlesName, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return syncRoot(place)
-}
-
 // Keep writes a bundle; see host.Bundles.
 func (f Bundles) Keep(ctx context.Context, ref vm.Ref, b vm.Bundle) (vm.KeptBundle, error) {
 	at := f.Paths(ref)
@@ -171,7 +108,7 @@ func (f Bundles) Keep(ctx context.Context, ref vm.Ref, b vm.Bundle) (vm.KeptBund
 	}
 	defer shelf.Close()
 	name := strconv.FormatUint(b.Crash.Number, 10)
-	if old, err := readBundle(shelf, name); err == nil && old.Crash.Failure.Incarnation == b.Crash.Failure.Incarnation && old.Crash.Failure.At.Equal(b.Crash.Failure.At) {
+	if old, err := readBundle(shelf, name); err == nil && old.VM == b.VM && old.Crash.Failure.Incarnation == b.Crash.Failure.Incarnation && old.Crash.Failure.At.Equal(b.Crash.Failure.At) {
 		return keptIn(shelf, name)
 	}
 	w := bundleWriter{f: f.Folders, shelf: shelf, at: at, name: name, try: name + tryMark, b: b}
@@ -254,9 +191,10 @@ func (w *bundleWriter) sweep() error {
 		return err
 	}
 	for _, name := range names {
-		n, whole, isDump := dumpOf(name)
+		of, whole, isDump := dumpOf(name)
+		order := of.compare(w.death())
 		switch {
-		case isDump && (n < w.b.Crash.Failure.Incarnation || n == w.b.Crash.Failure.Incarnation && !whole):
+		case isDump && (order < 0 || order == 0 && !whole):
 		case !isDump && filepath.Ext(name) == tryMark:
 		default:
 			continue
@@ -268,16 +206,18 @@ func (w *bundleWriter) sweep() error {
 	return nil
 }
 
+func (w *bundleWriter) death() death { return death{w.b.Crash.Failure.Incarnation, w.b.Crash.Number} }
+
 // rescue takes the dump back out of a try that came to nothing.
 func (w *bundleWriter) rescue() {
 	for _, format := range dumpFormats {
-		_ = w.shelf.Rename(path.Join(w.try, "dump."+string(format)), dumpName(w.b.Crash.Failure.Incarnation, format))
+		_ = w.shelf.Rename(path.Join(w.try, "dump."+string(format)), dumpName(w.death(), format))
 	}
 }
 
 func (w *bundleWriter) takeDump() error {
 	for _, format := range dumpFormats {
-		from := dumpName(w.b.Crash.Failure.Incarnation, format)
+		from := dumpName(w.death(), format)
 		err := w.shelf.Rename(from, path.Join(w.try, "dump."+string(format)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

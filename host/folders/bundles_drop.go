@@ -26,7 +26,7 @@ func (f Bundles) Prune(ctx context.Context, ref vm.Ref, drop func(vm.KeptBundle)
 		return nil, err
 	}
 	defer shelf.Close()
-	all, err := listIn(shelf)
+	all, err := listOf(shelf, ref.VM)
 	if err != nil {
 		return nil, fail("list bundles in "+shelf.Name(), shelf.Name(), err)
 	}
@@ -121,7 +121,8 @@ func (f Bundles) dropFrom(ctx context.Context, name vm.Name, which []vm.KeptBund
 	return err
 }
 
-// lookAtShelves reads which bundles there are, once in the life of a daemon.
+// lookAtShelves reads which bundles there are, once in the life of a daemon and
+// before its first dump: a dump that isn't whole by then never will be.
 func (f Bundles) lookAtShelves() error {
 	f.bundles.mu.Lock()
 	defer f.bundles.mu.Unlock()
@@ -139,10 +140,15 @@ func (f Bundles) lookAtShelves() error {
 	}
 	shelves := map[vm.Name][]vm.KeptBundle{}
 	for _, name := range names {
+		dropTries(above, name, asksDump)
 		shelf, err := above.OpenRoot(filepath.Join(name, bundlesName))
 		if err != nil {
 			continue // none, or nothing that holds any (P13)
 		}
+		dropTries(above, filepath.Join(name, bundlesName), func(name string) bool {
+			_, _, ok := dumpOf(name)
+			return ok
+		})
 		if kept, err := listIn(shelf); err == nil && len(kept) > 0 {
 			shelves[vm.Name(name)] = kept
 		}

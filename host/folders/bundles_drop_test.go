@@ -126,11 +126,11 @@ func TestTheNextDaemonFindsWhatIsBeyondTheQuota(t *testing.T) {
 	}
 }
 
-func TestADumpIsWholeBoundedAndOfItsIncarnation(t *testing.T) {
+func TestADumpIsWholeBoundedAndOfItsDeath(t *testing.T) {
 	f, r := newFolders(t), record("web", 7)
 	at := prepared(t, f, r)
 	b := Bundles{f}
-	d, err := b.NewDump(t.Context(), r.Ref(), vm.DumpELF, false, 10)
+	d, err := b.NewDump(t.Context(), r.Ref(), vm.DumpELF, 1, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,13 +144,13 @@ func TestADumpIsWholeBoundedAndOfItsIncarnation(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(at.Folder, bundlesName)); err != nil || len(left) != 0 {
 		t.Errorf("given up, it leaves %v, %v", left, err)
 	}
-	_, err = b.NewDump(t.Context(), r.Ref(), "core", false, 10)
+	_, err = b.NewDump(t.Context(), r.Ref(), "core", 1, 10)
 	wantKind(t, "another format", err, host.Broken, "core")
 
-	dumped(t, f, r, "of incarnation 7")
+	dumped(t, f, r, 1, "of incarnation 7")
 	r.State.Incarnation++
 	prepared(t, f, r)
-	dumped(t, f, r, "of incarnation 8")
+	dumped(t, f, r, 1, "of incarnation 8")
 	if k := keptBundle(t, f, r, 1); !k.Dump {
 		t.Errorf("kept %+v", k)
 	}
@@ -167,7 +167,7 @@ func TestAskedDumpsReplaceEachOther(t *testing.T) {
 	f, r := newFolders(t), record("web", 7)
 	at := prepared(t, f, r)
 	for i, format := range []vm.DumpFormat{vm.DumpKdump, vm.DumpELF, vm.DumpELF} {
-		d, err := Bundles{f}.NewDump(t.Context(), r.Ref(), format, true, 0)
+		d, err := Bundles{f}.NewDump(t.Context(), r.Ref(), format, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,11 @@ func (f Bundles) Owed(_ context.Context, ref vm.Ref, number uint64) (bool, error
 	if prunedIn(shelf) >= number {
 		return false, nil
 	}
-	_, err = shelf.Lstat(strconv.FormatUint(number, 10))
+	name := strconv.FormatUint(number, 10)
+	if _, err = shelf.Lstat(name); err == nil {
+		b, err := readBundle(shelf, name)
+		return err == nil && b.VM != ref.VM, nil
+	}
 	return errors.Is(err, fs.ErrNotExist), nil
 }
 
@@ -46,11 +50,19 @@ func (f Bundles) List(_ context.Context, ref vm.Ref) ([]vm.KeptBundle, error) {
 		return nil, err
 	}
 	defer shelf.Close()
-	out, err := listIn(shelf)
+	out, err := listOf(shelf, ref.VM)
 	if err != nil {
 		return nil, fail("list bundles in "+shelf.Name(), shelf.Name(), err)
 	}
 	return out, nil
+}
+
+// listOf leaves out what isn't that VM's.
+func listOf(shelf *os.Root, id vm.ID) ([]vm.KeptBundle, error) {
+	all, err := listIn(shelf)
+	return slices.DeleteFunc(all, func(k vm.KeptBundle) bool {
+		return !belongs(shelf, strconv.FormatUint(k.Number, 10), id)
+	}), err
 }
 
 // listIn reads names and sizes; a folder that is no bundle of ours hides no other (P13).
@@ -140,6 +152,11 @@ func (f Bundles) found(ref vm.Ref, number uint64, doing string) (*os.Root, strin
 		if errors.Is(err, fs.ErrNotExist) {
 			err = host.Fail(host.Gone, doing, err)
 		}
+		return nil, "", errors.Join(fail(doing, shelf.Name(), err), shelf.Close())
+	}
+	if b, err := readBundle(shelf, name); err == nil && b.VM != ref.VM {
+		return nil, "", errors.Join(host.Fail(host.Gone, doing, fmt.Errorf("it is of VM %s, not of %s", b.VM, ref.VM)), shelf.Close())
+	} else if err != nil {
 		return nil, "", errors.Join(fail(doing, shelf.Name(), err), shelf.Close())
 	}
 	return shelf, name, nil

@@ -61,9 +61,9 @@ func listed(t *testing.T, f *Folders, r vm.Record) (numbers []uint64) {
 	return numbers
 }
 
-func dumped(t *testing.T, f *Folders, r vm.Record, text string) {
+func dumped(t *testing.T, f *Folders, r vm.Record, n uint64, text string) {
 	t.Helper()
-	d, err := Bundles{f}.NewDump(t.Context(), r.Ref(), vm.DumpKdump, false, vm.MiB)
+	d, err := Bundles{f}.NewDump(t.Context(), r.Ref(), vm.DumpKdump, n, vm.MiB)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +71,8 @@ func dumped(t *testing.T, f *Folders, r vm.Record, text string) {
 	if _, err := d.Write([]byte(text)); err != nil {
 		t.Fatal(err)
 	}
-	if _, n, err := d.Keep(t.Context()); err != nil || n != vm.Bytes(len(text)) {
-		t.Fatal(n, err)
+	if _, size, err := d.Keep(t.Context()); err != nil || size != vm.Bytes(len(text)) {
+		t.Fatal(size, err)
 	}
 }
 
@@ -83,7 +83,7 @@ func TestABundleTellsOfItsDeath(t *testing.T) {
 	if err := os.WriteFile(at.Log+".1", []byte("cut away"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	dumped(t, f, r, "memory")
+	dumped(t, f, r, 3, "memory")
 	k := keptBundle(t, f, r, 3)
 	if k.Number != 3 || !k.Dump || !k.At.Equal(died.Add(3*time.Minute)) || k.Bytes < host.BundleConsole+6 {
 		t.Errorf("kept %+v", k)
@@ -113,7 +113,7 @@ func TestABundleTellsOfItsDeath(t *testing.T) {
 func TestABundleIsExportedAsATarArchive(t *testing.T) {
 	f, r := newFolders(t), record("web", 7)
 	logged(t, prepared(t, f, r), "panic", "oops")
-	dumped(t, f, r, "memory")
+	dumped(t, f, r, 3, "memory")
 	keptBundle(t, f, r, 3)
 	var out bytes.Buffer
 	if err := (Bundles{f}).Export(t.Context(), r.Ref(), 3, &out); err != nil {
@@ -161,7 +161,7 @@ func TestADaemonThatDiesAtAnyStepLeavesABundleOrNone(t *testing.T) {
 	for nth := 0; ; nth++ {
 		f, r := newFolders(t), record("web", 7)
 		logged(t, prepared(t, f, r), "panic", "oops")
-		dumped(t, f, r, "memory")
+		dumped(t, f, r, 3, "memory")
 		f.bundles.step = stops(nth)
 		_, err := Bundles{f}.Keep(t.Context(), r.Ref(), deathOf(r, 3))
 		over := err == nil

@@ -101,6 +101,7 @@ func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
 	if err := claim(place, at, r); err != nil {
 		return err
 	}
+	f.bundles.claimed(r.Spec.Name)
 	last := f.known.of(r.ID)
 	now := preparation{incarnation: r.State.Incarnation, disks: managed(r.Spec.Disks), needs: needs(at, r.Spec), uid: uid, gid: gid}
 	for _, step := range []func() error{
@@ -301,7 +302,7 @@ func (f *Folders) Discard(ctx context.Context, ref vm.Ref) error {
 	case err != nil:
 		return host.Fail(host.Denied, doing, err)
 	}
-	if err := emptied(ctx, above, name, ref.VM); err != nil {
+	if err := emptied(ctx, above, name, ref.VM, func() { f.bundles.discarding(ref) }); err != nil {
 		return fail(doing, at.Folder, err)
 	}
 	if err := above.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -311,7 +312,8 @@ func (f *Folders) Discard(ctx context.Context, ref vm.Ref) error {
 	return syncRoot(above)
 }
 
-func emptied(ctx context.Context, above *os.Root, name string, id vm.ID) error {
+// emptied calls proven before it removes anything.
+func emptied(ctx context.Context, above *os.Root, name string, id vm.ID, proven func()) error {
 	place, err := above.OpenRoot(name)
 	if err != nil {
 		return err
@@ -331,6 +333,10 @@ func emptied(ctx context.Context, above *os.Root, name string, id vm.ID) error {
 	}
 	if m.ID != id {
 		return host.Fail(host.Denied, "check whose it is", foreign(m, id))
+	}
+	proven()
+	if entries, err = fs.ReadDir(place.FS(), "."); err != nil {
+		return err // with what was made meanwhile
 	}
 	for _, e := range entries {
 		if e.Name() == manifestName {

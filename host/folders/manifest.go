@@ -66,7 +66,7 @@ func claim(place *os.Root, at host.Paths, r vm.Record) error {
 	old, err := place.ReadFile(manifestName)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := unclaimed(place); err != nil {
+		if err := unclaimed(place, r.ID); err != nil {
 			return host.Fail(host.Broken, doing, err)
 		}
 	case err != nil:
@@ -88,11 +88,12 @@ func claim(place *os.Root, at host.Paths, r vm.Record) error {
 	return nil
 }
 
-// unclaimed refuses a folder that holds disks but doesn't say whose they are.
-func unclaimed(place *os.Root) error {
+// unclaimed refuses a folder that holds disks but doesn't say whose they are, or
+// the evidence of another VM.
+func unclaimed(place *os.Root, id vm.ID) error {
 	entries, err := fs.ReadDir(place.FS(), "disks")
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
+		return strange(place, id)
 	}
 	if err != nil {
 		return err
