@@ -2,6 +2,8 @@ package actors_test
 
 import (
 	"bytes"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,5 +66,37 @@ func TestAMarkIsSeenInFrontOfALongChunk(t *testing.T) {
 		s.create("web", upOnConsole)
 		s.after(5 * time.Second)
 		s.want("web", vm.Running, 1)
+	})
+}
+
+// A guest that floods its console, with what is dear to look through, costs a
+// bounded amount of memory, and what it says at last is heard.
+func TestAFloodOfTheConsoleIsBoundedAndItsLastWordIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newProbed(t, boots(time.Second))
+		defer func() { s.end() }()
+		s.create("web", checked(agentCheck, vm.Check{Type: vm.CheckConsole, Healthy: "beat(.*done)?", Unhealthy: "all is lost"}))
+		s.after(10 * time.Second)
+		s.console.says("beat")
+		s.after(10 * time.Second)
+		held := func() int64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		before, chunk := held(), strings.Repeat("beat", 16<<10)
+		for range 50 << 20 / len(chunk) {
+			s.console.says(chunk)
+		}
+		if more := held() - before; more > 24<<20 {
+			t.Errorf("it holds %d MiB of a flood", more>>20)
+		}
+		s.unharmed("web")
+		s.console.says("all is lost\n")
+		s.after(5 * time.Second)
+		if st := s.state("web"); st.Crashes != 1 || !strings.Contains(st.LastExit.Failure.Evidence, "all is lost") {
+			t.Errorf("it is not heard: %s, %s", st.Phase, st.HealthWhy)
+		}
 	})
 }

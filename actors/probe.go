@@ -34,19 +34,21 @@ type probing struct {
 	seats      map[string]seat // of the probes that have not ended
 	spawned    int
 	listening  *atomic.Bool // a check listens to the console
+	said       *spoken
 	launchedAt time.Time
 	told       messages.HealthJudged
 }
 
 func begunProbing(within actor.Context, rec vm.Record) probing {
 	return probing{
-		within: within, checks: rec.Spec.Health, launchedAt: rec.State.LaunchedAt, seats: map[string]seat{}, listening: new(atomic.Bool),
+		within: within, checks: rec.Spec.Health, launchedAt: rec.State.LaunchedAt, seats: map[string]seat{}, listening: new(atomic.Bool), said: new(spoken),
 	}
 }
 
 // checked is one check as run-<n> knows it.
 type checked struct {
 	policies.Probe
+	said    *spoken
 	pid     *actor.PID // nil: nobody asks, as it is held off, over, or failed by a bug
 	resting bool       // after a bug
 	bugs    int        // in a row
@@ -182,8 +184,9 @@ func (r *runActor) openProbe(index int) {
 	r.spawned++
 	w := &r.probes[index]
 	owner, before := r.ctx, r.rec.Spec.Start.Timeout
+	w.said = new(spoken)
 	p := &probeActor{
-		env: r.env, check: w.Check, visit: r.visit, index: index, paths: r.paths, start: before,
+		env: r.env, check: w.Check, visit: r.visit, index: index, paths: r.paths, start: before, said: w.said,
 		notBefore: r.launchedAt.Add(w.Check.StartPeriod),
 		agent:     func(ctx context.Context) (host.AgentConn, error) { return r.agentConn(ctx, owner) },
 		drop:      r.agent.drop,

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
@@ -22,6 +24,8 @@ type consoleEar struct {
 	from     time.Time     // when the time for the next beat began
 	seen     time.Time     // the last beat
 	look     glanced       // at the VMM's process, when that time began
+	window   []byte        // the end of what was looked through
+	lost     int64         // bytes that were not, as there were too many
 }
 
 // beatJudged: a goroutine of the probe → itself.
@@ -43,8 +47,7 @@ func pattern(expr string) *regexp.Regexp {
 // before an adoption isn't read again; one that had not may have said while
 // nobody listened that it is up, and says so only once.
 func (r *runActor) followConsole() {
-	var window []byte
-	self, env, listening := r.self, r.env, r.listening
+	self, env, listening, said := r.self, r.env, r.listening, r.said
 	for _, c := range r.checks {
 		if c.Type == vm.CheckConsole {
 			listening.Store(true)
@@ -55,14 +58,9 @@ func (r *runActor) followConsole() {
 		from = host.ConsoleEnd
 	}
 	cancel, err := env.ports.Console.Follow(r.paths, from, func(b []byte) {
-		if !listening.Load() {
-			window = window[:0]
-			return
+		if listening.Load() && said.add(b, 0) {
+			env.tell(self, consoleSpoke{})
 		}
-		old := len(window)
-		window = append(window, b...)
-		env.tell(self, consoleSpoke{bytes.Clone(window), old})
-		window = append(window[:0], window[max(0, len(window)-consoleWindow):]...)
 	})
 	if err != nil {
 		r.sessionFailed(sessionFailed{"follow console", err})
@@ -72,10 +70,11 @@ func (r *runActor) followConsole() {
 }
 
 // consoleSpoke passes on what the console says to the probes that listen.
-func (r *runActor) consoleSpoke(m consoleSpoke) {
+func (r *runActor) consoleSpoke() {
+	text, lost, _ := r.said.take(mostSpoken)
 	for i := range r.probes {
-		if w := &r.probes[i]; w.pid != nil && w.Check.Type == vm.CheckConsole {
-			r.env.tell(w.pid, m)
+		if w := &r.probes[i]; w.pid != nil && w.Check.Type == vm.CheckConsole && w.said.add(text, lost) {
+			r.env.tell(w.pid, consoleSpoke{})
 		}
 	}
 }
@@ -83,33 +82,31 @@ func (r *runActor) consoleSpoke(m consoleSpoke) {
 // listens says whether the check only hears, and asks nothing.
 func (p *probeActor) listens() bool { return p.check.Type == vm.CheckConsole && p.check.Send == "" }
 
-// newly says whether a pattern matches something that was not there before.
-func newly(re *regexp.Regexp, m consoleSpoke) bool {
-	if re == nil {
-		return false
-	}
-	for at := 0; at < len(m.text); {
-		found := re.FindIndex(m.text[at:])
-		switch {
-		case found == nil:
-			return false
-		case at+found[1] > m.old:
-			return true
-		}
-		at += max(found[1], 1)
-	}
-	return false
-}
-
-func (p *probeActor) consoleSpoke(m consoleSpoke) {
+// consoleSpoke looks through what has come, after so much of what came before
+// that a pattern may have begun in it.
+func (p *probeActor) consoleSpoke() {
 	now := p.now()
+	text, lost, more := p.said.take(pieceSpoken)
+	if more {
+		p.env.tell(p.self, consoleSpoke{})
+	}
+	if lost > 0 {
+		if p.hears.lost == 0 {
+			p.env.log.Info("a guest writes more to its console than its checks can hear", zap.String("actor", p.self.Id), zap.Int64("lost", lost))
+		}
+		p.hears.lost += lost
+		p.hears.window = nil
+	}
+	old := len(p.hears.window)
+	text = append(p.hears.window, text...)
+	p.hears.window = bytes.Clone(text[max(0, len(text)-consoleWindow):])
 	round := vm.Round{Check: policies.Title(p.check), At: now}
 	switch {
-	case newly(p.unhealthy, m):
+	case newly(p.unhealthy, text, old):
 		p.hears.well = false
 		round.Detail = fmt.Sprintf("the console matches %q", p.check.Unhealthy)
 		p.env.tell(p.parent, probed{visit: p.visit, index: p.index, round: round, certain: true})
-	case !newly(p.healthy, m):
+	case !newly(p.healthy, text, old):
 	case p.check.Send != "":
 		if p.hears.answered != nil {
 			close(p.hears.answered)

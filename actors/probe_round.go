@@ -36,11 +36,8 @@ type (
 		round        vm.Round
 		certain      bool // it leaves no doubt
 	}
-	// consoleSpoke: console → run-<n> → probe: what is new, with some of what was before.
-	consoleSpoke struct {
-		text []byte
-		old  int // so much of it was told before
-	}
+	// consoleSpoke: console → run-<n> → probe: there is something in its spoken.
+	consoleSpoke struct{}
 )
 
 // What the goroutines and timers of a probe bring back to it.
@@ -78,6 +75,7 @@ type probeActor struct {
 	ready              bool      // the guest had answered when the last round began
 	glance             vm.Glance // of the last round of a process check
 	hears              consoleEar
+	said               *spoken
 }
 
 // Receive is the probe's mailbox.
@@ -100,7 +98,7 @@ func (p *probeActor) Receive(c actor.Context) {
 	case roundEnded:
 		p.ended(m)
 	case consoleSpoke:
-		p.consoleSpoke(m)
+		p.consoleSpoke()
 	case probeBug:
 		panic(m.what) // of its goroutine: supervision is to hear of it
 	case *actor.Stopping, *actor.Restarting:

@@ -178,7 +178,7 @@ func (r *runActor) hearProbes(m any) {
 	case respecified:
 		r.respecify(m)
 	case consoleSpoke:
-		r.consoleSpoke(m)
+		r.consoleSpoke()
 	}
 }
 
