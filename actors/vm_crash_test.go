@@ -23,6 +23,12 @@ type slowBundles struct {
 	takes *time.Duration
 	busy  *atomic.Int32
 	most  *atomic.Int32
+	held  *atomic.Uint64 // the last incarnation whose logs were
+}
+
+func (b slowBundles) Hold(ref vm.Ref) func() {
+	b.held.Store(uint64(ref.Incarnation))
+	return b.Bundles.Hold(ref)
 }
 
 func (b slowBundles) Keep(ctx context.Context, ref vm.Ref, one vm.Bundle) (vm.KeptBundle, error) {
@@ -43,7 +49,7 @@ func slowed(t *testing.T, takes time.Duration, guests func(vm.Ref) fake.Guest) (
 	t.Helper()
 	s := newStage(t, guests)
 	s.end()
-	b := slowBundles{takes: &takes, busy: &atomic.Int32{}, most: &atomic.Int32{}}
+	b := slowBundles{takes: &takes, busy: &atomic.Int32{}, most: &atomic.Int32{}, held: &atomic.Uint64{}}
 	s.wrap = func(p host.Ports) host.Ports {
 		mine := b
 		mine.Bundles = p.Bundles
@@ -162,9 +168,13 @@ func TestTheNextDaemonWritesTheBundleThatIsMissing(t *testing.T) {
 			t.Fatalf("too early: %+v", got)
 		}
 		*b.takes = 0
+		b.held.Store(0)
 		s.kill()
 		defer func() { s.end() }()
 		s.after(5 * time.Second)
+		if n := b.held.Load(); n != uint64(rec.State.Incarnation) {
+			t.Errorf("the logs of incarnation %d are held, the one that died was %d", n, rec.State.Incarnation)
+		}
 		got := s.kept("web")
 		if len(got) != 1 || got[0].Crash.Number != 1 || got[0].Crash.Failure.Cause == "" || got[0].Notes != nil || len(got[0].Lacks) != 1 {
 			t.Fatalf("written by the next daemon: %+v", got)
@@ -276,6 +286,10 @@ func TestTheMemoryIsWrittenBeforeTheKill(t *testing.T) {
 		}
 		if d := all[0].Notes.Dump; d.Format != vm.DumpELF || d.Bytes != 6 || d.Why != "" || d.Took != 5*time.Second {
 			t.Errorf("the dump: %+v", d)
+		}
+		rec, _ := s.node.Get("web")
+		if of, err := s.life.Ports().Bundles.List(t.Context(), rec.Ref()); err != nil || len(of) != 1 || !of[0].Dump {
+			t.Errorf("the bundle that is to take the dump over: %+v, %v", of, err)
 		}
 		if all[0].Crash.Failure.Cause != vm.CauseGuestPanic {
 			t.Errorf("the death: %+v", all[0].Crash)
