@@ -177,16 +177,43 @@ func (n *Node) Create(ctx context.Context, c messages.Create) (vm.Record, error)
 // Ask asks one VM's actor.
 func (n *Node) Ask(ctx context.Context, name vm.Name, a messages.Ask) (vm.Record, error) {
 	reply := make(chan messages.Answer, 1)
-	if a.Event == vm.SpecAsked {
+	v, r := n.env.seat(name)
+	switch {
+	case a.Event == vm.SpecAsked:
 		n.env.tell(n.env.tracker, respec{asked: asked{Ask: a, reply: reply}, name: name})
+	case r != nil:
+		return v.rec, r
+	default:
+		n.env.tell(v.pid, asked{Ask: a, reply: reply})
+	}
+	if r != nil { // the tracker refuses it
 		return wait(ctx, string(name), reply)
 	}
-	v, r := n.env.seat(name)
-	if r != nil {
-		return v.rec, r
+	return n.env.waitOf(ctx, name, v.rec.ID, reply)
+}
+
+// waitOf is wait for the answer of a VM's actor. One that ends with the VM takes
+// what is in its mailbox with it: then nobody answers any more.
+func (e *env) waitOf(ctx context.Context, name vm.Name, id vm.ID, reply <-chan messages.Answer) (vm.Record, error) {
+	for {
+		changed := e.views.next(name)
+		if v, ok := e.views.get(name); !ok || v.rec.ID != id {
+			break
+		}
+		select {
+		case a := <-reply:
+			return answered(a)
+		case <-ctx.Done():
+			return vm.Record{}, noAnswer(string(name))
+		case <-changed:
+		}
 	}
-	n.env.tell(v.pid, asked{Ask: a, reply: reply})
-	return wait(ctx, string(name), reply)
+	select {
+	case a := <-reply:
+		return answered(a)
+	default:
+		return vm.Record{}, &vm.Refusal{Code: vm.NotFound, Why: string(name) + " was deleted meanwhile", Try: "blixard vm list"}
+	}
 }
 
 // seat is the view of a VM whose actor can be asked.
@@ -209,15 +236,23 @@ func (e *env) seat(name vm.Name) (view, *vm.Refusal) {
 func wait(ctx context.Context, name string, reply <-chan messages.Answer) (vm.Record, error) {
 	select {
 	case a := <-reply:
-		if a.Refusal != nil {
-			return a.Record, a.Refusal
-		}
-		return a.Record, nil
+		return answered(a)
 	case <-ctx.Done():
-		return vm.Record{}, &vm.Refusal{
-			Code: vm.TimedOut, Why: name + " did not answer in time; the request may still be carried out",
-			Try: "blixard vm show " + name,
-		}
+		return vm.Record{}, noAnswer(name)
+	}
+}
+
+func answered(a messages.Answer) (vm.Record, error) {
+	if a.Refusal != nil {
+		return a.Record, a.Refusal
+	}
+	return a.Record, nil
+}
+
+func noAnswer(name string) *vm.Refusal {
+	return &vm.Refusal{
+		Code: vm.TimedOut, Why: name + " did not answer in time; the request may still be carried out",
+		Try: "blixard vm show " + name,
 	}
 }
 

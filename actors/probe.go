@@ -110,9 +110,9 @@ func (r *runActor) beginProbe(c vm.Check) policies.Probe {
 			return p
 		}
 	}
-	if r.ready && len(state.Probes) == 0 && state.Health >= vm.Healthy { // an older daemon wrote none
+	if r.ready && len(state.Probes) == 0 && c.Critical() { // an older daemon wrote none; but the guest had answered
 		return policies.KnownProbe(c, vm.Probed{
-			Health: state.Health, Since: state.HealthSince, At: state.HealthSince, Why: "as before the daemon's restart",
+			Health: max(state.Health, vm.Healthy), Since: state.HealthSince, At: state.HealthSince, Why: "as before the daemon's restart",
 		})
 	}
 	return r.freshProbe(c)
@@ -303,9 +303,8 @@ func (r *runActor) standings() (all []vm.Probed) {
 // one of them fails.
 func (r *runActor) judge() {
 	j := policies.Judge(r.allProbes())
-	if !r.ready && j.Ready {
-		r.nowReady()
-	}
+	answered := !r.ready && j.Ready
+	r.ready = r.ready || j.Ready
 	health, why := j.Health, j.Why
 	if r.ready && len(r.cutOff) > 0 {
 		health, why = vm.Unhealthy, cutOffWhy(r.cutOff)
@@ -313,8 +312,15 @@ func (r *runActor) judge() {
 	now := messages.HealthJudged{Incarnation: r.ref.Incarnation, Health: health, Why: why, Probes: r.standings()}
 	news := now.Health != r.told.Health || now.Why != r.told.Why ||
 		r.ready && !slices.Equal(now.Probes, r.told.Probes) // a guest that boots is asked anew by the next daemon
-	if known := len(r.probes) > 0 || len(r.cutOff) > 0 || r.told.Incarnation != 0; news && known {
+	known := len(r.probes) > 0 || len(r.cutOff) > 0 || r.told.Incarnation != 0
+	if news && known {
 		r.told = now
+	}
+	switch {
+	case answered: // in one turn with what its checks have said: the next daemon asks no guest again for a mark that it writes once
+		r.env.tell(r.parent, messages.GuestAnswered{HealthJudged: now})
+		r.setClock()
+	case news && known:
 		r.env.tell(r.parent, now)
 	}
 	if j.Condemn && !r.off { // one that was asked to power off has until its deadline
@@ -331,12 +337,6 @@ func cutOffWhy(links map[string]string) string {
 	}
 	slices.Sort(all)
 	return string(vm.CauseLinkLost) + ": " + strings.Join(all, "; ")
-}
-
-func (r *runActor) nowReady() {
-	r.ready = true
-	r.env.tell(r.parent, messages.GuestAnswered{Incarnation: r.ref.Incarnation})
-	r.setClock()
 }
 
 // probeDelay is when the round after one comes: by the interval from its begin.

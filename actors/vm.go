@@ -191,13 +191,13 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 		v.turn(c, policies.Turn{Event: vm.Launched, Process: &m.Process})
 	case messages.GuestAnswered:
 		v.bugs = 0
-		v.turn(c, policies.Turn{Event: vm.GuestAnswered})
+		v.turn(c, policies.Turn{Event: vm.GuestAnswered, Health: m.Health, HealthWhy: m.Why, Probes: m.Probes})
 	case messages.GuestReset:
 		v.turn(c, policies.Turn{Event: vm.GuestReset, Why: m.Why})
 	case messages.GuestWasReset:
 		v.turn(c, policies.Turn{Event: vm.GuestWasReset})
 	case messages.HealthJudged:
-		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, Why: m.Why, Probes: m.Probes})
+		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, HealthWhy: m.Why, Why: m.Why, Probes: m.Probes})
 	case messages.OutOfSpace:
 		v.turn(c, policies.Turn{Event: vm.OutOfSpace, Why: m.Why})
 	case messages.SpaceBack:

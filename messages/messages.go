@@ -67,8 +67,8 @@ type Launched struct {
 	Process     vm.Process
 }
 
-// GuestAnswered: the startup check passed. May come twice.
-type GuestAnswered struct{ Incarnation vm.Incarnation }
+// GuestAnswered: every critical check has passed once. May come twice.
+type GuestAnswered struct{ HealthJudged }
 
 // GuestReset: a ready guest rebooted in place. May come twice.
 type GuestReset struct {
@@ -143,7 +143,6 @@ type EffectFailed struct {
 
 // Of is the incarnation that the fact speaks of.
 func (f Launched) Of() vm.Incarnation      { return f.Incarnation }
-func (f GuestAnswered) Of() vm.Incarnation { return f.Incarnation }
 func (f GuestReset) Of() vm.Incarnation    { return f.Incarnation }
 func (f GuestWasReset) Of() vm.Incarnation { return f.Incarnation }
 func (f HealthJudged) Of() vm.Incarnation  { return f.Incarnation }

@@ -106,15 +106,15 @@ func carry(out *Outcome, t Turn) {
 		s.After = vm.ThenRestart
 	case vm.GuestAnswered:
 		s.ReadyAt = t.At
+		if len(t.Probes) > 0 {
+			carryHealth(s, t)
+		}
 	case vm.GuestReset:
 		s.ReadyAt, s.Health, s.HealthSince, s.HealthWhy, s.Probes = time.Time{}, vm.HealthStarting, t.At, t.Why, nil
 	case vm.GuestWasReset:
 		s.ResetDue = false
 	case vm.HealthChanged:
-		if s.Health != t.Health {
-			s.HealthSince = t.At
-		}
-		s.Health, s.HealthWhy, s.Probes = t.Health, t.Why, t.Probes
+		carryHealth(s, t)
 	case vm.Discarded:
 		out.Removed = true
 	case vm.Woke:
@@ -133,6 +133,13 @@ func carry(out *Outcome, t Turn) {
 			s.After, s.Queued = vm.ThenBackoff, true
 		}
 	}
+}
+
+func carryHealth(s *vm.State, t Turn) {
+	if s.Health != t.Health {
+		s.HealthSince = t.At
+	}
+	s.Health, s.HealthWhy, s.Probes = t.Health, t.HealthWhy, t.Probes
 }
 
 // carryAsk keeps what a person asked for.

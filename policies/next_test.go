@@ -224,3 +224,20 @@ func TestAStartThatTimesOutNamesWhatWasNotSeen(t *testing.T) {
 		t.Errorf("evidence %q", got)
 	}
 }
+
+// P10: a guest may write only once that it is up. Where its answer and what its
+// checks said of it stood in two turns, a daemon that died between them waited
+// for the second for ever.
+func TestAnAnswerIsWrittenWithWhatTheChecksSaid(t *testing.T) {
+	said := []vm.Probed{{Check: "console", Health: vm.Healthy, Since: noon}}
+	out := Next(record(vm.Starting, vm.WantRunning), Turn{
+		Event: vm.GuestAnswered, At: noon, Health: vm.Healthy, HealthWhy: "console: answers", Probes: said,
+	})
+	s := out.Record.State
+	if s.Phase != vm.Running || s.ReadyAt != noon || s.Health != vm.Healthy || len(s.Probes) != 1 || s.HealthWhy != "console: answers" {
+		t.Errorf("%s, %s by %q, %+v", s.Phase, s.Health, s.HealthWhy, s.Probes)
+	}
+	if out.Entry.Why != s.Reason {
+		t.Errorf("the journal says %q", out.Entry.Why)
+	}
+}

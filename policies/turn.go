@@ -19,8 +19,9 @@ type Turn struct {
 
 	Failure     *vm.Failure    // with VMMGone, GuestSick and what Remedied makes of it
 	Process     *vm.Process    // with Launched, FoundReady and FoundStarting
-	Health      vm.Health      // with HealthChanged; Why says why
-	Probes      []vm.Probed    // with HealthChanged: where each check stands
+	Health      vm.Health      // with HealthChanged and GuestAnswered
+	HealthWhy   string         // what decided it
+	Probes      []vm.Probed    // with these two: where each check stands; of GuestAnswered none where no check is set
 	Spec        *vm.Spec       // with SpecAsked
 	Reservation vm.Reservation // with SpecAsked: what was admitted for it
 	Saved       *vm.SavedState // with GuestSaved
