@@ -26,6 +26,17 @@ func (l *agentLine) drop(conn host.AgentConn) {
 	}
 }
 
+// cut ends the connection, and with it what waits for an answer that will never
+// come: the guest that was asked is gone.
+func (l *agentLine) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil {
+		l.conn.Close()
+		l.conn = nil
+	}
+}
+
 // agentConn returns the connection that is open, or opens one that ends with this actor.
 func (r *runActor) agentConn(ctx, owner context.Context) (host.AgentConn, error) {
 	r.agent.mu.Lock()

@@ -118,6 +118,7 @@ func (r *runActor) reset(n host.Notice) {
 		r.ended(nil)
 	}
 	r.ready = false
+	go r.agent.cut() // off the mailbox: somebody may be opening it
 	r.env.tell(r.parent, messages.GuestReset{Incarnation: r.ref.Incarnation, Why: n.Detail})
 	r.startProbes()
 }
