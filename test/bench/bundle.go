@@ -15,6 +15,9 @@ import (
 	"github.com/blixard/blixard/test/node"
 )
 
+// afterTheRestart is longer than a bundle waits for the restart beside it, and takes.
+const afterTheRestart = time.Second
+
 // benchBundle kills a VMM whose console is as long as a bundle takes, and times
 // the bundle, and the restart beside one where no bundle can be written.
 func benchBundle(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
@@ -33,7 +36,7 @@ func benchBundle(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 				return nil, err
 			}
 			took, err := p.recovers(ctx)
-			if err := errors.Join(err, p.letBundles()); err != nil {
+			if err := errors.Join(err, pass(ctx, afterTheRestart), p.letBundles()); err != nil {
 				return nil, err
 			}
 			one.to.add(took)
