@@ -251,6 +251,11 @@ func (r *runActor) launched(m launched) {
 	}
 	r.process = &m.process
 	r.notes.launched(m.argv)
+	if _, fresh := r.first.(doPrepare); fresh && len(r.checks) > 0 { // which is in the launch's own turn
+		r.told = messages.HealthJudged{
+			Incarnation: r.ref.Incarnation, Health: vm.HealthStarting, Why: policies.BegunHealth(r.checks, r.env.ports.Clock.Now()).Why,
+		}
+	}
 	r.env.tell(r.parent, messages.Launched{Incarnation: r.ref.Incarnation, Process: m.process})
 	self, env := r.self, r.env
 	context.AfterFunc(r.ctx, env.ports.Launcher.Watch(m.process, func(e vm.Exit) { env.tell(self, exited{e}) }))

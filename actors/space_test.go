@@ -20,23 +20,23 @@ func TestAFullDiskPausesAGuestAndEndsNone(t *testing.T) {
 		if err := s.ask("web", vm.StartAsked); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Second)
+		s.after(5 * time.Second)
 		s.want("web", vm.Running, 1)
 		s.world.Fill(true)
-		time.Sleep(time.Minute)
+		s.after(time.Minute)
 		s.stalled(vm.Paused, 1)
 		s.kill()
-		time.Sleep(time.Minute)
+		s.after(time.Minute)
 		s.stalled(vm.Paused, 1)
 
 		if err := s.ask("web", vm.ResumeAsked); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		s.after(time.Second)
 		s.stalled(vm.Paused, 1) // there is no room yet, so it is halted again
 
 		s.world.Fill(false)
-		time.Sleep(20 * time.Second) // the next sample finds room
+		s.after(20 * time.Second) // the next sample finds room
 		rec, _ := s.node.Get("web")
 		if rec.State.Phase != vm.Running || rec.State.Stalled != "" || rec.State.Crashes != 0 || rec.State.Incarnation != 1 {
 			t.Errorf("with room again: %s, stalled %q, %d crashes, incarnation %d", rec.State.Phase, rec.State.Stalled, rec.State.Crashes, rec.State.Incarnation)
@@ -54,9 +54,9 @@ func TestRoomDoesNotResumeWhatAPersonPaused(t *testing.T) {
 			if err := s.ask("web", e); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(5 * time.Second)
+			s.after(5 * time.Second)
 		}
-		time.Sleep(time.Minute)
+		s.after(time.Minute)
 		if rec, _ := s.node.Get("web"); rec.State.Phase != vm.Paused {
 			t.Errorf("it is %s", rec.State.Phase)
 		}

@@ -21,7 +21,8 @@ import (
 // newSystem makes the actor system with its log going to ours.
 func newSystem(log *zap.Logger) *actor.ActorSystem {
 	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		return slog.New(zapslog.NewHandler(log.Named("actor").Core()))
+		// The library tells of each panic, and a guest's death is one: its turn tells of that.
+		return slog.New(zapslog.NewHandler(log.Named("actor").WithOptions(zap.IncreaseLevel(zap.WarnLevel)).Core()))
 	}))
 }
 

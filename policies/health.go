@@ -221,6 +221,15 @@ func Judge(probes []Probe) Judgement {
 	return j
 }
 
+// BegunHealth judges a guest that is about to boot: no check has asked it anything yet.
+func BegunHealth(checks []vm.Check, at time.Time) Judgement {
+	probes := make([]Probe, len(checks))
+	for i, c := range checks {
+		probes[i] = NewProbe(c, at)
+	}
+	return Judge(probes)
+}
+
 // worst first: what decides the judgement of several probes.
 var worst = [...]vm.Health{vm.Unhealthy, vm.HealthStarting, vm.Degraded, vm.Healthy, vm.HealthUnknown}
 

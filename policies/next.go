@@ -236,7 +236,7 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 		s.ResetDue = false
 	}
 	if to == vm.Starting && len(r.Spec.Health) > 0 {
-		s.Health, s.HealthSince = vm.HealthStarting, t.At
+		s.Health, s.HealthSince, s.HealthWhy = vm.HealthStarting, t.At, BegunHealth(r.Spec.Health, t.At).Why
 	}
 	if to&(idle|vm.Removing) != 0 {
 		s.Process, s.Health, s.HealthSince, s.HealthWhy, s.Probes = nil, vm.HealthUnknown, t.At, "", nil

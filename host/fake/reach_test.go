@@ -35,6 +35,7 @@ func TestReachAnswersAsTheGuestDoes(t *testing.T) {
 		w.mu.Unlock()
 		ask("it boots", host.Gone)
 		time.Sleep(5 * time.Second)
+		synctest.Wait() // the guest answers in this very instant
 		ask("it is up", 0)
 		w.Serve(at, Service{Of: "web", Dead: true})
 		ask("its service died", host.Gone)
@@ -42,6 +43,7 @@ func TestReachAnswersAsTheGuestDoes(t *testing.T) {
 		ask("its service is slow", host.Transient)
 		w.Serve(at, Service{Of: "web", Body: "ready"})
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		ask("it hangs", host.Transient)
 		w.mu.Lock()
 		p.end(vm.Exit{}, false)
