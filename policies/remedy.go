@@ -3,7 +3,6 @@ package policies
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/blixard/blixard/vm"
@@ -39,19 +38,14 @@ func Remedied(rec vm.Record, t Turn) Turn {
 	if d.Do != vm.RestartNow && d.Do != vm.BackOff {
 		return t // a spent budget, and a guest's own will, stand above every remedy
 	}
-	used := make([]int, len(ladder))
-	if !forgiven(t.At, rec.Spec.Restart, s) {
-		copy(used, s.Rungs)
+	used := RungsUsed(t.At, rec)
+	i := nextRung(ladder, used, f.Cause, d.Charged)
+	if i < 0 {
+		return t
 	}
-	for i, rung := range ladder {
-		if !fits(rung, f.Cause, d.Charged) || rung.Times > 0 && used[i] >= rung.Times {
-			continue
-		}
-		used[i] = counted(used[i])
-		t.Rungs = used
-		return byRung(rec, t, f, d, i)
-	}
-	return t
+	used[i] = counted(used[i])
+	t.Rungs = used
+	return byRung(rec, t, f, d, i)
 }
 
 // resetInVain is the turn of a start whose time is up: where its machine was
@@ -71,6 +65,16 @@ func resetInVain(s vm.State, t Turn) Turn {
 	}
 	t.Event, t.Failure = vm.GuestSick, &f
 	return t
+}
+
+// nextRung is the first rung that fits a cause and isn't used up; below zero: none is left.
+func nextRung(ladder []vm.Rung, used []int, c vm.Cause, charged bool) int {
+	for i, rung := range ladder {
+		if fits(rung, c, charged) && (rung.Times <= 0 || used[i] < rung.Times) {
+			return i
+		}
+	}
+	return -1
 }
 
 // fits says whether a rung is for a cause. Where it names none, it is for what
@@ -156,21 +160,4 @@ func uses(n, most int) string {
 		return fmt.Sprintf("time %d", n)
 	}
 	return fmt.Sprintf("time %d of %d", n, most)
-}
-
-// usedUp tells how far a VM is on its ladder; empty: it has none.
-func usedUp(now time.Time, r vm.Record) string {
-	var out []string
-	for i, rung := range r.Spec.Remedies {
-		n := 0
-		if i < len(r.State.Rungs) && !forgiven(now, r.Spec.Restart, r.State) {
-			n = r.State.Rungs[i]
-		}
-		of := ""
-		if rung.Times > 0 {
-			of = fmt.Sprintf(" of %d", rung.Times)
-		}
-		out = append(out, fmt.Sprintf("%s %d%s", rung.Do, n, of))
-	}
-	return strings.Join(out, ", ")
 }

@@ -1,0 +1,70 @@
+package policies
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/blixard/blixard/vm"
+)
+
+// RungsUsed is how often each of a VM's remedies was taken since its crashes
+// were forgiven last; there is one for each rung of its ladder.
+func RungsUsed(now time.Time, r vm.Record) []int {
+	used := make([]int, len(r.Spec.Remedies))
+	if !forgiven(now, r.Spec.Restart, r.State) {
+		copy(used, r.State.Rungs)
+	}
+	return used
+}
+
+// usedUp tells how far a VM is on its ladder; empty: it has none.
+func usedUp(now time.Time, r vm.Record) string {
+	var out []string
+	for i, n := range RungsUsed(now, r) {
+		out = append(out, fmt.Sprintf("%s %s", r.Spec.Remedies[i].Do, usedOf(n, r.Spec.Remedies[i].Times)))
+	}
+	return strings.Join(out, ", ")
+}
+
+// usedOf is "1 of 3 used"; without a limit, "1 used".
+func usedOf(n, most int) string {
+	if most == 0 {
+		return fmt.Sprintf("%d used", n)
+	}
+	return fmt.Sprintf("%d of %d used", n, most)
+}
+
+// ifSick tells what meets a guest that is up and gets sick: the next remedy, or
+// that its budget is spent. It is empty where nothing but supervision would.
+func ifSick(now time.Time, r vm.Record) string {
+	if _, _, left := Budget(now, r.Spec.Restart, r.State); left == 0 && r.Spec.Restart.Policy != vm.RestartNever {
+		return "the next failure that is charged gives it up"
+	}
+	ladder, used := r.Spec.Remedies, RungsUsed(now, r)
+	if len(ladder) == 0 {
+		return ""
+	}
+	hangs, panics := remedyFor(ladder, used, vm.CauseHealthFailed), remedyFor(ladder, used, vm.CauseGuestPanic)
+	if hangs == panics {
+		return "if it gets sick, " + hangs
+	}
+	return fmt.Sprintf("if its health fails, %s; if it panics, %s", hangs, panics)
+}
+
+// remedyFor is the next remedy of a cause that is charged, in words.
+func remedyFor(ladder []vm.Rung, used []int, c vm.Cause) string {
+	i := nextRung(ladder, used, c, true)
+	if i < 0 {
+		return "it is killed and started, as no remedy is left"
+	}
+	return fmt.Sprintf("%s (%s)", remedyWords[ladder[i].Do], uses(used[i]+1, ladder[i].Times))
+}
+
+var remedyWords = map[vm.Remedy]string{
+	vm.RemedyReset:   "it is reset in place",
+	vm.RemedyRestore: "its known-good state is restored",
+	vm.RemedyRestart: "it is asked to power off and started",
+	vm.RemedyKill:    "it is killed and started",
+	vm.RemedyHold:    "it is killed and held",
+}
