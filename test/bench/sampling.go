@@ -67,7 +67,7 @@ func idleShare(ctx context.Context, n *node.Node, config string, vms int) (float
 	if err := n.Start(ctx); err != nil {
 		return 0, err
 	}
-	if err := allUp(ctx, n, vms); err != nil {
+	if err := allUp(ctx, n, vms, ""); err != nil {
 		return 0, err
 	}
 	if err := pass(ctx, 15*time.Second); err != nil { // adoption, and the first look of the reconciler
