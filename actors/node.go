@@ -178,16 +178,13 @@ func (n *Node) Create(ctx context.Context, c messages.Create) (vm.Record, error)
 func (n *Node) Ask(ctx context.Context, name vm.Name, a messages.Ask) (vm.Record, error) {
 	reply := make(chan messages.Answer, 1)
 	v, r := n.env.seat(name)
-	switch {
-	case a.Event == vm.SpecAsked:
-		n.env.tell(n.env.tracker, respec{asked: asked{Ask: a, reply: reply}, name: name})
-	case r != nil:
+	if r != nil {
 		return v.rec, r
-	default:
-		n.env.tell(v.pid, asked{Ask: a, reply: reply})
 	}
-	if r != nil { // the tracker refuses it
-		return wait(ctx, string(name), reply)
+	if a.Event == vm.SpecAsked {
+		n.env.tell(n.env.tracker, respec{asked: asked{Ask: a, reply: reply}, name: name})
+	} else {
+		n.env.tell(v.pid, asked{Ask: a, reply: reply})
 	}
 	return n.env.waitOf(ctx, name, v.rec.ID, reply)
 }
