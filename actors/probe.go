@@ -71,77 +71,34 @@ type respecified struct {
 type probeAgain struct{ visit, index int }
 
 // startProbes begins all checks; where none is set, a VMM that answers is ready.
-func (r *runActor) startProbes() { r.renewProbes(r.beginProbe) }
+func (r *runActor) startProbes() {
+	if r.visit > 0 {
+		r.renewProbes(policies.ProbeAgain)
+		return
+	}
+	r.renewProbes(func(c vm.Check, _ []policies.Probe, answered bool, at time.Time) policies.Probe {
+		return policies.FirstProbe(c, r.rec.State, answered, at)
+	})
+}
 
-func (r *runActor) renewProbes(begin func(vm.Check) policies.Probe) {
+// renewProbes puts other probes in the place of those that there are.
+func (r *runActor) renewProbes(begin func(c vm.Check, before []policies.Probe, answered bool, at time.Time) policies.Probe) {
 	r.visit++
 	r.endProbes()
+	before, now := r.allProbes(), r.env.ports.Clock.Now()
 	probes := make([]checked, len(r.checks))
 	listening := false
 	for i, c := range r.checks {
-		probes[i].Probe = begin(c)
+		probes[i].Probe = begin(c, before, r.ready, now)
 		listening = listening || c.Type == vm.CheckConsole
 	}
 	r.probes = probes
 	r.listening.Store(listening)
 	if r.launchedAt.IsZero() {
-		r.launchedAt = r.env.ports.Clock.Now()
+		r.launchedAt = now
 	}
 	r.judge()
 	r.openProbes()
-}
-
-// beginProbe says where a check stands at the begin; what was proved before an
-// adoption isn't doubted again, and what was counted is counted on (P10).
-func (r *runActor) beginProbe(c vm.Check) policies.Probe {
-	now, state := r.env.ports.Clock.Now(), r.rec.State
-	if r.visit > 1 {
-		if before, ok := r.probeOf(c); ok && r.ready {
-			return before.Resumed(now)
-		}
-		return r.freshProbe(c)
-	}
-	for _, known := range state.Probes {
-		if known.Check == policies.Title(c) {
-			p := policies.KnownProbe(c, known)
-			if state.Phase&(vm.Paused|vm.Suspending) != 0 {
-				p = p.Resumed(now)
-			}
-			return p
-		}
-	}
-	if r.ready && len(state.Probes) == 0 && c.Critical() { // an older daemon wrote none; but the guest had answered
-		return policies.KnownProbe(c, vm.Probed{
-			Health: max(state.Health, vm.Healthy), Since: state.HealthSince, At: state.HealthSince, Why: "as before the daemon's restart",
-		})
-	}
-	return r.freshProbe(c)
-}
-
-func (r *runActor) freshProbe(c vm.Check) policies.Probe {
-	if r.ready {
-		return policies.LateProbe(c, r.env.ports.Clock.Now())
-	}
-	return policies.NewProbe(c, r.env.ports.Clock.Now())
-}
-
-// probeOf is the probe of exactly that check.
-func (r *runActor) probeOf(c vm.Check) (policies.Probe, bool) {
-	for i := range r.probes {
-		if reflect.DeepEqual(spelt(r.probes[i].Check), spelt(c)) {
-			return r.probes[i].Probe, true
-		}
-	}
-	return policies.Probe{}, false
-}
-
-// spelt is a check with the name and the role that an older record leaves out.
-func spelt(c vm.Check) vm.Check {
-	c.Name = policies.Title(c)
-	if c.Role == "" {
-		c.Role = vm.RoleLiveness
-	}
-	return c
 }
 
 // respecify takes other checks for the running guest; one that is as it was goes on.
@@ -154,27 +111,20 @@ func (r *runActor) respecify(m respecified) {
 	if r.visit == 0 {
 		return // its guest isn't looked at yet
 	}
-	r.renewProbes(func(c vm.Check) policies.Probe {
-		if before, ok := r.probeOf(c); ok {
-			return before
-		}
-		return r.freshProbe(c)
-	})
+	r.renewProbes(policies.RespecifiedProbe)
 }
 
-// openProbes begins the rounds of the checks that are on: a startup check holds
-// the others off, and nobody asks whether a guest serves that hasn't answered.
+// openProbes begins the rounds of the checks that are on, and ends those of one
+// that is over.
 func (r *runActor) openProbes() {
 	all := r.allProbes()
 	for i := range r.probes {
 		w := &r.probes[i]
-		off := policies.HeldOff(w.Check, all) || w.Check.Role == vm.RoleReadiness && !r.ready
 		switch {
 		case w.Over() && w.pid != nil:
 			r.endProbe(w.pid)
 			w.pid = nil
-		case w.pid != nil || w.resting || w.Over() || off && w.Check.Type != vm.CheckConsole:
-		default:
+		case w.pid == nil && !w.resting && policies.On(w.Probe, all, r.ready):
 			r.openProbe(i)
 		}
 	}
@@ -337,14 +287,4 @@ func cutOffWhy(links map[string]string) string {
 	}
 	slices.Sort(all)
 	return string(vm.CauseLinkLost) + ": " + strings.Join(all, "; ")
-}
-
-// probeDelay is when the round after one comes: by the interval from its begin.
-// The second one is moved by a random part of it, so that a hundred VMs that
-// were found at once don't go on in step.
-func probeDelay(c vm.Check, round int, spread float64) time.Duration {
-	if round == 1 {
-		return c.Interval/2 + time.Duration(spread*float64(c.Interval/2))
-	}
-	return c.Interval
 }

@@ -20,7 +20,10 @@ type sight struct {
 	dropped string // why it says nothing about the guest
 	told    bool   // the guest itself has said it, and in time: no slowness of the host makes that up
 	late    bool   // nobody answered in the time of the round
+	aside   string // of one that is late: what else was seen of the VMM
 	glance  vm.Glance
+
+	processors processors
 }
 
 func saw(detail string, err error) sight {
@@ -41,7 +44,8 @@ func (p *probeActor) asking(m goAhead) func(ctx context.Context) sight {
 		before := p.glance
 		return func(context.Context) sight { return p.seen(m.process, before) }
 	case vm.CheckVMM:
-		return func(ctx context.Context) sight { return saw("", answers(ctx, m.session)) }
+		before := p.processors
+		return func(ctx context.Context) sight { return p.progress(ctx, m, before) }
 	case vm.CheckAgent:
 		return p.withAgent(func(ctx context.Context, conn host.AgentConn) sight { return saw("", p.alive(conn, conn.Ping(ctx))) })
 	case vm.CheckExec:
@@ -70,14 +74,6 @@ func (p *probeActor) seen(process *vm.Process, before vm.Glance) sight {
 	}
 	why, certain := policies.AtWork(g, before)
 	return sight{ok: why == "", detail: why, certain: certain, glance: g}
-}
-
-func answers(ctx context.Context, s host.Session) error {
-	if s == nil {
-		return errNoSession
-	}
-	_, err := s.State(ctx)
-	return err
 }
 
 var errNoSession = errors.New("no session")

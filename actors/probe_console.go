@@ -102,11 +102,11 @@ func (p *probeActor) consoleSpoke() {
 	p.hears.window = bytes.Clone(text[max(0, len(text)-consoleWindow):])
 	round := vm.Round{Check: policies.Title(p.check), At: now}
 	switch {
-	case newly(p.unhealthy, text, old):
+	case policies.Newly(p.unhealthy, text, old):
 		p.hears.well = false
 		round.Detail = fmt.Sprintf("the console matches %q", p.check.Unhealthy)
 		p.env.tell(p.parent, probed{visit: p.visit, index: p.index, round: round, certain: true})
-	case !newly(p.healthy, text, old):
+	case !policies.Newly(p.healthy, text, old):
 	case p.check.Send != "":
 		if p.hears.answered != nil {
 			close(p.hears.answered)
@@ -139,7 +139,7 @@ func (p *probeActor) beat(m goAhead) {
 		}
 		if m.process != nil && p.env.ports.Meter != nil {
 			if g, err := p.env.ports.Meter.Look(*m.process); err == nil {
-				out.look = glanced{g, p.env.ports.Clock.Now()}
+				out.look = glanced{glance: g, at: p.env.ports.Clock.Now()}
 			}
 		}
 		return out

@@ -1,10 +1,6 @@
 package actors
 
-import (
-	"bytes"
-	"regexp"
-	"sync"
-)
+import "sync"
 
 // What a console says on its way to the checks that listen:
 //
@@ -18,8 +14,6 @@ const (
 	mostSpoken = 1 << 20
 	// pieceSpoken is what is looked through before a probe turns to its schedule.
 	pieceSpoken = 64 << 10
-	// mostMatches bounds the searches from one point of a piece.
-	mostMatches = 4
 )
 
 // spoken is a queue of text; where it would grow too long, the oldest is lost.
@@ -60,33 +54,4 @@ func (s *spoken) take(n int) (text []byte, lost int64, more bool) {
 	}
 	s.known = len(s.text) > 0
 	return text, lost, s.known
-}
-
-// newly says whether a pattern matches something of the text that ends after the
-// first old bytes of it. However the text is made, it is searched a bounded
-// number of times: from its begin, then from that of the line that goes on, and
-// last in what is new alone.
-func newly(re *regexp.Regexp, text []byte, old int) bool {
-	if re == nil || old >= len(text) {
-		return false
-	}
-	line := bytes.LastIndexByte(text[:old], '\n') + 1
-	at := 0
-	for _, from := range []int{0, line, old} {
-		if from < at {
-			continue
-		}
-		at = from
-		for range mostMatches {
-			found := re.FindIndex(text[min(at, len(text)):])
-			switch {
-			case found == nil:
-				return false
-			case at+found[1] > old:
-				return true
-			}
-			at += max(found[1], 1)
-		}
-	}
-	return false
 }

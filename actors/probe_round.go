@@ -45,13 +45,11 @@ type (
 	roundDue   struct{}
 	roundEnded struct {
 		probed
-		glance vm.Glance
+		glance     vm.Glance
+		processors processors
 	}
 	probeBug struct{ what any }
 )
-
-// startingPoll is how often is asked what has nothing to wait in, while the guest starts.
-const startingPoll = time.Second
 
 // probeActor keeps the schedule of one check, asks, and publishes what it saw.
 type probeActor struct {
@@ -72,8 +70,9 @@ type probeActor struct {
 	due, began         time.Time
 	disarm             func()
 	rounds             int
-	ready              bool      // the guest had answered when the last round began
-	glance             vm.Glance // of the last round of a process check
+	ready              bool       // the guest had answered when the last round began
+	glance             vm.Glance  // of the last round of a process check
+	processors         processors // of the last round of a vmm check
 	hears              consoleEar
 	said               *spoken
 }
@@ -117,6 +116,7 @@ func (p *probeActor) begin() {
 }
 
 func (p *probeActor) rest() {
+	p.glance, p.processors = vm.Glance{}, processors{} // what stood still meanwhile was to
 	if !p.listens() {
 		p.arm(p.check.Interval)
 		return
@@ -146,47 +146,49 @@ func (p *probeActor) arm(d time.Duration) {
 	p.disarm = env.ports.Clock.After(d, func() { env.tell(self, roundDue{}) })
 }
 
-// round asks once, off the mailbox. Before the guest is ready a ping lasts as
-// long as the start may: it waits in the socket, is answered the moment that
-// the guest is up, and nothing polls.
+// round asks once, off the mailbox.
 func (p *probeActor) round(m goAhead) {
-	a := policies.Attempt{Timeout: p.check.Timeout, Began: p.now(), Local: p.check.Type == vm.CheckProcess}
+	a := policies.Attempt{Timeout: policies.RoundTime(p.check, m.ready, p.start), Began: p.now(), Local: p.check.Type == vm.CheckProcess}
 	a.Late = a.Began.Sub(p.due)
-	if !m.ready && waitsInside(p.check.Type) {
-		a.Timeout = p.start
-	}
 	p.began, p.ready = a.Began, m.ready
 	p.rounds++
 	ask := p.asking(m)
-	env, parent, process := p.env, p.ctx, m.process
+	env, parent := p.env, p.ctx
 	out := roundEnded{probed: probed{visit: p.visit, index: p.index, round: vm.Round{Check: policies.Title(p.check), At: a.Began}}}
 	p.guarded(func() any {
 		ctx, cancel := context.WithTimeout(parent, a.Timeout)
 		defer cancel()
-		look := p.lookSoon(process, a.Timeout)
+		look := p.lookSoon(ctx, m, a.Timeout)
 		s := ask(ctx)
 		a.Ended, a.Local = env.ports.Clock.Now(), a.Local || s.told
-		out.glance, out.certain = s.glance, s.certain
+		out.glance, out.processors, out.certain = s.glance, s.processors, s.certain
 		seen := look()
 		if s.late {
-			s.detail = unanswered(a, p.check, seen.glance)
+			if s.aside == "" {
+				s.aside = env.unanswering(m.process, seen.processors)
+			}
+			s.detail = unanswered(a, p.check, seen.glance, s.aside)
 		}
 		out.round.Took, out.round.OK, out.round.Detail, out.round.Dropped = a.Ended.Sub(a.Began), s.ok, s.detail, s.dropped
 		if !s.ok && !s.certain && s.dropped == "" && m.ready {
-			out.round.Dropped = env.stalled(a, process, seen)
+			a.After = s.glance
+			out.round.Dropped = env.stalled(a, m.process, seen)
 		}
 		return out
 	})
 }
 
 // unanswered tells of a question that nobody answered in its time, and why, where
-// a look at the VMM's process meanwhile has shown it.
-func unanswered(a policies.Attempt, c vm.Check, seen vm.Glance) string {
+// a look at the VMM's process meanwhile has shown it; else what was seen aside.
+func unanswered(a policies.Attempt, c vm.Check, seen vm.Glance, aside string) string {
 	within := a.Timeout
 	if a.Ended.Sub(a.Began) < within {
 		within = c.Timeout // the agent of a guest that boots had answered before
 	}
 	why, _ := policies.AtWork(seen, vm.Glance{})
+	if why == "" {
+		why = aside
+	}
 	if why != "" {
 		why = ", " + why
 	}
@@ -207,43 +209,47 @@ func (p *probeActor) guarded(work func() any) {
 	}()
 }
 
-// waitsInside says whether an early question is answered as soon as the guest is up.
-func waitsInside(t vm.CheckType) bool {
-	return t == vm.CheckAgent || t == vm.CheckVMM || t == vm.CheckExec || t == vm.CheckGuestProcess
-}
-
 func (p *probeActor) ended(m roundEnded) {
-	p.hears.answered, p.glance = nil, m.glance
+	p.hears.answered, p.glance, p.processors = nil, m.glance, m.processors
 	p.env.tell(p.parent, m.probed)
-	next := probeDelay(p.check, p.rounds, p.env.ports.Spread())
-	if !p.ready && !m.round.OK {
-		next = min(next, startingPoll)
-	}
+	next := policies.NextRound(p.check, p.rounds, p.ready || m.round.OK, p.env.ports.Spread())
 	p.arm(max(0, p.began.Add(next).Sub(p.now())))
 }
 
 // glanced is a look at the VMM's process, and when it was.
 type glanced struct {
-	glance vm.Glance
-	at     time.Time
+	glance     vm.Glance
+	at         time.Time
+	processors processors
 }
 
-// lookSoon looks at the VMM's process if the answer takes longer than it mostly
-// does: only then can it be asked later whether the host kept it waiting. What
-// it returns ends that, and tells what was seen.
-func (p *probeActor) lookSoon(process *vm.Process, timeout time.Duration) func() glanced {
-	meter, clock := p.env.ports.Meter, p.env.ports.Clock
-	if meter == nil || process == nil || p.check.Type == vm.CheckProcess {
+// lookSoon looks at the VMM's process, and at its guest's processors, if the
+// answer takes longer than it mostly does: only then can it be asked later
+// whether the host kept it waiting. What it returns ends that, and tells what
+// was seen.
+func (p *probeActor) lookSoon(ctx context.Context, m goAhead, timeout time.Duration) func() glanced {
+	env, meter, clock := p.env, p.env.ports.Meter, p.env.ports.Clock
+	if meter == nil || m.process == nil || p.check.Type == vm.CheckProcess {
 		return func() glanced { return glanced{} }
 	}
 	var mu sync.Mutex
 	var seen glanced
 	cancel := clock.After(timeout/10, func() {
-		g, err := meter.Look(*process)
+		g, err := meter.Look(*m.process)
+		if err != nil {
+			return
+		}
 		mu.Lock()
-		defer mu.Unlock()
-		if err == nil {
-			seen = glanced{g, clock.Now()}
+		seen = glanced{glance: g, at: clock.Now()}
+		mu.Unlock()
+		if p.check.Type == vm.CheckVMM || m.session == nil { // a vmm check looks at them itself
+			return
+		}
+		if found, err := named(ctx, m.session); err == nil {
+			found = env.lookAt(m.process, found)
+			mu.Lock()
+			defer mu.Unlock()
+			seen.processors = found
 		}
 	})
 	return func() glanced {

@@ -232,18 +232,26 @@ func TestTheStateOfTheVMMIsSeen(t *testing.T) {
 
 // Who doesn't answer in time is said to, and why where it was seen.
 func TestAnAgentThatDoesntAnswer(t *testing.T) {
-	for state, want := range map[string]string{
-		vm.ProcessSleeping: "guest-agent: 3 of 3 failures in a row: no answer within 1s",
-		vm.ProcessStopped:  "guest-agent: 3 of 3 failures in a row: no answer within 1s, its VMM is stopped (SIGSTOP)",
+	for _, tt := range []struct {
+		state string
+		cpu   float64
+		why   string
+	}{
+		{vm.ProcessSleeping, 0, "its processors stand still"},
+		{vm.ProcessSleeping, 0.02, "its processors are nearly idle: 2 %"},
+		{vm.ProcessSleeping, 0.98, "its processors are busy: 98 %"},
+		{vm.ProcessStopped, 0, "its VMM is stopped (SIGSTOP)"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t, boots(time.Second))
 			defer s.end()
 			s.create("web", checked(vm.Check{Type: vm.CheckAgent, Timeout: time.Second}))
 			s.after(15 * time.Second)
-			s.world.Glances("web", vm.Glance{State: state})
+			s.world.Load("web", fake.Load{CPU: tt.cpu})
+			s.world.Glances("web", vm.Glance{State: tt.state})
+			want := "guest-agent: 3 of 3 failures in a row: no answer within 1s, " + tt.why
 			if st := s.hang("web", 1); st.LastExit.Failure.Evidence != want {
-				t.Errorf("%s: got %q, want %q", state, st.LastExit.Failure.Evidence, want)
+				t.Errorf("got %q, want %q", st.LastExit.Failure.Evidence, want)
 			}
 		})
 	}

@@ -41,7 +41,7 @@ type (
 	launched   struct {
 		process vm.Process
 		err     error
-		argv    []string // of what was launched
+		argv    []string // of what was launched, or found
 	}
 	attached struct {
 		session host.Session
@@ -204,7 +204,7 @@ func (r *runActor) begin(c actor.Context) {
 // find proves again which process is ours before anything is attached to it.
 func (r *runActor) find(ctx context.Context) any {
 	p, err := r.env.ports.Launcher.Find(ctx, r.ref, r.rec.State.Process)
-	return launched{process: p, err: err}
+	return launched{process: p, err: err, argv: r.env.argvOf(p)}
 }
 
 // bringUp prepares and launches in one go: the record names this incarnation

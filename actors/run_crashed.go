@@ -1,15 +1,10 @@
 package actors
 
 import (
-	"time"
-
 	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
-
-// crashKernelTime is how long a guest's own crash kernel may take to write its
-// dump and to reset the machine: some GiB to a slow disk.
-const crashKernelTime = 5 * time.Minute
 
 // crashKernel: the guest panicked and looks after itself. Its probes would tell
 // that no agent answers, and have its VMM killed in the midst of its dump. The
@@ -21,9 +16,9 @@ func (r *runActor) crashKernel() {
 	r.evidence.Crashed, r.paused = true, true
 	r.env.tell(r.parent, messages.HealthJudged{
 		Incarnation: r.ref.Incarnation, Health: vm.Unhealthy, Probes: r.standings(),
-		Why: "the guest panicked; its own crash kernel has " + crashKernelTime.String() + " for its dump",
+		Why: "the guest panicked; its own crash kernel has " + policies.CrashKernelTime.String() + " for its dump",
 	})
-	r.after(crashKernelTime, exitOverdue{vm.Failure{
-		Cause: vm.CauseGuestPanic, Evidence: "the guest panicked, and its own crash kernel did not end within " + crashKernelTime.String(),
+	r.after(policies.CrashKernelTime, exitOverdue{vm.Failure{
+		Cause: vm.CauseGuestPanic, Evidence: "the guest panicked, and its own crash kernel did not end within " + policies.CrashKernelTime.String(),
 	}})
 }

@@ -23,13 +23,23 @@ type notes struct {
 	rounds []vm.Round
 }
 
-// launched keeps what was launched; who adopts it doesn't know.
+// launched keeps what was launched, and of an adopted VMM what the kernel says of
+// it: what we launched ourselves we know better.
 func (n *notes) launched(argv []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if argv != nil {
+	if n.argv == nil {
 		n.argv = argv
 	}
+}
+
+// argvOf is the command line of a VMM that was found; nil: nobody can tell.
+func (e *env) argvOf(p vm.Process) []string {
+	if e.ports.Meter == nil {
+		return nil
+	}
+	argv, _ := e.ports.Meter.Argv(p) // best effort: a bundle without it is one all the same
+	return argv
 }
 
 // heard keeps what the VMM told.

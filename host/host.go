@@ -152,6 +152,11 @@ type Session interface {
 	State(ctx context.Context) (GuestState, error)
 	// PowerDown presses the ACPI button. Repeating it is safe.
 	PowerDown(ctx context.Context) error
+	// VCPUs are the threads of the VMM that run the guest's processors, by their
+	// ids in /proc and in the processors' order; several processors may share one.
+	// Empty, or Broken: this VMM doesn't tell. It is the VMM's own word: whether a
+	// thread is its own, Meter.VCPUs says.
+	VCPUs(ctx context.Context) (threads []int, err error)
 	// Pause and Resume stop and continue the vCPUs. Repeating them is safe. Resume
 	// gives up a saving that is under way, whoever began it.
 	Pause(ctx context.Context) error
@@ -343,6 +348,13 @@ type Meter interface {
 	// Look glances at one VMM, from any goroutine. A zombie is told of; Gone where
 	// that process, by proof (P8), isn't there any more, Denied where we may not look.
 	Look(p vm.Process) (vm.Glance, error)
+	// VCPUs looks at threads of one VMM, from any goroutine, and tells of each in
+	// the order given: one that isn't that process's has no state. Gone and Denied
+	// as with Look.
+	VCPUs(p vm.Process, threads []int) ([]vm.VCPU, error)
+	// Argv is the command line of one VMM as the kernel has it, bounded. A VMM may
+	// have written another one over it. Gone and Denied as with Look.
+	Argv(p vm.Process) ([]string, error)
 }
 
 // KernelLog is what the kernel of the machine has told of late.

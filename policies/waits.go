@@ -25,3 +25,7 @@ func PrepareTime(r vm.Record) time.Duration {
 	}
 	return limit
 }
+
+// CrashKernelTime is how long a guest's own crash kernel may take to write its
+// dump and to reset the machine: some GiB to a slow disk.
+const CrashKernelTime = 5 * time.Minute

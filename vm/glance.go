@@ -21,7 +21,16 @@ const (
 	ProcessStopped         = "stopped"         // by SIGSTOP
 	ProcessTraced          = "traced"          // by a debugger, which holds it
 	ProcessZombie          = "zombie"          // ended, and its parent doesn't want to know
+	ProcessGone            = "gone"            // it was there, and is no more
 )
+
+// VCPU is what one look at the thread of a guest's processor shows.
+type VCPU struct {
+	Thread int
+	Began  uint64        // when the kernel made the thread: beside its number a name that is never used twice
+	State  string        // one of the words above; empty: the VMM has no such thread
+	Ran    time.Duration // on a processor, since it began
+}
 
 // WaitedSince is how long the one thread that waited most was kept from a
 // processor since an earlier look. The difference of two Waited would hide a

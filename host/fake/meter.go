@@ -113,6 +113,60 @@ func (m meter) Look(p vm.Process) (vm.Glance, error) {
 	return g, nil
 }
 
+// vcpu is the one processor of a guest that nobody has said more of; the world's
+// lock is held.
+func (p *process) vcpu() vm.VCPU {
+	return vm.VCPU{Thread: p.process.PID*10 + 1, Began: p.process.StartTime, State: vm.ProcessSleeping, Ran: p.counters().VCPU}
+}
+
+// VCPUs sees a processor that sleeps and uses what the guest's load says, unless
+// World.VCPUs says otherwise.
+func (m meter) VCPUs(p vm.Process, threads []int) ([]vm.VCPU, error) {
+	m.d.world.mu.Lock()
+	defer m.d.world.mu.Unlock()
+	live := m.d.world.live[p.PID]
+	if live == nil || live.process != p {
+		return nil, host.Fail(host.Gone, "look at the VMM's vCPUs", errors.New("that process is gone"))
+	}
+	there := live.vcpus
+	if there == nil {
+		there = []vm.VCPU{live.vcpu()}
+	}
+	out := make([]vm.VCPU, len(threads))
+	for i, id := range threads {
+		out[i].Thread = id
+		for _, c := range there {
+			if c.Thread == id {
+				out[i] = c
+			}
+		}
+	}
+	return out, nil
+}
+
+// VCPUs sets which threads the live VMM of that name tells of as its guest's
+// processors from now on, and what a look at its threads sees; false: none lives.
+func (w *World) VCPUs(name vm.Name, told []int, there []vm.VCPU) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.named[name] {
+		p.threads, p.vcpus = told, there
+		return true
+	}
+	return false
+}
+
+// Argv is what was launched.
+func (m meter) Argv(p vm.Process) ([]string, error) {
+	m.d.world.mu.Lock()
+	defer m.d.world.mu.Unlock()
+	live := m.d.world.live[p.PID]
+	if live == nil || live.process != p {
+		return nil, host.Fail(host.Gone, "read the VMM's command line", errors.New("that process is gone"))
+	}
+	return live.argv, nil
+}
+
 // Glances sets what a look at the live VMM of that name sees from now on, its
 // load's processor time aside; false: none lives.
 func (w *World) Glances(name vm.Name, g vm.Glance) bool {

@@ -31,6 +31,9 @@ type process struct {
 	console  []byte
 	busy     busy
 	glance   vm.Glance
+	vcpus    []vm.VCPU // see World.VCPUs
+	threads  []int
+	argv     []string
 	asked    int // of its memory
 	dumps    int // that are under way, each of which halts the guest
 

@@ -89,6 +89,20 @@ func (s *session) State(ctx context.Context) (state host.GuestState, err error) 
 	return state, err
 }
 
+// VCPUs tells of one thread, unless World.VCPUs says otherwise. It fails by no
+// dice: whoever looks at processors is to leave a seed's story as it is.
+func (s *session) VCPUs(context.Context) ([]int, error) {
+	s.d.world.mu.Lock()
+	defer s.d.world.mu.Unlock()
+	if s.p.ended || s.d.dead() {
+		return nil, host.Fail(host.Gone, "command", errNone)
+	}
+	if s.p.threads != nil {
+		return slices.Clone(s.p.threads), nil
+	}
+	return []int{s.p.vcpu().Thread}, nil
+}
+
 func (s *session) PowerDown(ctx context.Context) error { return s.with(ctx, (*process).powerDown) }
 func (s *session) Pause(ctx context.Context) error {
 	return s.undumped(ctx, "stop", func(p *process) { p.turn(host.GuestRuns, host.GuestPaused) })

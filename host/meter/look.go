@@ -20,33 +20,45 @@ const maxLooked = 512
 // with them. A kernel that doesn't count waits (CONFIG_SCHED_INFO) leaves them zero.
 func (m *Meter) Look(p vm.Process) (vm.Glance, error) {
 	const doing = "look at the VMM's process"
-	if p.PID <= 0 || p.BootID != m.conf.BootID {
-		return vm.Glance{}, host.Fail(host.Gone, doing, errNotThere)
-	}
-	dir, err := unix.Open(filepath.Join(m.conf.Proc, strconv.Itoa(p.PID)), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	var buf [2048]byte // a stat of the longest name and numbers has less than 1 KiB
+	dir, s, err := m.proved(p, doing, buf[:])
 	if err != nil {
-		return vm.Glance{}, host.Fail(lookFailed(err), doing, err)
+		return vm.Glance{}, err
 	}
 	defer func() { _ = unix.Close(dir) }()
-	var buf [2048]byte // a stat of the longest name and numbers has less than 1 KiB
-	b, err := small(dir, "stat", buf[:])
-	if err != nil {
-		return vm.Glance{}, host.Fail(lookFailed(err), doing, err)
-	}
-	s, ok := parseStat(b)
-	if !ok || s.start != p.StartTime {
-		return vm.Glance{}, host.Fail(host.Gone, doing, errNotThere)
-	}
 	g := vm.Glance{State: stateWord(s.state), Threads: s.threads, Ran: s.used}
 	lookAtThreads(dir, &g, buf[:])
 	return g, nil
+}
+
+// proved opens the folder of a process that is the one told of, and reads its
+// stat into buf. The folder stays that process's: once it is gone, nothing below
+// it can be read, whoever has the pid by then (P8).
+func (m *Meter) proved(p vm.Process, doing string, buf []byte) (dir int, s stat, err error) {
+	if p.PID <= 0 || p.BootID != m.conf.BootID {
+		return -1, s, host.Fail(host.Gone, doing, errNotThere)
+	}
+	dir, err = unix.Open(filepath.Join(m.conf.Proc, strconv.Itoa(p.PID)), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, s, host.Fail(lookFailed(err), doing, err)
+	}
+	b, err := small(dir, "stat", buf)
+	if err == nil {
+		var ok bool
+		if s, ok = parseStat(b); ok && s.start == p.StartTime {
+			return dir, s, nil
+		}
+		err = errNotThere
+	}
+	_ = unix.Close(dir)
+	return -1, s, host.Fail(lookFailed(err), doing, err)
 }
 
 var errNotThere = errors.New("that process is gone")
 
 func lookFailed(err error) host.Kind {
 	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH):
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH), errors.Is(err, errNotThere):
 		return host.Gone
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return host.Denied

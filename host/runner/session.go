@@ -73,6 +73,9 @@ func (s *session) State(context.Context) (host.GuestState, error) {
 	return host.GuestRuns, nil
 }
 
+// VCPUs are nobody's: this VMM has no way to tell.
+func (s *session) VCPUs(context.Context) ([]int, error) { return nil, nil }
+
 // PowerDown runs bin/microvm-shutdown as the VM's user, with its words in the
 // VMM's log. It presses the button and then waits for the guest's end: that the
 // wait is cut off is success. A press while another one waits is the same press.
