@@ -63,7 +63,8 @@ func New(c Config) *Door {
 	}
 	_, d.rpc = blixardv1connect.NewNodeHandler(d,
 		connect.WithCodec(messages.JSON{}), connect.WithCodec(messages.JSON{CodecName: "json; charset=utf-8"}),
-		connect.WithReadMaxBytes(d.admission.limits.Body), // after decompression
+		connect.WithCompression("gzip", nil, nil), // the other end is this machine, and each writer holds a megabyte
+		connect.WithReadMaxBytes(d.admission.limits.Body),
 		connect.WithInterceptors(connect.UnaryInterceptorFunc(d.refuseErrors)), connect.WithRecover(d.panicked),
 	)
 	return d
