@@ -96,6 +96,9 @@ func (v *vmActor) died(before vm.Record, c *vm.Crash, f *vm.Failure) {
 	}
 	one := death{ref: before.Ref(), bundle: vm.Bundle{Crash: *c, VM: before.ID, Name: before.Spec.Name, Spec: before.Spec}}
 	one.ref.Incarnation = c.Failure.Incarnation
+	if p := before.State.Process; p != nil {
+		one.bundle.PID = p.PID
+	}
 	if began := before.State.Runs; before.State.Pending && began != nil {
 		one.bundle.Spec = began.Spec
 	}
@@ -261,7 +264,10 @@ func (v *evidence) find(ctx context.Context, d *death) (owed bool, err error) {
 func (v *evidence) enforce() {
 	ctx, cancel := context.WithTimeout(v.ctx, bundleTime)
 	defer cancel()
-	if err := v.ports.Bundles.Enforce(ctx, v.quota); err != nil && v.ctx.Err() == nil {
+	err := v.ports.Bundles.Enforce(ctx, func(kept vm.Shelves) vm.Shelves {
+		return policies.Beyond(v.quota, v.ports.Clock.Now(), kept)
+	})
+	if err != nil && v.ctx.Err() == nil {
 		v.log.Warn("bundles may hold more of the disk than they are to", zap.Error(err))
 	}
 }

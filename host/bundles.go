@@ -36,11 +36,15 @@ type Bundles interface {
 	// Prune removes those of a VM that drop says yes to, and tells what that was.
 	// Repeating it is safe.
 	Prune(ctx context.Context, ref vm.Ref, drop func(vm.KeptBundle) bool) ([]vm.KeptBundle, error)
-	// Enforce removes the oldest ones of all VMs until the quota holds. Repeating it is safe.
-	Enforce(ctx context.Context, q vm.BundleQuota) error
+	// Enforce removes what beyond names of all that is kept, what a person asked for
+	// included. beyond must be short. Repeating it is safe.
+	Enforce(ctx context.Context, beyond func(kept vm.Shelves) vm.Shelves) error
+	// Held is what all that is kept of each VM holds of the disk, what a person asked
+	// for included. It costs nothing but for its first time, when folders are read.
+	Held(ctx context.Context) (map[vm.Name]vm.Bytes, error)
 	// NewDump begins a file for the guest's memory at the crash of that number,
 	// which is yet to be recorded, in place of an earlier try of the same; 0: a
-	// person asked for it, in place of the last such one. It takes at most limit
+	// person asked for it, in place of the last such one of this VM. It takes at most limit
 	// bytes; 0: as the disk has room, which it is asked for again as it fills:
 	// Transient where it has none. Gone where the VM's folder is.
 	NewDump(ctx context.Context, ref vm.Ref, format vm.DumpFormat, crash uint64, limit vm.Bytes) (DumpFile, error)

@@ -58,7 +58,7 @@ type Command struct {
 	Ref     vm.Ref
 	Argv    []string // Argv[0] is an absolute path
 	Env     []string // KEY=VALUE; the launcher adds the identity tags
-	Dir     string   // working directory: the run folder
+	Dir     string   // working directory: the run folder, or Paths.Core
 	Sockets []Socket // made before the launch; the child inherits them listening
 	Taps    []Tap    // opened before the launch; the child inherits them
 	Files   []File   // the same, for reading
@@ -68,6 +68,7 @@ type Command struct {
 	GID     int
 	Groups  []int     // besides GID: the group of /dev/kvm, where the VMM needs it
 	MaxFile vm.Bytes  // no file may grow beyond this (0: no limit): bounds the console's log while no daemon looks (P15)
+	MaxCore vm.Bytes  // the core that the kernel makes of it may hold no more; 0: it makes none
 	Limits  vm.Limits // what the VMM and its children are held to, as far as Launcher.Holding has nothing against it
 	Needs   Needs
 }
@@ -286,6 +287,7 @@ type Paths struct {
 	Stderr   string // what the VMM itself wrote
 	Manifest string // identity and spec, so that the store can be rebuilt
 	Disks    string // folder of the disks that we made
+	Core     string // folder for the core of this incarnation's VMM; there where the spec asks for one
 	Load     string // the saved guest that the VMM is launched with; empty: it boots
 }
 

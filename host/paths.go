@@ -22,6 +22,7 @@ func NewPaths(state, run string, ref vm.Ref) Paths {
 		Stderr:   filepath.Join(folder, fmt.Sprintf("vmm-%d.log", ref.Incarnation)),
 		Manifest: filepath.Join(folder, "manifest.json"),
 		Disks:    filepath.Join(folder, "disks"),
+		Core:     filepath.Join(folder, fmt.Sprintf("core-%d", ref.Incarnation)),
 	}
 }
 

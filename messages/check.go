@@ -61,14 +61,17 @@ func rungs(all []*blixardv1.Rung) []vm.Rung {
 }
 
 func dumpToProto(d vm.Dump) *blixardv1.Dump {
-	if len(d.On) == 0 && d.Format == "" && d.Timeout == 0 {
-		return nil
+	switch {
+	case len(d.On) > 0 || d.Format != "" || d.Timeout != 0:
+		return &blixardv1.Dump{On: texts(d.On), Format: string(d.Format), Timeout: durationpb.New(d.Timeout), Core: d.Core}
+	case d.Core:
+		return &blixardv1.Dump{Core: true}
 	}
-	return &blixardv1.Dump{On: texts(d.On), Format: string(d.Format), Timeout: durationpb.New(d.Timeout)}
+	return nil
 }
 
 func (d *durations) dump(p *blixardv1.Dump) vm.Dump {
-	return vm.Dump{On: causes(p.GetOn()), Format: vm.DumpFormat(p.GetFormat()), Timeout: d.read("dump.timeout", p.GetTimeout())}
+	return vm.Dump{On: causes(p.GetOn()), Format: vm.DumpFormat(p.GetFormat()), Timeout: d.read("dump.timeout", p.GetTimeout()), Core: p.GetCore()}
 }
 
 func seedToProto(s vm.Seed) *blixardv1.Seed {

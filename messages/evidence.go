@@ -13,6 +13,9 @@ func EvidenceToProto(b vm.Bundle) *blixardv1.Evidence {
 	for _, why := range b.Lacks {
 		out.Lacks = append(out.Lacks, Text(why))
 	}
+	if c := b.Core; c != nil {
+		out.Core = &blixardv1.Core{Bytes: int64(c.Bytes), Why: Text(c.Why)}
+	}
 	n := b.Notes
 	if n == nil {
 		return out

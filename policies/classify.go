@@ -225,6 +225,9 @@ func ended(x vm.Exit) string {
 	if name := signalNames[x.Signal]; name != "" {
 		s += " (" + name + ")"
 	}
+	if x.Core {
+		s += ", core dumped"
+	}
 	return s
 }
 

@@ -19,7 +19,7 @@ func (s Spec) Launches(other Spec) bool { return bytes.Equal(s.launch(), other.l
 
 func (s Spec) launch() []byte {
 	s = s.Filled() // an older daemon wrote it without a default that is new
-	s.Restart, s.Autostart, s.Reclaim, s.Remedies, s.Dump = Restart{}, Autostart{}, Reclaim{}, nil, Dump{}
+	s.Restart, s.Autostart, s.Reclaim, s.Remedies, s.Dump = Restart{}, Autostart{}, Reclaim{}, nil, Dump{Core: s.Dump.Core}
 	s.Health = nil // the probes of what runs are exchanged
 	b, err := json.Marshal(s)
 	if err != nil {

@@ -43,17 +43,32 @@ type Bundle struct {
 	Name  Name   `json:"name"`
 	Spec  Spec   `json:"spec"` // with which the incarnation was begun
 	Notes *Notes `json:"notes,omitempty"`
+	PID   int    `json:"pid,omitempty"`  // of the VMM; 0: none had begun, or it isn't known
+	Core  *Core  `json:"core,omitempty"` // nil: its VMM left none
 	// Lacks says what could not be taken, a sentence each.
 	Lacks []string `json:"lacks,omitempty"`
 }
 
-// KeptBundle is a bundle on the disk.
+// Core is what became of the core of a VMM that died.
+type Core struct {
+	Bytes Bytes  `json:"bytes,omitempty"` // that it holds of the disk
+	Why   string `json:"why,omitempty"`   // it isn't in the bundle: where it went, or what was wrong with it
+}
+
+// KeptBundle is a bundle on the disk, or the guest's memory that a person asked for.
 type KeptBundle struct {
-	Number uint64
+	Number uint64 // of the crash; 0: of none, as a person asked for it
 	At     time.Time
 	Bytes  Bytes
 	Dump   bool // with the guest's memory
+	Core   bool // with the VMM's core
 }
+
+// Asked says that it is the guest's memory alone, which a person asked for.
+func (k KeptBundle) Asked() bool { return k.Number == 0 }
+
+// Shelves are what is kept of each VM, by number.
+type Shelves map[Name][]KeptBundle
 
 // BundleQuota bounds what bundles may hold of the disk; the oldest go first.
 type BundleQuota struct {

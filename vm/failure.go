@@ -70,6 +70,7 @@ type Exit struct {
 	Known  bool      `json:"known"`            // false: not our child, or gone while no daemon looked
 	Code   int       `json:"code"`             // exit status, where no signal ended it
 	Signal int       `json:"signal,omitempty"` // the signal's number, or 0
+	Core   bool      `json:"core,omitempty"`   // the kernel has made a core of it, and put it where it was told to
 	At     time.Time `json:"at"`
 
 	Result     string        `json:"result,omitempty"`     // systemd's word, empty under the process launcher: exit-code, signal, core-dump, oom-kill, …

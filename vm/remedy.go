@@ -23,11 +23,13 @@ type Rung struct {
 	For   []Cause `json:"for,omitempty"`   // empty: for all that is charged
 }
 
-// Dump says when a guest's memory is written down before its VMM is killed.
+// Dump says when a guest's memory is written down before its VMM is killed, and
+// whether a VMM that crashes leaves a core.
 type Dump struct {
 	On      []Cause       `json:"on,omitempty"`     // guest-panic, health-failed; empty: never
 	Format  DumpFormat    `json:"format,omitempty"` // empty: kdump
 	Timeout time.Duration `json:"timeout,omitempty"`
+	Core    bool          `json:"core,omitempty"` // of the VMM, without the guest's memory; it holds what passed through its devices
 }
 
 // DumpFormat is how a guest's memory is written.

@@ -92,6 +92,9 @@ func (s Spec) checkDump() *Refusal {
 	if slices.Contains(s.Dump.On, CauseHealthFailed) && !watched {
 		return invalid("a check whose role is liveness, or dump: {on: [guest-panic]}", "dump.on has health-failed, but no startup or liveness check could find the guest sick")
 	}
+	if s.Dump.Core && (b.Runner != "" || b.Flake != "") {
+		return invalid("leave dump.core out", "dump.core would write the guest's memory: it is left out of a core only by a VMM that isn't a runner's")
+	}
 	return s.Dump.check()
 }
 

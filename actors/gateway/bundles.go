@@ -40,7 +40,7 @@ func (d *Door) kept(ctx context.Context, rec vm.Record) (kept map[uint64]vm.Kept
 // bundled adds to a crash what is kept of it.
 func bundled(out *blixardv1.Crash, kept map[uint64]vm.KeptBundle, missed map[uint64]string) *blixardv1.Crash {
 	if k, ok := kept[out.GetNumber()]; ok {
-		out.BundleBytes, out.Dump = int64(k.Bytes), k.Dump
+		out.BundleBytes, out.Dump, out.Core = int64(k.Bytes), k.Dump, k.Core
 		return out
 	}
 	out.NoBundle = messages.Text(missed[out.GetNumber()])

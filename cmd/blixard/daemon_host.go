@@ -24,6 +24,7 @@ import (
 	"github.com/blixard/blixard/host/proof"
 	"github.com/blixard/blixard/host/qemu"
 	"github.com/blixard/blixard/host/runner"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -60,7 +61,7 @@ func newVMMs(d *daemon, owners host.Owners, images string) *vmms {
 		accel, _ := v.accel()
 		return qemu.New(qemu.Config{
 			Binary: binary, Accel: accel, TSCKHz: qemu.HostTSCKHz(), Images: imagesIn(images), Owners: owners,
-			KVMGroup: groupOf("/dev/kvm"),
+			KVMGroup: groupOf("/dev/kvm"), CoreLimit: policies.CoreAtMost(d.conf.bundles),
 		}), nil
 	})
 	return v

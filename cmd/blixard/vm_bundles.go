@@ -189,10 +189,15 @@ func bundleCell(one *blixardv1.Crash) string {
 		return "none" // the crash itself says why
 	case one.GetBundleBytes() == 0:
 		return ""
-	case one.GetDump():
-		return size(one.GetBundleBytes()) + "+dump"
 	}
-	return size(one.GetBundleBytes())
+	cell := size(one.GetBundleBytes())
+	if one.GetDump() {
+		cell += "+dump"
+	}
+	if one.GetCore() {
+		cell += "+core"
+	}
+	return cell
 }
 
 func sure(confidence string) string {
@@ -220,6 +225,9 @@ func (c *cli) evidenceBlock(b *block, res *blixardv1.GetCrashResponse) {
 		b.add("Dump", "none, after %s: %s", span(d.GetTook()), d.GetWhy())
 	} else if d != nil {
 		b.add("Dump", "%s, %s, written in %s", d.GetFormat(), size(d.GetBytes()), span(d.GetTook()))
+	}
+	if c := e.GetCore(); c != nil {
+		b.add("VMM's core", "%s", or(c.GetWhy(), "vmm.core in the bundle, "+size(c.GetBytes())))
 	}
 	if u := e.GetUsage(); u != nil {
 		b.add("Usage", "%s memory, %.1fs of processor time", size(u.GetMemoryBytes()), u.GetCpuSeconds())

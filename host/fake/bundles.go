@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
@@ -75,7 +74,11 @@ func (b bundles) Keep(ctx context.Context, ref vm.Ref, one vm.Bundle) (vm.KeptBu
 func (w *World) kept(id vm.ID, n uint64) vm.KeptBundle {
 	s := w.shelf(id)
 	f := s.kept[n].Crash.Failure
-	return vm.KeptBundle{Number: n, At: f.At, Bytes: vm.KiB + s.dumps[n], Dump: s.dumps[n] > 0}
+	out := vm.KeptBundle{Number: n, At: f.At, Bytes: vm.KiB + s.dumps[n], Dump: s.dumps[n] > 0}
+	if f.Exit != nil && f.Exit.Core {
+		out.Bytes, out.Core = out.Bytes+vm.MiB, true
+	}
+	return out
 }
 
 func (b bundles) Owed(ctx context.Context, ref vm.Ref, number uint64) (bool, error) {
@@ -141,23 +144,43 @@ func (w *World) drop(id vm.ID, n uint64) {
 	s.pruned = max(s.pruned, n)
 }
 
-// Enforce keeps to the count and the age alone.
-func (b bundles) Enforce(ctx context.Context, q vm.BundleQuota) error {
+func (b bundles) Enforce(ctx context.Context, beyond func(vm.Shelves) vm.Shelves) error {
 	if err := b.d.call(ctx, "enforce", b.d.faults().Bundle); err != nil {
 		return err
 	}
 	w := b.d.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for id := range w.shelves {
-		all := w.numbers(id)
-		for i, n := range all {
-			if q.Count > 0 && len(all)-i > q.Count || q.Age > 0 && time.Since(w.kept(id, n).At) > q.Age {
-				w.drop(id, n)
-			}
+	for name, which := range beyond(w.stock()) {
+		for _, k := range which {
+			w.drop(w.folders[name], k.Number)
 		}
 	}
 	return nil
+}
+
+func (b bundles) Held(context.Context) (map[vm.Name]vm.Bytes, error) {
+	w := b.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[vm.Name]vm.Bytes{}
+	for name, kept := range w.stock() {
+		for _, k := range kept {
+			out[name] += k.Bytes
+		}
+	}
+	return out, nil
+}
+
+// stock is what is kept of all VMs that have a folder. The world's lock is held.
+func (w *World) stock() vm.Shelves {
+	out := vm.Shelves{}
+	for name, id := range w.folders {
+		for _, n := range w.numbers(id) {
+			out[name] = append(out[name], w.kept(id, n))
+		}
+	}
+	return out
 }
 
 func (b bundles) NewDump(ctx context.Context, ref vm.Ref, _ vm.DumpFormat, crash uint64, _ vm.Bytes) (host.DumpFile, error) {

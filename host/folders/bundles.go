@@ -28,6 +28,7 @@ import (
 //	    console.log      the end of the console, as the guest wrote it
 //	    vmm.log          the end of what the VMM wrote
 //	    dump.kdump       the guest's memory; or dump.elf
+//	    vmm.core         the core of its VMM
 //	  4.tmp/             being written, or being removed
 //	  dump-7-4.kdump     memory of incarnation 7 at crash 4, until the bundle of that takes it over
 //	  pruned             the number up to which bundles were dropped
@@ -53,9 +54,10 @@ var _ host.Bundles = Bundles{}
 type bundles struct {
 	mu      sync.Mutex
 	held    map[vm.ID]map[vm.Incarnation]int // whose logs stay
-	shelves map[vm.Name][]vm.KeptBundle      // of all VMs; nil: nobody has looked yet
+	shelves vm.Shelves                       // of all VMs, sorted by number; nil: nobody has looked yet
 	gone    map[vm.Name]vm.ID                // whose folder is discarded, until another VM claims it
 	step    func(what string) error          // fails a step of the writing: for tests; nil: none
+	pattern string                           // the kernel's core_pattern, for tests; empty: it is read
 	room    func(folder string) (vm.Bytes, error)
 }
 
@@ -111,11 +113,12 @@ func (f Bundles) Keep(ctx context.Context, ref vm.Ref, b vm.Bundle) (vm.KeptBund
 	if old, err := readBundle(shelf, name); err == nil && old.VM == b.VM && old.Crash.Failure.Incarnation == b.Crash.Failure.Incarnation && old.Crash.Failure.At.Equal(b.Crash.Failure.At) {
 		return keptIn(shelf, name)
 	}
-	w := bundleWriter{f: f.Folders, shelf: shelf, at: at, name: name, try: name + tryMark, b: b}
+	w := bundleWriter{f: f.Folders, shelf: shelf, ref: ref, at: at, name: name, try: name + tryMark, b: b}
 	if err := w.write(ctx); err != nil {
 		w.giveUp()
 		return vm.KeptBundle{}, fail(doing, at.Folder, err)
 	}
+	w.dropCores()
 	kept, err := keptIn(shelf, name)
 	if err != nil {
 		return kept, err
@@ -128,6 +131,7 @@ func (f Bundles) Keep(ctx context.Context, ref vm.Ref, b vm.Bundle) (vm.KeptBund
 type bundleWriter struct {
 	f         *Folders
 	shelf     *os.Root
+	ref       vm.Ref
 	at        host.Paths
 	name, try string
 	b         vm.Bundle
@@ -145,6 +149,7 @@ func (w *bundleWriter) write(ctx context.Context) error {
 		{"open the folder", w.open},
 		{"copy the console", func() error { return w.copyTail(consoleName, w.at.Log, host.BundleConsole) }},
 		{"copy the vmm's log", func() error { return w.copyTail(stderrName, w.at.Stderr, host.BundleStderr) }},
+		{"take the core over", w.takeCore},
 		{"write crash.json", w.writeCrash},
 		{"take the dump over", w.takeDump},
 		{"sync the folder", func() error { return syncRoot(w.in) }},
@@ -208,8 +213,9 @@ func (w *bundleWriter) sweep() error {
 
 func (w *bundleWriter) death() death { return death{w.b.Crash.Failure.Incarnation, w.b.Crash.Number} }
 
-// rescue takes the dump back out of a try that came to nothing.
+// rescue takes dump and core back out of a try that came to nothing.
 func (w *bundleWriter) rescue() {
+	_ = w.leaveCore()
 	for _, format := range dumpFormats {
 		_ = w.shelf.Rename(path.Join(w.try, "dump."+string(format)), dumpName(w.death(), format))
 	}

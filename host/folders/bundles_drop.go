@@ -10,26 +10,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
 
 // Prune removes bundles of one VM; see host.Bundles.
 func (f Bundles) Prune(ctx context.Context, ref vm.Ref, drop func(vm.KeptBundle) bool) ([]vm.KeptBundle, error) {
-	shelf, err := f.shelf(ref, false)
-	if host.KindOf(err) == host.Gone {
-		return nil, nil
-	}
-	if err != nil {
+	shelf, all, err := f.stock(ref)
+	if shelf == nil || err != nil {
 		return nil, err
 	}
 	defer shelf.Close()
-	all, err := listOf(shelf, ref.VM)
-	if err != nil {
-		return nil, fail("list bundles in "+shelf.Name(), shelf.Name(), err)
-	}
 	all = slices.DeleteFunc(all, func(k vm.KeptBundle) bool { return !drop(k) })
 	return f.dropAll(ctx, ref.Name, shelf, all)
 }
@@ -91,12 +82,12 @@ func prunedIn(shelf *os.Root) uint64 {
 }
 
 // Enforce removes what is beyond the quota; see host.Bundles.
-func (f Bundles) Enforce(ctx context.Context, q vm.BundleQuota) error {
+func (f Bundles) Enforce(ctx context.Context, beyond func(vm.Shelves) vm.Shelves) error {
 	if err := f.lookAtShelves(); err != nil {
 		return err
 	}
 	f.bundles.mu.Lock()
-	tooMany := beyond(q, time.Now(), f.bundles.shelves)
+	tooMany := beyond(f.bundles.shelves)
 	f.bundles.mu.Unlock()
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(tooMany)) {
@@ -105,9 +96,31 @@ func (f Bundles) Enforce(ctx context.Context, q vm.BundleQuota) error {
 	return errors.Join(errs...)
 }
 
+// Held sums up what is on the shelves; see host.Bundles.
+func (f Bundles) Held(context.Context) (map[vm.Name]vm.Bytes, error) {
+	if err := f.lookAtShelves(); err != nil {
+		return nil, err
+	}
+	f.bundles.mu.Lock()
+	defer f.bundles.mu.Unlock()
+	out := map[vm.Name]vm.Bytes{}
+	for name, kept := range f.bundles.shelves {
+		for _, k := range kept {
+			out[name] += k.Bytes
+		}
+	}
+	return out, nil
+}
+
 // dropFrom drops bundles of a VM of which only the name is known: the folder
 // of bundles is made by us alone, whoever has the one around it.
 func (f Bundles) dropFrom(ctx context.Context, name vm.Name, which []vm.KeptBundle) error {
+	if len(which) > 0 && which[0].Asked() {
+		if err := f.dropAsked(name, which[0]); err != nil || len(which) == 1 {
+			return err
+		}
+		which = which[1:]
+	}
 	shelf, err := os.OpenRoot(filepath.Join(f.State, "vms", string(name), bundlesName))
 	if errors.Is(err, fs.ErrNotExist) {
 		f.bundles.discarded(name)
@@ -138,9 +151,12 @@ func (f Bundles) lookAtShelves() error {
 	if err != nil {
 		return fail("look for bundles", f.State, err)
 	}
-	shelves := map[vm.Name][]vm.KeptBundle{}
+	shelves := vm.Shelves{}
 	for _, name := range names {
 		dropTries(above, name, asksDump)
+		if asked, ok := askedIn(above, name); ok {
+			shelves[vm.Name(name)] = []vm.KeptBundle{asked}
+		}
 		shelf, err := above.OpenRoot(filepath.Join(name, bundlesName))
 		if err != nil {
 			continue // none, or nothing that holds any (P13)
@@ -150,7 +166,7 @@ func (f Bundles) lookAtShelves() error {
 			return ok
 		})
 		if kept, err := listIn(shelf); err == nil && len(kept) > 0 {
-			shelves[vm.Name(name)] = kept
+			shelves[vm.Name(name)] = append(shelves[vm.Name(name)], kept...)
 		}
 		_ = shelf.Close()
 	}
@@ -161,6 +177,11 @@ func (f Bundles) lookAtShelves() error {
 func (b *bundles) note(name vm.Name, k vm.KeptBundle) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.noted(name, k)
+}
+
+// noted is note where the lock is held.
+func (b *bundles) noted(name vm.Name, k vm.KeptBundle) {
 	if b.shelves == nil {
 		return // the first look finds it
 	}
@@ -173,6 +194,11 @@ func (b *bundles) note(name vm.Name, k vm.KeptBundle) {
 func (b *bundles) forget(name vm.Name, number uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.forgotten(name, number)
+}
+
+// forgotten is forget where the lock is held.
+func (b *bundles) forgotten(name vm.Name, number uint64) {
 	kept := slices.DeleteFunc(b.shelves[name], func(o vm.KeptBundle) bool { return o.Number == number })
 	if len(kept) == 0 {
 		delete(b.shelves, name)
@@ -186,67 +212,4 @@ func (b *bundles) discarded(name vm.Name) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.shelves, name)
-}
-
-// shelved is a bundle with what decides on it.
-type shelved struct {
-	name vm.Name
-	vm.KeptBundle
-	newest bool // of its VM
-}
-
-// beyond says which bundles of which VM are to go: those that are too old or too
-// many, then the oldest of all. The newest of a VM stays unless it is too old, or
-// alone more than its VM, or the node, may hold.
-func beyond(q vm.BundleQuota, now time.Time, shelves map[vm.Name][]vm.KeptBundle) map[vm.Name][]vm.KeptBundle {
-	out := map[vm.Name][]vm.KeptBundle{}
-	var left []shelved
-	var node vm.Bytes
-	for _, name := range slices.Sorted(maps.Keys(shelves)) {
-		drop, stay := beyondOne(q, now, name, shelves[name])
-		if len(drop) > 0 {
-			out[name] = drop
-		}
-		for _, k := range stay {
-			left, node = append(left, k), node+k.Bytes
-		}
-	}
-	slices.SortStableFunc(left, soonest)
-	for _, k := range left {
-		if q.Node <= 0 || node <= q.Node {
-			break
-		}
-		out[k.name] = append(out[k.name], k.KeptBundle)
-		node -= k.Bytes
-	}
-	return out
-}
-
-// soonest sorts the newest of each VM behind all others, the oldest first.
-func soonest(a, b shelved) int {
-	switch {
-	case a.newest == b.newest:
-		return a.At.Compare(b.At)
-	case a.newest:
-		return 1
-	}
-	return -1
-}
-
-// beyondOne parts the bundles of one VM, oldest first, by what it may hold itself.
-func beyondOne(q vm.BundleQuota, now time.Time, name vm.Name, kept []vm.KeptBundle) (drop []vm.KeptBundle, stay []shelved) {
-	var sum vm.Bytes
-	for _, k := range kept {
-		sum += k.Bytes
-	}
-	for i, k := range kept {
-		old, many, much := q.Age > 0 && now.Sub(k.At) > q.Age, q.Count > 0 && len(kept)-i > q.Count, q.VM > 0 && sum > q.VM
-		if old || many || much {
-			drop = append(drop, k)
-			sum -= k.Bytes
-			continue
-		}
-		stay = append(stay, shelved{name, k, i == len(kept)-1})
-	}
-	return drop, stay
 }

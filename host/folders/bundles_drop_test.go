@@ -3,79 +3,51 @@ package folders
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
 
-// onShelf are bundles of those sizes in MiB, one a minute, the last one a minute ago.
-func onShelf(now time.Time, sizes ...int) (out []vm.KeptBundle) {
-	for i, n := range sizes {
-		out = append(out, vm.KeptBundle{
-			Number: uint64(i + 1), At: now.Add(time.Duration(i-len(sizes)) * time.Minute), Bytes: vm.Bytes(n) * vm.MiB,
-		})
-	}
-	return out
-}
-
-func TestTheOldestBundlesAreBeyondTheQuota(t *testing.T) {
-	now := died
-	for story, one := range map[string]struct {
-		quota   vm.BundleQuota
-		shelves map[vm.Name][]vm.KeptBundle
-		want    string
-	}{
-		"no quota":                  {vm.BundleQuota{}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 1, 1)}, ""},
-		"within":                    {vm.BundleQuota{Node: 4 * vm.MiB, VM: 2 * vm.MiB, Count: 2, Age: time.Hour}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 1, 1), "b": onShelf(now, 1, 1)}, ""},
-		"too many":                  {vm.BundleQuota{Count: 2}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 1, 1, 1, 1), "b": onShelf(now, 1)}, "a1 a2"},
-		"too old":                   {vm.BundleQuota{Age: 90 * time.Second}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 1, 1, 1)}, "a1 a2"},
-		"the newest too old":        {vm.BundleQuota{Age: time.Second}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 1)}, "a1"},
-		"a VM holds too much":       {vm.BundleQuota{VM: 3 * vm.MiB}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 2, 1, 1), "b": onShelf(now, 3)}, "a1"},
-		"the newest alone too much": {vm.BundleQuota{VM: 3 * vm.MiB}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 1, 4)}, "a1 a2"},
-		"the node holds too much":   {vm.BundleQuota{Node: 4 * vm.MiB}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 1, 1, 1), "b": onShelf(now, 1, 1)}, "a1"},
-		"newest ones go last":       {vm.BundleQuota{Node: 2 * vm.MiB}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 1, 1, 1), "b": onShelf(now.Add(-time.Hour), 1)}, "a1 a2"},
-		"even newest ones":          {vm.BundleQuota{Node: vm.MiB}, map[vm.Name][]vm.KeptBundle{"a": onShelf(now, 1), "b": onShelf(now.Add(-time.Hour), 1)}, "b1"},
-	} {
-		var got []string
-		all := beyond(one.quota, now, one.shelves)
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			for _, k := range all[name] {
-				got = append(got, fmt.Sprintf("%s%d", name, k.Number))
+// newest are to stay of each VM, as many as that.
+func newest(count int) func(vm.Shelves) vm.Shelves {
+	return func(kept vm.Shelves) vm.Shelves {
+		out := vm.Shelves{}
+		for name, all := range kept {
+			if n := len(all) - count; n > 0 {
+				out[name] = slices.Clone(all[:n])
 			}
 		}
-		if s := strings.Join(got, " "); s != one.want {
-			t.Errorf("%s: %q go, want %q", story, s, one.want)
-		}
+		return out
 	}
 }
+
+func all(kept vm.Shelves) vm.Shelves { return newest(0)(kept) }
 
 func TestACrashLoopStaysInItsQuota(t *testing.T) {
 	f, r := newFolders(t), record("web", 0)
-	quota := vm.BundleQuota{Node: vm.GiB, VM: 100 * vm.KiB, Count: 20}
+	const most = 20
 	for n := range uint64(200) {
 		r.State.Incarnation++
 		logged(t, prepared(t, f, r), strings.Repeat("panic\n", 1000), "oops")
 		keptBundle(t, f, r, n+1)
-		if err := (Bundles{f}).Enforce(t.Context(), quota); err != nil {
+		if err := (Bundles{f}).Enforce(t.Context(), newest(most)); err != nil {
 			t.Fatal(err)
 		}
 		all, err := Bundles{f}.List(t.Context(), r.Ref())
-		if err != nil || len(all) > quota.Count || all[len(all)-1].Number != n+1 {
+		if err != nil || len(all) > most || all[len(all)-1].Number != n+1 {
 			t.Fatalf("after %d: %v, %v", n+1, all, err)
 		}
 		sum := vm.Bytes(0)
 		for _, k := range all {
 			sum += k.Bytes
 		}
-		if sum > quota.VM {
-			t.Fatalf("after %d they hold %v", n+1, sum)
+		if holds, err := (Bundles{f}).Held(t.Context()); err != nil || len(holds) != 1 || holds["web"] != sum {
+			t.Fatalf("after %d they hold %v, not %v: %v", n+1, holds, sum, err)
 		}
 	}
 	logs, err := filepath.Glob(filepath.Join(f.Paths(r.Ref()).Folder, "*.log"))
@@ -118,7 +90,7 @@ func TestTheNextDaemonFindsWhatIsBeyondTheQuota(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (Bundles{after}).Enforce(t.Context(), vm.BundleQuota{Count: 1}); err != nil {
+	if err := (Bundles{after}).Enforce(t.Context(), newest(1)); err != nil {
 		t.Fatal(err)
 	}
 	if got := listed(t, after, r); !slices.Equal(got, []uint64{3}) {
@@ -182,5 +154,31 @@ func TestAskedDumpsReplaceEachOther(t *testing.T) {
 		if err != nil || len(found) != 1 || found[0] != path {
 			t.Errorf("there are %v, %v", found, err)
 		}
+	}
+	keptBundle(t, f, r, 1)
+	after, err := New(f.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for which, b := range map[string]Bundles{"this daemon": {f}, "the next one": {after}} {
+		one, err := b.Held(t.Context())
+		kept := listed(t, f, r)
+		if err != nil || one["web"] <= 1 || len(kept) != 1 {
+			t.Errorf("%s: all of web holds %v, bundles %v, %v", which, one, kept, err)
+		}
+		if err := b.Enforce(t.Context(), func(s vm.Shelves) vm.Shelves {
+			if k := s["web"]; len(k) != 2 || !k[0].Asked() || k[0].Bytes != 1 || !k[0].Dump || k[0].At.IsZero() {
+				t.Errorf("%s knows of %v", which, k)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := (Bundles{after}).Enforce(t.Context(), newest(1)); err != nil {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(at.Folder, "memory.*")); err != nil || len(left) != 0 || len(listed(t, f, r)) != 1 {
+		t.Errorf("left are %v and %v, %v", left, listed(t, f, r), err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -45,13 +45,6 @@ func dumpOf(name string) (of death, whole, ok bool) {
 		}
 	}
 	return death{}, false, false
-}
-
-func askedName(format vm.DumpFormat) string { return "memory." + string(format) }
-
-func asksDump(name string) bool {
-	rest := strings.TrimSuffix(name, tryMark)
-	return slices.ContainsFunc(dumpFormats, func(format vm.DumpFormat) bool { return rest == askedName(format) })
 }
 
 // dropTries removes the dumps in a folder that a daemon before this one was at.
@@ -201,7 +194,13 @@ func (d *dumpFile) rename() error {
 	if err := d.named(); err != nil {
 		return err
 	}
-	return d.place.Rename(d.name+tryMark, d.name)
+	if err := d.place.Rename(d.name+tryMark, d.name); err != nil {
+		return err
+	}
+	if _, asked := askedFormat(d.name); asked {
+		d.f.bundles.noted(d.ref.Name, vm.KeptBundle{At: time.Now(), Bytes: d.written, Dump: true})
+	}
+	return nil
 }
 
 // named proves that the name is still this file's, and no later try's.

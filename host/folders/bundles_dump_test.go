@@ -65,7 +65,7 @@ func TestADumpThatIsGivenUpLateLeavesItsSuccessor(t *testing.T) {
 
 func TestTheNextDaemonRemovesDumpsThatWereCutOff(t *testing.T) {
 	for story, wake := range map[string]func(f *Folders, r vm.Record) error{
-		"its first look": func(f *Folders, _ vm.Record) error { return Bundles{f}.Enforce(t.Context(), vm.BundleQuota{}) },
+		"its first look": func(f *Folders, _ vm.Record) error { return Bundles{f}.Enforce(t.Context(), newest(99)) },
 		"its first dump": func(f *Folders, r vm.Record) error {
 			d, err := Bundles{f}.NewDump(t.Context(), r.Ref(), vm.DumpKdump, 9, 0)
 			if err == nil {
@@ -105,7 +105,7 @@ func TestTheNextDaemonRemovesDumpsThatWereCutOff(t *testing.T) {
 			t.Errorf("%s: what is no dump: %v", story, err)
 		}
 		begunDump(t, after, r, 3, "now")
-		if err := (Bundles{after}).Enforce(t.Context(), vm.BundleQuota{}); err != nil {
+		if err := (Bundles{after}).Enforce(t.Context(), newest(99)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(filepath.Join(at.Folder, bundlesName, "dump-7-3.elf.tmp")); err != nil {

@@ -42,19 +42,27 @@ func (f Bundles) Owed(_ context.Context, ref vm.Ref, number uint64) (bool, error
 
 // List tells of the bundles of a VM; see host.Bundles.
 func (f Bundles) List(_ context.Context, ref vm.Ref) ([]vm.KeptBundle, error) {
-	shelf, err := f.shelf(ref, false)
-	if host.KindOf(err) == host.Gone {
-		return nil, nil
-	}
-	if err != nil {
+	shelf, out, err := f.stock(ref)
+	if shelf == nil || err != nil {
 		return nil, err
 	}
-	defer shelf.Close()
-	out, err := listOf(shelf, ref.VM)
-	if err != nil {
-		return nil, fail("list bundles in "+shelf.Name(), shelf.Name(), err)
+	return out, shelf.Close()
+}
+
+// stock opens the shelf of a VM and lists what is on it; nil where it has none.
+func (f Bundles) stock(ref vm.Ref) (*os.Root, []vm.KeptBundle, error) {
+	shelf, err := f.shelf(ref, false)
+	if host.KindOf(err) == host.Gone {
+		return nil, nil, nil
 	}
-	return out, nil
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := listOf(shelf, ref.VM)
+	if err != nil {
+		return nil, nil, errors.Join(fail("list bundles in "+shelf.Name(), shelf.Name(), err), shelf.Close())
+	}
+	return shelf, all, nil
 }
 
 // listOf leaves out what isn't that VM's.
@@ -106,7 +114,8 @@ func keptIn(shelf *os.Root, name string) (vm.KeptBundle, error) {
 		if err != nil || !at.Mode().IsRegular() {
 			continue
 		}
-		out.Bytes += vm.Bytes(at.Size())
+		out.Bytes += held(file, at)
+		out.Core = out.Core || file == coreName
 		if file == bundleName {
 			out.At = at.ModTime()
 		}

@@ -284,7 +284,7 @@ func TestADiscardedVMTakesItsBundlesWithIt(t *testing.T) {
 	if got := listed(t, f, r); got != nil {
 		t.Errorf("listed %v", got)
 	}
-	if err := (Bundles{f}).Enforce(t.Context(), vm.BundleQuota{Node: 1}); err != nil {
+	if err := (Bundles{f}).Enforce(t.Context(), all); err != nil {
 		t.Error(err)
 	}
 }

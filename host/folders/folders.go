@@ -8,11 +8,13 @@
 //	    seed.iso       0640 root:VMM   what cloud-init finds, where the spec has a seed
 //	    console-N.log  0640 VMM        what the guest of incarnation N wrote
 //	    vmm-N.log      0640 VMM        what its VMM wrote
+//	    core-N/        0730 root:VMM   where the kernel puts the core of incarnation N's VMM, if the spec asks for one
 //	    crashes/       0700 root       the evidence of each death
 //	RUN/vm/NAME/       0750 root:VMM   sockets; lost at reboot, removed by Release
 //
 // A VMM can write to its disks and logs and to nothing else: folders belong to
-// root, so it can't put a link where we would follow it.
+// root, so it can't put a link where we would follow it. The exception is the
+// folder for its core, where nothing that is in it is believed.
 package folders
 
 import (
@@ -108,6 +110,7 @@ func (f *Folders) Prepare(ctx context.Context, r vm.Record) error {
 		func() error { return makeDisks(ctx, place, at, now, last) },
 		func() error { return makeSeed(place, at, r, &now, last) },
 		func() error { return makeLogs(place, at, uid, gid) },
+		func() error { return makeCore(place, at, r, gid) },
 		func() error { return prune(place, at, r, f.bundles.holds) },
 		func() error { return f.makeRun(at.Run, gid, r.State.Incarnation) },
 		func() error {

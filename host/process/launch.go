@@ -85,7 +85,7 @@ func destroy(pid int) {
 func (m *maker) begun(c host.Command, pid, pidfd int) (*proof.VMM, error) {
 	stat, err := m.who.Proc.Stat(pid) // a child that has ended stays readable until we reap it
 	if err == nil {
-		err = limit(pid, c.UID, c.GID, c.MaxFile)
+		err = limit(pid, c.UID, c.GID, bounds{c.MaxFile, c.MaxCore})
 	}
 	v, made := proof.NewVMM(c.Ref, m.who.Process(c.Ref, pid, stat.StartTime), pidfd)
 	if err == nil && made == nil {

@@ -33,7 +33,7 @@ func TestLaunchedVMMIsDetachedAndTagged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Max file size 1048576 1048576", "Max core file size 0 0"} {
+	for _, want := range []string{"Max file size 1048576 1048576", "Max core file size 1 1"} {
 		if got := strings.Join(strings.Fields(string(limits)), " "); !strings.Contains(got, want) {
 			t.Errorf("limits without %q: %s", want, got)
 		}

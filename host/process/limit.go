@@ -10,45 +10,60 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
 
 // oomScore lets the kernel choose a VM before the daemon and the node's own services.
 const oomScore = "200"
 
-// limit bounds what the VMM may write while no daemon looks, and its core,
-// which would be an image of the guest's memory. The process runs already, for
-// some microseconds: enough for a shell to have a child without limits, but no
-// guest writes before its VMM has set up.
-func limit(pid, uid, gid int, maxFile vm.Bytes) error {
-	err := setLimits(pid, maxFile)
+// bounds are what a VMM may write; see host.Command.
+type bounds struct{ file, core vm.Bytes }
+
+// limit bounds what the VMM may write while no daemon looks, and its core. The
+// process runs already, for some microseconds: enough for a shell to have a child
+// without limits, but no guest writes before its VMM has set up.
+func limit(pid, uid, gid int, most bounds) error {
+	err := setLimits(pid, most)
 	if errors.Is(err, unix.EPERM) {
-		err = limitAs(pid, uid, gid, maxFile)
+		err = limitAs(pid, uid, gid, most)
 	}
 	// Wished for only: some containers forbid it.
 	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(oomScore), 0)
 	return err
 }
 
-func setLimits(pid int, maxFile vm.Bytes) error {
-	none := unix.Rlimit{}
-	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &none, nil); err != nil {
+func setLimits(pid int, most bounds) error {
+	if err := limitCore(pid, host.CoreLimit(most.core)); err != nil {
 		return fmt.Errorf("limit the core: %w", err)
 	}
-	if maxFile <= 0 {
+	if most.file <= 0 {
 		return nil
 	}
-	most := unix.Rlimit{Cur: uint64(maxFile), Max: uint64(maxFile)}
-	if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &most, nil); err != nil {
-		return fmt.Errorf("limit file sizes to %d: %w", maxFile, err)
+	file := unix.Rlimit{Cur: uint64(most.file), Max: uint64(most.file)}
+	if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &file, nil); err != nil {
+		return fmt.Errorf("limit file sizes to %d: %w", most.file, err)
 	}
 	return nil
+}
+
+// limitCore lowers the limit as far as it was asked to, and raises it where it may.
+func limitCore(pid int, most uint64) error {
+	err := unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{Cur: most, Max: most}, nil)
+	if !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	var has unix.Rlimit
+	if unix.Prlimit(pid, unix.RLIMIT_CORE, nil, &has) != nil || has.Max >= most {
+		return err
+	}
+	return unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{Cur: has.Max, Max: has.Max}, nil)
 }
 
 // limitAs is for a root without CAP_SYS_RESOURCE, as in many containers: it may
 // limit only processes of its own real user. So one thread takes the VMM's, and
 // ends with its goroutine.
-func limitAs(pid, uid, gid int, maxFile vm.Bytes) error {
+func limitAs(pid, uid, gid int, most bounds) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked
@@ -61,7 +76,7 @@ func limitAs(pid, uid, gid int, maxFile vm.Bytes) error {
 			done <- fmt.Errorf("become user %d to limit its process: %w", uid, e)
 			return
 		}
-		done <- setLimits(pid, maxFile)
+		done <- setLimits(pid, most)
 	}()
 	return <-done
 }

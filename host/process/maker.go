@@ -92,7 +92,7 @@ func (m *maker) Clear(_ context.Context, ref vm.Ref, doing string) error {
 func (m *maker) Adopted(v *proof.VMM) {
 	uid, gid, err := ownerOf(v.Process.PID)
 	if err == nil {
-		_ = limit(v.Process.PID, uid, gid, v.MaxFile) // as it was: nothing else can be done
+		_ = limit(v.Process.PID, uid, gid, bounds{v.MaxFile, v.MaxCore}) // as it was: nothing else can be done
 	}
 	m.keep(v, m.tree.Of(v.Process.PID, v.Ref))
 }

@@ -41,7 +41,7 @@ func (i Identity) Public() string {
 // is read of a large one, and with no other variable that looks like one. node
 // is Node or Public.
 func (i Identity) Tagged(node string, c host.Command) []string {
-	out := append(make([]string, 0, len(c.Env)+7),
+	out := append(make([]string, 0, len(c.Env)+8),
 		prefix+"NODE="+node,
 		prefix+"VM="+string(c.Ref.VM),
 		prefix+"NAME="+string(c.Ref.Name),
@@ -49,6 +49,7 @@ func (i Identity) Tagged(node string, c host.Command) []string {
 		prefix+"INCARNATION="+strconv.FormatUint(uint64(c.Ref.Incarnation), 10),
 		prefix+"BOOT="+string(c.Ref.BootID),
 		prefix+"MAXFILE="+strconv.FormatInt(int64(c.MaxFile), 10),
+		prefix+"MAXCORE="+strconv.FormatInt(int64(c.MaxCore), 10),
 	)
 	for _, e := range c.Env {
 		if !strings.HasPrefix(e, prefix) {
@@ -119,6 +120,7 @@ func (i Identity) patience(pid int) time.Duration {
 type claim struct {
 	ref     vm.Ref
 	maxFile vm.Bytes
+	maxCore vm.Bytes
 	unit    bool   // it is in a unit of systemd
 	cgroup  string // that unit's, with unit
 }
@@ -155,17 +157,22 @@ func (i Identity) parse(tags map[string]string) (claim, error) {
 	if err != nil || n == 0 {
 		return claim{}, fmt.Errorf("%w: incarnation %q", ErrNotOurs, tags["INCARNATION"])
 	}
-	maxFile, err := strconv.ParseInt(tags["MAXFILE"], 10, 64)
-	if err != nil || maxFile < 0 {
-		maxFile = 0 // an older daemon's
-	}
 	return claim{
 		ref: vm.Ref{
 			VM: vm.ID(tags["VM"]), Name: name, Slot: uint32(slot),
 			Incarnation: vm.Incarnation(n), BootID: i.BootID,
 		},
-		maxFile: vm.Bytes(maxFile), unit: public,
+		maxFile: bytesOf(tags["MAXFILE"]), maxCore: bytesOf(tags["MAXCORE"]), unit: public,
 	}, nil
+}
+
+// bytesOf is 0 where an older daemon has said nothing.
+func bytesOf(tag string) vm.Bytes {
+	n, err := strconv.ParseInt(tag, 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return vm.Bytes(n)
 }
 
 // Slice holds the units of all VMs. One unit a VM, whatever its incarnation:
@@ -207,7 +214,7 @@ func (i Identity) Prove(pid int) (*VMM, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.MaxFile = c.maxFile
+	v.MaxFile, v.MaxCore = c.maxFile, c.maxCore
 	if c.unit {
 		v.Process.Unit, v.Process.Launcher, v.Cgroup = UnitName(c.ref.Name), "systemd", c.cgroup
 	}

@@ -18,6 +18,7 @@ type VMM struct {
 	Ref     vm.Ref
 	Process vm.Process
 	MaxFile vm.Bytes // see host.Command, by its tags
+	MaxCore vm.Bytes // the same
 	Cgroup  string   // its path in systemd's tree, where a unit holds it
 	Floor   vm.Bytes // below this the kernel can't tell its peak; see Reap
 	pidfd   *os.File
@@ -160,7 +161,7 @@ func (v *VMM) Reap(proc procfs.FS) vm.Exit {
 	}
 	switch {
 	case exit.Known && status.Signaled():
-		exit.Signal = int(status.Signal())
+		exit.Signal, exit.Core = int(status.Signal()), status.CoreDump()
 	case exit.Known:
 		exit.Code = status.ExitStatus()
 	}

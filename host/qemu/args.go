@@ -107,6 +107,7 @@ func (l *Launch) machine() []string {
 	if l.Accel == AccelKVM {
 		accel, cpu = "kvm", "host"
 	}
+	machine += ",dump-guest-core=off" // a core is to tell of the VMM, and its guest's secrets are none of that
 	return []string{
 		"-M", machine, "-accel", accel, "-cpu", cpu,
 		"-smp", strconv.Itoa(max(l.Spec.CPUs, 1)), "-m", memory(l.Spec.Memory),

@@ -37,6 +37,8 @@ type Config struct {
 	KVMGroup int
 	// LogLimit bounds a console log while no daemon looks; 0 means 64 MiB.
 	LogLimit vm.Bytes
+	// CoreLimit bounds the core of a VMM whose spec asks for one; 0 means 64 MiB.
+	CoreLimit vm.Bytes
 }
 
 // Driver is the host.Driver of QEMU.
@@ -52,6 +54,9 @@ var _ host.Driver = (*Driver)(nil)
 func New(c Config) *Driver {
 	if c.LogLimit == 0 {
 		c.LogLimit = 64 * vm.MiB
+	}
+	if c.CoreLimit == 0 {
+		c.CoreLimit = 64 * vm.MiB
 	}
 	return &Driver{config: c}
 }
@@ -90,6 +95,9 @@ func (d *Driver) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, 
 	}
 	c.Taps = l.taps()
 	c.Needs = l.needs()
+	if spec.Dump.Core {
+		l.leaveCore(&c, d.config.CoreLimit)
+	}
 	c.UID, c.GID = d.config.Owners.Of(ref.Slot)
 	if d.config.Accel == AccelKVM {
 		c.Groups = []int{d.config.KVMGroup}
@@ -122,6 +130,21 @@ func (l *Launch) needs() host.Needs {
 		}
 	}
 	return n
+}
+
+// coreReach is how far into its core the kernel may get: most of it are holes, as
+// of the stacks of threads, of 8 MiB each. A limit on files counts those.
+const coreReach = vm.GiB
+
+// leaveCore lets the kernel put a core into the VMM's working directory, where its
+// core_pattern doesn't say otherwise. The limit on files counts for the core too,
+// and can't tell it from a log, so it is raised for both.
+func (l *Launch) leaveCore(c *host.Command, most vm.Bytes) {
+	c.Dir, c.MaxCore = l.Paths.Core, most
+	c.Needs.Writable = append(c.Needs.Writable, c.Dir)
+	if c.MaxFile > 0 {
+		c.MaxFile = max(c.MaxFile, coreReach)
+	}
 }
 
 // Prepare has nothing to make: QEMU needs folders and links alone.

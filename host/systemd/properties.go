@@ -58,8 +58,8 @@ func properties(o order, resolve func(string) string) []sd.Property {
 		value("OOMScoreAdjust", int32(oomScore)),
 		value("CPUAccounting", true),
 		value("MemoryAccounting", true),
-		value("OOMPolicy", "kill"),    // a VMM without one of its processes is none
-		value("LimitCORE", uint64(0)), // a core would be an image of the guest's memory
+		value("OOMPolicy", "kill"), // a VMM without one of its processes is none
+		value("LimitCORE", host.CoreLimit(c.MaxCore)),
 	}
 	if c.MaxFile > 0 {
 		out = append(out, value("LimitFSIZE", uint64(c.MaxFile)))

@@ -47,6 +47,10 @@ func shapes() map[string]host.Command {
 	runner := all
 	runner.Needs.JIT, runner.Needs.Sockets, runner.Needs.Devices = true, true, []string{"/dev/kvm", "/dev/net/tun"}
 	out["runner"] = runner
+	core := plain()
+	core.Dir, core.MaxCore, core.MaxFile = "/var/lib/blixard/vms/web/core-3", 240*vm.MiB, vm.GiB
+	core.Needs.Writable = append(core.Needs.Writable, core.Dir)
+	out["core"] = core
 	tmp := plain()
 	tmp.Argv = append(tmp.Argv, "-initrd", "/srv/link", "-blockdev", `{"driver":"raw","filename":"/tmp/x,y.raw"}`)
 	out["tmp-and-a-link-home"] = tmp

@@ -61,7 +61,7 @@ func (u unit) exit() (vm.Exit, bool) {
 	case cldExited:
 		e.Code = u.status
 	case cldKilled, cldDumped:
-		e.Signal = u.status
+		e.Signal, e.Core = u.status, u.code == cldDumped
 	default:
 		return vm.Exit{}, false
 	}

@@ -1176,6 +1176,7 @@ type Evidence struct {
 	Pressure      *NodePressure          `protobuf:"bytes,6,opt,name=pressure,proto3" json:"pressure,omitempty"` // of the machine then; absent: nobody looked
 	Dump          *Dumped                `protobuf:"bytes,7,opt,name=dump,proto3" json:"dump,omitempty"`         // absent: none was asked for
 	Lacks         []string               `protobuf:"bytes,8,rep,name=lacks,proto3" json:"lacks,omitempty"`       // what could not be taken, a sentence each
+	Core          *Core                  `protobuf:"bytes,9,opt,name=core,proto3" json:"core,omitempty"`         // absent: the VMM left none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1266,6 +1267,66 @@ func (x *Evidence) GetLacks() []string {
 	return nil
 }
 
+func (x *Evidence) GetCore() *Core {
+	if x != nil {
+		return x.Core
+	}
+	return nil
+}
+
+// Core is what became of the core of a VMM.
+type Core struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bytes         int64                  `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"` // that it holds of the disk
+	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`      // it isn't in the bundle: where it went, or what was wrong with it; empty: it is there
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Core) Reset() {
+	*x = Core{}
+	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Core) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Core) ProtoMessage() {}
+
+func (x *Core) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Core.ProtoReflect.Descriptor instead.
+func (*Core) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Core) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Core) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 // Said is one event of the VMM's control socket.
 type Said struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1278,7 +1339,7 @@ type Said struct {
 
 func (x *Said) Reset() {
 	*x = Said{}
-	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	mi := &file_blixard_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1351,7 @@ func (x *Said) String() string {
 func (*Said) ProtoMessage() {}
 
 func (x *Said) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[22]
+	mi := &file_blixard_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1364,7 @@ func (x *Said) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Said.ProtoReflect.Descriptor instead.
 func (*Said) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Said) GetAt() *timestamppb.Timestamp {
@@ -1342,7 +1403,7 @@ type Round struct {
 
 func (x *Round) Reset() {
 	*x = Round{}
-	mi := &file_blixard_v1_node_proto_msgTypes[23]
+	mi := &file_blixard_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1415,7 @@ func (x *Round) String() string {
 func (*Round) ProtoMessage() {}
 
 func (x *Round) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[23]
+	mi := &file_blixard_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1428,7 @@ func (x *Round) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Round.ProtoReflect.Descriptor instead.
 func (*Round) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Round) GetCheck() string {
@@ -1425,7 +1486,7 @@ type Dumped struct {
 
 func (x *Dumped) Reset() {
 	*x = Dumped{}
-	mi := &file_blixard_v1_node_proto_msgTypes[24]
+	mi := &file_blixard_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1498,7 @@ func (x *Dumped) String() string {
 func (*Dumped) ProtoMessage() {}
 
 func (x *Dumped) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[24]
+	mi := &file_blixard_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1511,7 @@ func (x *Dumped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dumped.ProtoReflect.Descriptor instead.
 func (*Dumped) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Dumped) GetFormat() string {
@@ -1491,7 +1552,7 @@ type ExportCrashRequest struct {
 
 func (x *ExportCrashRequest) Reset() {
 	*x = ExportCrashRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[25]
+	mi := &file_blixard_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1564,7 @@ func (x *ExportCrashRequest) String() string {
 func (*ExportCrashRequest) ProtoMessage() {}
 
 func (x *ExportCrashRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[25]
+	mi := &file_blixard_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1577,7 @@ func (x *ExportCrashRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportCrashRequest.ProtoReflect.Descriptor instead.
 func (*ExportCrashRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExportCrashRequest) GetName() string {
@@ -1542,7 +1603,7 @@ type CrashChunk struct {
 
 func (x *CrashChunk) Reset() {
 	*x = CrashChunk{}
-	mi := &file_blixard_v1_node_proto_msgTypes[26]
+	mi := &file_blixard_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1615,7 @@ func (x *CrashChunk) String() string {
 func (*CrashChunk) ProtoMessage() {}
 
 func (x *CrashChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[26]
+	mi := &file_blixard_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1628,7 @@ func (x *CrashChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CrashChunk.ProtoReflect.Descriptor instead.
 func (*CrashChunk) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CrashChunk) GetData() []byte {
@@ -1589,7 +1650,7 @@ type PruneCrashesRequest struct {
 
 func (x *PruneCrashesRequest) Reset() {
 	*x = PruneCrashesRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[27]
+	mi := &file_blixard_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1662,7 @@ func (x *PruneCrashesRequest) String() string {
 func (*PruneCrashesRequest) ProtoMessage() {}
 
 func (x *PruneCrashesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[27]
+	mi := &file_blixard_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1675,7 @@ func (x *PruneCrashesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneCrashesRequest.ProtoReflect.Descriptor instead.
 func (*PruneCrashesRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PruneCrashesRequest) GetName() string {
@@ -1654,7 +1715,7 @@ type PruneCrashesResponse struct {
 
 func (x *PruneCrashesResponse) Reset() {
 	*x = PruneCrashesResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[28]
+	mi := &file_blixard_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1727,7 @@ func (x *PruneCrashesResponse) String() string {
 func (*PruneCrashesResponse) ProtoMessage() {}
 
 func (x *PruneCrashesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[28]
+	mi := &file_blixard_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1740,7 @@ func (x *PruneCrashesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneCrashesResponse.ProtoReflect.Descriptor instead.
 func (*PruneCrashesResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PruneCrashesResponse) GetPruned() []*Pruned {
@@ -1701,7 +1762,7 @@ type Pruned struct {
 
 func (x *Pruned) Reset() {
 	*x = Pruned{}
-	mi := &file_blixard_v1_node_proto_msgTypes[29]
+	mi := &file_blixard_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1774,7 @@ func (x *Pruned) String() string {
 func (*Pruned) ProtoMessage() {}
 
 func (x *Pruned) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[29]
+	mi := &file_blixard_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1787,7 @@ func (x *Pruned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pruned.ProtoReflect.Descriptor instead.
 func (*Pruned) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Pruned) GetName() string {
@@ -1761,7 +1822,7 @@ type DumpVMRequest struct {
 
 func (x *DumpVMRequest) Reset() {
 	*x = DumpVMRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[30]
+	mi := &file_blixard_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1834,7 @@ func (x *DumpVMRequest) String() string {
 func (*DumpVMRequest) ProtoMessage() {}
 
 func (x *DumpVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[30]
+	mi := &file_blixard_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1847,7 @@ func (x *DumpVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DumpVMRequest.ProtoReflect.Descriptor instead.
 func (*DumpVMRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DumpVMRequest) GetName() string {
@@ -1821,7 +1882,7 @@ type DumpVMResponse struct {
 
 func (x *DumpVMResponse) Reset() {
 	*x = DumpVMResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	mi := &file_blixard_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +1894,7 @@ func (x *DumpVMResponse) String() string {
 func (*DumpVMResponse) ProtoMessage() {}
 
 func (x *DumpVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[31]
+	mi := &file_blixard_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +1907,7 @@ func (x *DumpVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DumpVMResponse.ProtoReflect.Descriptor instead.
 func (*DumpVMResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DumpVMResponse) GetPath() string {
@@ -1882,7 +1943,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	mi := &file_blixard_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +1955,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[32]
+	mi := &file_blixard_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +1968,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WatchEventsRequest) GetAfter() uint64 {
@@ -1952,7 +2013,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	mi := &file_blixard_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +2025,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[33]
+	mi := &file_blixard_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +2038,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LogsRequest) GetName() string {
@@ -2033,7 +2094,7 @@ type LogsChunk struct {
 
 func (x *LogsChunk) Reset() {
 	*x = LogsChunk{}
-	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	mi := &file_blixard_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2106,7 @@ func (x *LogsChunk) String() string {
 func (*LogsChunk) ProtoMessage() {}
 
 func (x *LogsChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[34]
+	mi := &file_blixard_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2119,7 @@ func (x *LogsChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsChunk.ProtoReflect.Descriptor instead.
 func (*LogsChunk) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LogsChunk) GetData() []byte {
@@ -2093,7 +2154,7 @@ type ConsoleInput struct {
 
 func (x *ConsoleInput) Reset() {
 	*x = ConsoleInput{}
-	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	mi := &file_blixard_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2105,7 +2166,7 @@ func (x *ConsoleInput) String() string {
 func (*ConsoleInput) ProtoMessage() {}
 
 func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[35]
+	mi := &file_blixard_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2118,7 +2179,7 @@ func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleInput.ProtoReflect.Descriptor instead.
 func (*ConsoleInput) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ConsoleInput) GetName() string {
@@ -2144,7 +2205,7 @@ type ConsoleOutput struct {
 
 func (x *ConsoleOutput) Reset() {
 	*x = ConsoleOutput{}
-	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	mi := &file_blixard_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2217,7 @@ func (x *ConsoleOutput) String() string {
 func (*ConsoleOutput) ProtoMessage() {}
 
 func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[36]
+	mi := &file_blixard_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2230,7 @@ func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleOutput.ProtoReflect.Descriptor instead.
 func (*ConsoleOutput) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ConsoleOutput) GetData() []byte {
@@ -2190,7 +2251,7 @@ type ExecVMRequest struct {
 
 func (x *ExecVMRequest) Reset() {
 	*x = ExecVMRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	mi := &file_blixard_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2263,7 @@ func (x *ExecVMRequest) String() string {
 func (*ExecVMRequest) ProtoMessage() {}
 
 func (x *ExecVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[37]
+	mi := &file_blixard_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2276,7 @@ func (x *ExecVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecVMRequest.ProtoReflect.Descriptor instead.
 func (*ExecVMRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExecVMRequest) GetName() string {
@@ -2251,7 +2312,7 @@ type ExecVMResponse struct {
 
 func (x *ExecVMResponse) Reset() {
 	*x = ExecVMResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	mi := &file_blixard_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2324,7 @@ func (x *ExecVMResponse) String() string {
 func (*ExecVMResponse) ProtoMessage() {}
 
 func (x *ExecVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[38]
+	mi := &file_blixard_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2337,7 @@ func (x *ExecVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecVMResponse.ProtoReflect.Descriptor instead.
 func (*ExecVMResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExecVMResponse) GetExitCode() int32 {
@@ -2318,7 +2379,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[39]
+	mi := &file_blixard_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2330,7 +2391,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[39]
+	mi := &file_blixard_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2343,7 +2404,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SendRequest) GetPath() string {
@@ -2377,7 +2438,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[40]
+	mi := &file_blixard_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2450,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[40]
+	mi := &file_blixard_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2463,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SendResponse) GetType() string {
@@ -2427,7 +2488,7 @@ type NodeStatusRequest struct {
 
 func (x *NodeStatusRequest) Reset() {
 	*x = NodeStatusRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[41]
+	mi := &file_blixard_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2500,7 @@ func (x *NodeStatusRequest) String() string {
 func (*NodeStatusRequest) ProtoMessage() {}
 
 func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[41]
+	mi := &file_blixard_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2513,7 @@ func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusRequest.ProtoReflect.Descriptor instead.
 func (*NodeStatusRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 type NodeStatusResponse struct {
@@ -2482,7 +2543,7 @@ type NodeStatusResponse struct {
 
 func (x *NodeStatusResponse) Reset() {
 	*x = NodeStatusResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[42]
+	mi := &file_blixard_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2555,7 @@ func (x *NodeStatusResponse) String() string {
 func (*NodeStatusResponse) ProtoMessage() {}
 
 func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[42]
+	mi := &file_blixard_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2568,7 @@ func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusResponse.ProtoReflect.Descriptor instead.
 func (*NodeStatusResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *NodeStatusResponse) GetVersion() string {
@@ -2665,7 +2726,7 @@ type Bootstrap struct {
 
 func (x *Bootstrap) Reset() {
 	*x = Bootstrap{}
-	mi := &file_blixard_v1_node_proto_msgTypes[43]
+	mi := &file_blixard_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2677,7 +2738,7 @@ func (x *Bootstrap) String() string {
 func (*Bootstrap) ProtoMessage() {}
 
 func (x *Bootstrap) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[43]
+	mi := &file_blixard_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2690,7 +2751,7 @@ func (x *Bootstrap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
 func (*Bootstrap) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Bootstrap) GetState() string {
@@ -2793,7 +2854,7 @@ type NodeResourcesRequest struct {
 
 func (x *NodeResourcesRequest) Reset() {
 	*x = NodeResourcesRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[44]
+	mi := &file_blixard_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +2866,7 @@ func (x *NodeResourcesRequest) String() string {
 func (*NodeResourcesRequest) ProtoMessage() {}
 
 func (x *NodeResourcesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[44]
+	mi := &file_blixard_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +2879,7 @@ func (x *NodeResourcesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeResourcesRequest.ProtoReflect.Descriptor instead.
 func (*NodeResourcesRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NodeResourcesRequest) GetFresh() bool {
@@ -2850,7 +2911,7 @@ type NodeResourcesResponse struct {
 
 func (x *NodeResourcesResponse) Reset() {
 	*x = NodeResourcesResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[45]
+	mi := &file_blixard_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +2923,7 @@ func (x *NodeResourcesResponse) String() string {
 func (*NodeResourcesResponse) ProtoMessage() {}
 
 func (x *NodeResourcesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[45]
+	mi := &file_blixard_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +2936,7 @@ func (x *NodeResourcesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeResourcesResponse.ProtoReflect.Descriptor instead.
 func (*NodeResourcesResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *NodeResourcesResponse) GetCapacity() *Amount {
@@ -2981,7 +3042,7 @@ type Amount struct {
 
 func (x *Amount) Reset() {
 	*x = Amount{}
-	mi := &file_blixard_v1_node_proto_msgTypes[46]
+	mi := &file_blixard_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3054,7 @@ func (x *Amount) String() string {
 func (*Amount) ProtoMessage() {}
 
 func (x *Amount) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[46]
+	mi := &file_blixard_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3067,7 @@ func (x *Amount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Amount.ProtoReflect.Descriptor instead.
 func (*Amount) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Amount) GetCpus() float64 {
@@ -3041,7 +3102,7 @@ type Ratios struct {
 
 func (x *Ratios) Reset() {
 	*x = Ratios{}
-	mi := &file_blixard_v1_node_proto_msgTypes[47]
+	mi := &file_blixard_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3053,7 +3114,7 @@ func (x *Ratios) String() string {
 func (*Ratios) ProtoMessage() {}
 
 func (x *Ratios) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[47]
+	mi := &file_blixard_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3066,7 +3127,7 @@ func (x *Ratios) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ratios.ProtoReflect.Descriptor instead.
 func (*Ratios) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Ratios) GetCpu() float64 {
@@ -3103,7 +3164,7 @@ type NodePressure struct {
 
 func (x *NodePressure) Reset() {
 	*x = NodePressure{}
-	mi := &file_blixard_v1_node_proto_msgTypes[48]
+	mi := &file_blixard_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3176,7 @@ func (x *NodePressure) String() string {
 func (*NodePressure) ProtoMessage() {}
 
 func (x *NodePressure) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[48]
+	mi := &file_blixard_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,7 +3189,7 @@ func (x *NodePressure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePressure.ProtoReflect.Descriptor instead.
 func (*NodePressure) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *NodePressure) GetCpu() float64 {
@@ -3161,7 +3222,7 @@ type NodePlanRequest struct {
 
 func (x *NodePlanRequest) Reset() {
 	*x = NodePlanRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[49]
+	mi := &file_blixard_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3173,7 +3234,7 @@ func (x *NodePlanRequest) String() string {
 func (*NodePlanRequest) ProtoMessage() {}
 
 func (x *NodePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[49]
+	mi := &file_blixard_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3186,7 +3247,7 @@ func (x *NodePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePlanRequest.ProtoReflect.Descriptor instead.
 func (*NodePlanRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *NodePlanRequest) GetFresh() bool {
@@ -3205,7 +3266,7 @@ type ApplyPlanRequest struct {
 
 func (x *ApplyPlanRequest) Reset() {
 	*x = ApplyPlanRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[50]
+	mi := &file_blixard_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3278,7 @@ func (x *ApplyPlanRequest) String() string {
 func (*ApplyPlanRequest) ProtoMessage() {}
 
 func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[50]
+	mi := &file_blixard_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3291,7 @@ func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPlanRequest.ProtoReflect.Descriptor instead.
 func (*ApplyPlanRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{50}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ApplyPlanRequest) GetIds() []string {
@@ -3251,7 +3312,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_blixard_v1_node_proto_msgTypes[51]
+	mi := &file_blixard_v1_node_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3263,7 +3324,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[51]
+	mi := &file_blixard_v1_node_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3276,7 +3337,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{51}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Plan) GetAt() *timestamppb.Timestamp {
@@ -3310,7 +3371,7 @@ type Action struct {
 
 func (x *Action) Reset() {
 	*x = Action{}
-	mi := &file_blixard_v1_node_proto_msgTypes[52]
+	mi := &file_blixard_v1_node_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3383,7 @@ func (x *Action) String() string {
 func (*Action) ProtoMessage() {}
 
 func (x *Action) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[52]
+	mi := &file_blixard_v1_node_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3396,7 @@ func (x *Action) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Action.ProtoReflect.Descriptor instead.
 func (*Action) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{52}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Action) GetId() string {
@@ -3403,7 +3464,7 @@ type RestoreQuarantinedRequest struct {
 
 func (x *RestoreQuarantinedRequest) Reset() {
 	*x = RestoreQuarantinedRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[53]
+	mi := &file_blixard_v1_node_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3476,7 @@ func (x *RestoreQuarantinedRequest) String() string {
 func (*RestoreQuarantinedRequest) ProtoMessage() {}
 
 func (x *RestoreQuarantinedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[53]
+	mi := &file_blixard_v1_node_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3489,7 @@ func (x *RestoreQuarantinedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreQuarantinedRequest.ProtoReflect.Descriptor instead.
 func (*RestoreQuarantinedRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{53}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RestoreQuarantinedRequest) GetName() string {
@@ -3446,7 +3507,7 @@ type RestoreQuarantinedResponse struct {
 
 func (x *RestoreQuarantinedResponse) Reset() {
 	*x = RestoreQuarantinedResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[54]
+	mi := &file_blixard_v1_node_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3458,7 +3519,7 @@ func (x *RestoreQuarantinedResponse) String() string {
 func (*RestoreQuarantinedResponse) ProtoMessage() {}
 
 func (x *RestoreQuarantinedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[54]
+	mi := &file_blixard_v1_node_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3471,7 +3532,7 @@ func (x *RestoreQuarantinedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreQuarantinedResponse.ProtoReflect.Descriptor instead.
 func (*RestoreQuarantinedResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{54}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{55}
 }
 
 type NodeRepairRequest struct {
@@ -3482,7 +3543,7 @@ type NodeRepairRequest struct {
 
 func (x *NodeRepairRequest) Reset() {
 	*x = NodeRepairRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[55]
+	mi := &file_blixard_v1_node_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3494,7 +3555,7 @@ func (x *NodeRepairRequest) String() string {
 func (*NodeRepairRequest) ProtoMessage() {}
 
 func (x *NodeRepairRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[55]
+	mi := &file_blixard_v1_node_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3507,7 +3568,7 @@ func (x *NodeRepairRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRepairRequest.ProtoReflect.Descriptor instead.
 func (*NodeRepairRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{55}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{56}
 }
 
 type NodeRepairResponse struct {
@@ -3521,7 +3582,7 @@ type NodeRepairResponse struct {
 
 func (x *NodeRepairResponse) Reset() {
 	*x = NodeRepairResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[56]
+	mi := &file_blixard_v1_node_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3533,7 +3594,7 @@ func (x *NodeRepairResponse) String() string {
 func (*NodeRepairResponse) ProtoMessage() {}
 
 func (x *NodeRepairResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[56]
+	mi := &file_blixard_v1_node_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3546,7 +3607,7 @@ func (x *NodeRepairResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRepairResponse.ProtoReflect.Descriptor instead.
 func (*NodeRepairResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{56}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *NodeRepairResponse) GetAside() string {
@@ -3579,7 +3640,7 @@ type ShutdownNodeRequest struct {
 
 func (x *ShutdownNodeRequest) Reset() {
 	*x = ShutdownNodeRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[57]
+	mi := &file_blixard_v1_node_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3591,7 +3652,7 @@ func (x *ShutdownNodeRequest) String() string {
 func (*ShutdownNodeRequest) ProtoMessage() {}
 
 func (x *ShutdownNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[57]
+	mi := &file_blixard_v1_node_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3604,7 +3665,7 @@ func (x *ShutdownNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownNodeRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownNodeRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{57}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ShutdownNodeRequest) GetWithin() *durationpb.Duration {
@@ -3624,7 +3685,7 @@ type ShutdownNodeResponse struct {
 
 func (x *ShutdownNodeResponse) Reset() {
 	*x = ShutdownNodeResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[58]
+	mi := &file_blixard_v1_node_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3636,7 +3697,7 @@ func (x *ShutdownNodeResponse) String() string {
 func (*ShutdownNodeResponse) ProtoMessage() {}
 
 func (x *ShutdownNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[58]
+	mi := &file_blixard_v1_node_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3649,7 +3710,7 @@ func (x *ShutdownNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownNodeResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownNodeResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{58}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ShutdownNodeResponse) GetStopped() []string {
@@ -3674,7 +3735,7 @@ type NodeTreeRequest struct {
 
 func (x *NodeTreeRequest) Reset() {
 	*x = NodeTreeRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[59]
+	mi := &file_blixard_v1_node_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +3747,7 @@ func (x *NodeTreeRequest) String() string {
 func (*NodeTreeRequest) ProtoMessage() {}
 
 func (x *NodeTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[59]
+	mi := &file_blixard_v1_node_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +3760,7 @@ func (x *NodeTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeTreeRequest.ProtoReflect.Descriptor instead.
 func (*NodeTreeRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{59}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{60}
 }
 
 type NodeTreeResponse struct {
@@ -3711,7 +3772,7 @@ type NodeTreeResponse struct {
 
 func (x *NodeTreeResponse) Reset() {
 	*x = NodeTreeResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[60]
+	mi := &file_blixard_v1_node_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3723,7 +3784,7 @@ func (x *NodeTreeResponse) String() string {
 func (*NodeTreeResponse) ProtoMessage() {}
 
 func (x *NodeTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[60]
+	mi := &file_blixard_v1_node_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3736,7 +3797,7 @@ func (x *NodeTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeTreeResponse.ProtoReflect.Descriptor instead.
 func (*NodeTreeResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{60}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *NodeTreeResponse) GetActors() []*Actor {
@@ -3759,7 +3820,7 @@ type Actor struct {
 
 func (x *Actor) Reset() {
 	*x = Actor{}
-	mi := &file_blixard_v1_node_proto_msgTypes[61]
+	mi := &file_blixard_v1_node_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3771,7 +3832,7 @@ func (x *Actor) String() string {
 func (*Actor) ProtoMessage() {}
 
 func (x *Actor) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[61]
+	mi := &file_blixard_v1_node_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3784,7 +3845,7 @@ func (x *Actor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Actor.ProtoReflect.Descriptor instead.
 func (*Actor) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{61}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Actor) GetPath() string {
@@ -3823,7 +3884,7 @@ type NodeDoctorRequest struct {
 
 func (x *NodeDoctorRequest) Reset() {
 	*x = NodeDoctorRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[62]
+	mi := &file_blixard_v1_node_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3835,7 +3896,7 @@ func (x *NodeDoctorRequest) String() string {
 func (*NodeDoctorRequest) ProtoMessage() {}
 
 func (x *NodeDoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[62]
+	mi := &file_blixard_v1_node_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3848,7 +3909,7 @@ func (x *NodeDoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDoctorRequest.ProtoReflect.Descriptor instead.
 func (*NodeDoctorRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{62}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{63}
 }
 
 type NodeDoctorResponse struct {
@@ -3860,7 +3921,7 @@ type NodeDoctorResponse struct {
 
 func (x *NodeDoctorResponse) Reset() {
 	*x = NodeDoctorResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[63]
+	mi := &file_blixard_v1_node_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3872,7 +3933,7 @@ func (x *NodeDoctorResponse) String() string {
 func (*NodeDoctorResponse) ProtoMessage() {}
 
 func (x *NodeDoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[63]
+	mi := &file_blixard_v1_node_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3885,7 +3946,7 @@ func (x *NodeDoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDoctorResponse.ProtoReflect.Descriptor instead.
 func (*NodeDoctorResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{63}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *NodeDoctorResponse) GetFindings() []*Finding {
@@ -3908,7 +3969,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_blixard_v1_node_proto_msgTypes[64]
+	mi := &file_blixard_v1_node_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3920,7 +3981,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[64]
+	mi := &file_blixard_v1_node_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +3994,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{64}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Finding) GetCheck() string {
@@ -3972,7 +4033,7 @@ type VersionRequest struct {
 
 func (x *VersionRequest) Reset() {
 	*x = VersionRequest{}
-	mi := &file_blixard_v1_node_proto_msgTypes[65]
+	mi := &file_blixard_v1_node_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3984,7 +4045,7 @@ func (x *VersionRequest) String() string {
 func (*VersionRequest) ProtoMessage() {}
 
 func (x *VersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[65]
+	mi := &file_blixard_v1_node_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3997,7 +4058,7 @@ func (x *VersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRequest.ProtoReflect.Descriptor instead.
 func (*VersionRequest) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{65}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{66}
 }
 
 type VersionResponse struct {
@@ -4011,7 +4072,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_blixard_v1_node_proto_msgTypes[66]
+	mi := &file_blixard_v1_node_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4023,7 +4084,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_node_proto_msgTypes[66]
+	mi := &file_blixard_v1_node_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4036,7 +4097,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_node_proto_rawDescGZIP(), []int{66}
+	return file_blixard_v1_node_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -4134,7 +4195,7 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x05crash\x18\x01 \x01(\v2\x11.blixard.v1.CrashR\x05crash\x12!\n" +
 	"\fconsole_tail\x18\x02 \x01(\fR\vconsoleTail\x12\x19\n" +
 	"\bvmm_tail\x18\x03 \x01(\fR\avmmTail\x120\n" +
-	"\bevidence\x18\x04 \x01(\v2\x14.blixard.v1.EvidenceR\bevidence\"\xba\x02\n" +
+	"\bevidence\x18\x04 \x01(\v2\x14.blixard.v1.EvidenceR\bevidence\"\xe0\x02\n" +
 	"\bEvidence\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.blixard.v1.VMSpecR\x04spec\x12\x12\n" +
 	"\x04argv\x18\x02 \x03(\tR\x04argv\x12*\n" +
@@ -4143,7 +4204,11 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x05usage\x18\x05 \x01(\v2\x11.blixard.v1.UsageR\x05usage\x124\n" +
 	"\bpressure\x18\x06 \x01(\v2\x18.blixard.v1.NodePressureR\bpressure\x12&\n" +
 	"\x04dump\x18\a \x01(\v2\x12.blixard.v1.DumpedR\x04dump\x12\x14\n" +
-	"\x05lacks\x18\b \x03(\tR\x05lacks\"^\n" +
+	"\x05lacks\x18\b \x03(\tR\x05lacks\x12$\n" +
+	"\x04core\x18\t \x01(\v2\x10.blixard.v1.CoreR\x04core\".\n" +
+	"\x04Core\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\"^\n" +
 	"\x04Said\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
@@ -4408,7 +4473,7 @@ func file_blixard_v1_node_proto_rawDescGZIP() []byte {
 	return file_blixard_v1_node_proto_rawDescData
 }
 
-var file_blixard_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
+var file_blixard_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
 var file_blixard_v1_node_proto_goTypes = []any{
 	(*CreateVMRequest)(nil),            // 0: blixard.v1.CreateVMRequest
 	(*ApplyRequest)(nil),               // 1: blixard.v1.ApplyRequest
@@ -4432,193 +4497,195 @@ var file_blixard_v1_node_proto_goTypes = []any{
 	(*GetCrashRequest)(nil),            // 19: blixard.v1.GetCrashRequest
 	(*GetCrashResponse)(nil),           // 20: blixard.v1.GetCrashResponse
 	(*Evidence)(nil),                   // 21: blixard.v1.Evidence
-	(*Said)(nil),                       // 22: blixard.v1.Said
-	(*Round)(nil),                      // 23: blixard.v1.Round
-	(*Dumped)(nil),                     // 24: blixard.v1.Dumped
-	(*ExportCrashRequest)(nil),         // 25: blixard.v1.ExportCrashRequest
-	(*CrashChunk)(nil),                 // 26: blixard.v1.CrashChunk
-	(*PruneCrashesRequest)(nil),        // 27: blixard.v1.PruneCrashesRequest
-	(*PruneCrashesResponse)(nil),       // 28: blixard.v1.PruneCrashesResponse
-	(*Pruned)(nil),                     // 29: blixard.v1.Pruned
-	(*DumpVMRequest)(nil),              // 30: blixard.v1.DumpVMRequest
-	(*DumpVMResponse)(nil),             // 31: blixard.v1.DumpVMResponse
-	(*WatchEventsRequest)(nil),         // 32: blixard.v1.WatchEventsRequest
-	(*LogsRequest)(nil),                // 33: blixard.v1.LogsRequest
-	(*LogsChunk)(nil),                  // 34: blixard.v1.LogsChunk
-	(*ConsoleInput)(nil),               // 35: blixard.v1.ConsoleInput
-	(*ConsoleOutput)(nil),              // 36: blixard.v1.ConsoleOutput
-	(*ExecVMRequest)(nil),              // 37: blixard.v1.ExecVMRequest
-	(*ExecVMResponse)(nil),             // 38: blixard.v1.ExecVMResponse
-	(*SendRequest)(nil),                // 39: blixard.v1.SendRequest
-	(*SendResponse)(nil),               // 40: blixard.v1.SendResponse
-	(*NodeStatusRequest)(nil),          // 41: blixard.v1.NodeStatusRequest
-	(*NodeStatusResponse)(nil),         // 42: blixard.v1.NodeStatusResponse
-	(*Bootstrap)(nil),                  // 43: blixard.v1.Bootstrap
-	(*NodeResourcesRequest)(nil),       // 44: blixard.v1.NodeResourcesRequest
-	(*NodeResourcesResponse)(nil),      // 45: blixard.v1.NodeResourcesResponse
-	(*Amount)(nil),                     // 46: blixard.v1.Amount
-	(*Ratios)(nil),                     // 47: blixard.v1.Ratios
-	(*NodePressure)(nil),               // 48: blixard.v1.NodePressure
-	(*NodePlanRequest)(nil),            // 49: blixard.v1.NodePlanRequest
-	(*ApplyPlanRequest)(nil),           // 50: blixard.v1.ApplyPlanRequest
-	(*Plan)(nil),                       // 51: blixard.v1.Plan
-	(*Action)(nil),                     // 52: blixard.v1.Action
-	(*RestoreQuarantinedRequest)(nil),  // 53: blixard.v1.RestoreQuarantinedRequest
-	(*RestoreQuarantinedResponse)(nil), // 54: blixard.v1.RestoreQuarantinedResponse
-	(*NodeRepairRequest)(nil),          // 55: blixard.v1.NodeRepairRequest
-	(*NodeRepairResponse)(nil),         // 56: blixard.v1.NodeRepairResponse
-	(*ShutdownNodeRequest)(nil),        // 57: blixard.v1.ShutdownNodeRequest
-	(*ShutdownNodeResponse)(nil),       // 58: blixard.v1.ShutdownNodeResponse
-	(*NodeTreeRequest)(nil),            // 59: blixard.v1.NodeTreeRequest
-	(*NodeTreeResponse)(nil),           // 60: blixard.v1.NodeTreeResponse
-	(*Actor)(nil),                      // 61: blixard.v1.Actor
-	(*NodeDoctorRequest)(nil),          // 62: blixard.v1.NodeDoctorRequest
-	(*NodeDoctorResponse)(nil),         // 63: blixard.v1.NodeDoctorResponse
-	(*Finding)(nil),                    // 64: blixard.v1.Finding
-	(*VersionRequest)(nil),             // 65: blixard.v1.VersionRequest
-	(*VersionResponse)(nil),            // 66: blixard.v1.VersionResponse
-	nil,                                // 67: blixard.v1.NodeStatusResponse.PhasesEntry
-	nil,                                // 68: blixard.v1.NodeStatusResponse.HealthEntry
-	(*VMSpec)(nil),                     // 69: blixard.v1.VMSpec
-	(*VM)(nil),                         // 70: blixard.v1.VM
-	(*Reservation)(nil),                // 71: blixard.v1.Reservation
-	(*timestamppb.Timestamp)(nil),      // 72: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 73: google.protobuf.Duration
-	(*Crash)(nil),                      // 74: blixard.v1.Crash
-	(*Usage)(nil),                      // 75: blixard.v1.Usage
-	(*Alert)(nil),                      // 76: blixard.v1.Alert
-	(*Event)(nil),                      // 77: blixard.v1.Event
+	(*Core)(nil),                       // 22: blixard.v1.Core
+	(*Said)(nil),                       // 23: blixard.v1.Said
+	(*Round)(nil),                      // 24: blixard.v1.Round
+	(*Dumped)(nil),                     // 25: blixard.v1.Dumped
+	(*ExportCrashRequest)(nil),         // 26: blixard.v1.ExportCrashRequest
+	(*CrashChunk)(nil),                 // 27: blixard.v1.CrashChunk
+	(*PruneCrashesRequest)(nil),        // 28: blixard.v1.PruneCrashesRequest
+	(*PruneCrashesResponse)(nil),       // 29: blixard.v1.PruneCrashesResponse
+	(*Pruned)(nil),                     // 30: blixard.v1.Pruned
+	(*DumpVMRequest)(nil),              // 31: blixard.v1.DumpVMRequest
+	(*DumpVMResponse)(nil),             // 32: blixard.v1.DumpVMResponse
+	(*WatchEventsRequest)(nil),         // 33: blixard.v1.WatchEventsRequest
+	(*LogsRequest)(nil),                // 34: blixard.v1.LogsRequest
+	(*LogsChunk)(nil),                  // 35: blixard.v1.LogsChunk
+	(*ConsoleInput)(nil),               // 36: blixard.v1.ConsoleInput
+	(*ConsoleOutput)(nil),              // 37: blixard.v1.ConsoleOutput
+	(*ExecVMRequest)(nil),              // 38: blixard.v1.ExecVMRequest
+	(*ExecVMResponse)(nil),             // 39: blixard.v1.ExecVMResponse
+	(*SendRequest)(nil),                // 40: blixard.v1.SendRequest
+	(*SendResponse)(nil),               // 41: blixard.v1.SendResponse
+	(*NodeStatusRequest)(nil),          // 42: blixard.v1.NodeStatusRequest
+	(*NodeStatusResponse)(nil),         // 43: blixard.v1.NodeStatusResponse
+	(*Bootstrap)(nil),                  // 44: blixard.v1.Bootstrap
+	(*NodeResourcesRequest)(nil),       // 45: blixard.v1.NodeResourcesRequest
+	(*NodeResourcesResponse)(nil),      // 46: blixard.v1.NodeResourcesResponse
+	(*Amount)(nil),                     // 47: blixard.v1.Amount
+	(*Ratios)(nil),                     // 48: blixard.v1.Ratios
+	(*NodePressure)(nil),               // 49: blixard.v1.NodePressure
+	(*NodePlanRequest)(nil),            // 50: blixard.v1.NodePlanRequest
+	(*ApplyPlanRequest)(nil),           // 51: blixard.v1.ApplyPlanRequest
+	(*Plan)(nil),                       // 52: blixard.v1.Plan
+	(*Action)(nil),                     // 53: blixard.v1.Action
+	(*RestoreQuarantinedRequest)(nil),  // 54: blixard.v1.RestoreQuarantinedRequest
+	(*RestoreQuarantinedResponse)(nil), // 55: blixard.v1.RestoreQuarantinedResponse
+	(*NodeRepairRequest)(nil),          // 56: blixard.v1.NodeRepairRequest
+	(*NodeRepairResponse)(nil),         // 57: blixard.v1.NodeRepairResponse
+	(*ShutdownNodeRequest)(nil),        // 58: blixard.v1.ShutdownNodeRequest
+	(*ShutdownNodeResponse)(nil),       // 59: blixard.v1.ShutdownNodeResponse
+	(*NodeTreeRequest)(nil),            // 60: blixard.v1.NodeTreeRequest
+	(*NodeTreeResponse)(nil),           // 61: blixard.v1.NodeTreeResponse
+	(*Actor)(nil),                      // 62: blixard.v1.Actor
+	(*NodeDoctorRequest)(nil),          // 63: blixard.v1.NodeDoctorRequest
+	(*NodeDoctorResponse)(nil),         // 64: blixard.v1.NodeDoctorResponse
+	(*Finding)(nil),                    // 65: blixard.v1.Finding
+	(*VersionRequest)(nil),             // 66: blixard.v1.VersionRequest
+	(*VersionResponse)(nil),            // 67: blixard.v1.VersionResponse
+	nil,                                // 68: blixard.v1.NodeStatusResponse.PhasesEntry
+	nil,                                // 69: blixard.v1.NodeStatusResponse.HealthEntry
+	(*VMSpec)(nil),                     // 70: blixard.v1.VMSpec
+	(*VM)(nil),                         // 71: blixard.v1.VM
+	(*Reservation)(nil),                // 72: blixard.v1.Reservation
+	(*timestamppb.Timestamp)(nil),      // 73: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 74: google.protobuf.Duration
+	(*Crash)(nil),                      // 75: blixard.v1.Crash
+	(*Usage)(nil),                      // 76: blixard.v1.Usage
+	(*Alert)(nil),                      // 77: blixard.v1.Alert
+	(*Event)(nil),                      // 78: blixard.v1.Event
 }
 var file_blixard_v1_node_proto_depIdxs = []int32{
-	69, // 0: blixard.v1.CreateVMRequest.spec:type_name -> blixard.v1.VMSpec
-	69, // 1: blixard.v1.ApplyRequest.spec:type_name -> blixard.v1.VMSpec
-	70, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
-	71, // 3: blixard.v1.ApplyResponse.needs:type_name -> blixard.v1.Reservation
-	46, // 4: blixard.v1.ApplyResponse.takes:type_name -> blixard.v1.Amount
-	46, // 5: blixard.v1.ApplyResponse.left:type_name -> blixard.v1.Amount
-	70, // 6: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
-	70, // 7: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
-	72, // 8: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
-	72, // 9: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
-	73, // 10: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
-	74, // 11: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
-	74, // 12: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
+	70, // 0: blixard.v1.CreateVMRequest.spec:type_name -> blixard.v1.VMSpec
+	70, // 1: blixard.v1.ApplyRequest.spec:type_name -> blixard.v1.VMSpec
+	71, // 2: blixard.v1.ApplyResponse.vm:type_name -> blixard.v1.VM
+	72, // 3: blixard.v1.ApplyResponse.needs:type_name -> blixard.v1.Reservation
+	47, // 4: blixard.v1.ApplyResponse.takes:type_name -> blixard.v1.Amount
+	47, // 5: blixard.v1.ApplyResponse.left:type_name -> blixard.v1.Amount
+	71, // 6: blixard.v1.ListVMsResponse.vms:type_name -> blixard.v1.VM
+	71, // 7: blixard.v1.Explanation.vm:type_name -> blixard.v1.VM
+	73, // 8: blixard.v1.Explanation.since:type_name -> google.protobuf.Timestamp
+	73, // 9: blixard.v1.Explanation.next_at:type_name -> google.protobuf.Timestamp
+	74, // 10: blixard.v1.WaitVMRequest.timeout:type_name -> google.protobuf.Duration
+	75, // 11: blixard.v1.ListCrashesResponse.crashes:type_name -> blixard.v1.Crash
+	75, // 12: blixard.v1.GetCrashResponse.crash:type_name -> blixard.v1.Crash
 	21, // 13: blixard.v1.GetCrashResponse.evidence:type_name -> blixard.v1.Evidence
-	69, // 14: blixard.v1.Evidence.spec:type_name -> blixard.v1.VMSpec
-	22, // 15: blixard.v1.Evidence.notices:type_name -> blixard.v1.Said
-	23, // 16: blixard.v1.Evidence.rounds:type_name -> blixard.v1.Round
-	75, // 17: blixard.v1.Evidence.usage:type_name -> blixard.v1.Usage
-	48, // 18: blixard.v1.Evidence.pressure:type_name -> blixard.v1.NodePressure
-	24, // 19: blixard.v1.Evidence.dump:type_name -> blixard.v1.Dumped
-	72, // 20: blixard.v1.Said.at:type_name -> google.protobuf.Timestamp
-	72, // 21: blixard.v1.Round.at:type_name -> google.protobuf.Timestamp
-	73, // 22: blixard.v1.Round.took:type_name -> google.protobuf.Duration
-	73, // 23: blixard.v1.Dumped.took:type_name -> google.protobuf.Duration
-	73, // 24: blixard.v1.PruneCrashesRequest.older_than:type_name -> google.protobuf.Duration
-	29, // 25: blixard.v1.PruneCrashesResponse.pruned:type_name -> blixard.v1.Pruned
-	73, // 26: blixard.v1.DumpVMRequest.timeout:type_name -> google.protobuf.Duration
-	72, // 27: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	73, // 28: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
-	72, // 29: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	67, // 30: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
-	68, // 31: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
-	71, // 32: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
-	43, // 33: blixard.v1.NodeStatusResponse.bootstrap:type_name -> blixard.v1.Bootstrap
-	76, // 34: blixard.v1.NodeStatusResponse.alerts:type_name -> blixard.v1.Alert
-	72, // 35: blixard.v1.Bootstrap.started_at:type_name -> google.protobuf.Timestamp
-	72, // 36: blixard.v1.Bootstrap.ended_at:type_name -> google.protobuf.Timestamp
-	72, // 37: blixard.v1.Bootstrap.ends_about:type_name -> google.protobuf.Timestamp
-	46, // 38: blixard.v1.NodeResourcesResponse.capacity:type_name -> blixard.v1.Amount
-	47, // 39: blixard.v1.NodeResourcesResponse.overcommit:type_name -> blixard.v1.Ratios
-	46, // 40: blixard.v1.NodeResourcesResponse.reserve:type_name -> blixard.v1.Amount
-	46, // 41: blixard.v1.NodeResourcesResponse.room:type_name -> blixard.v1.Amount
-	46, // 42: blixard.v1.NodeResourcesResponse.reserved:type_name -> blixard.v1.Amount
-	46, // 43: blixard.v1.NodeResourcesResponse.free:type_name -> blixard.v1.Amount
-	46, // 44: blixard.v1.NodeResourcesResponse.used:type_name -> blixard.v1.Amount
-	48, // 45: blixard.v1.NodeResourcesResponse.pressure:type_name -> blixard.v1.NodePressure
-	76, // 46: blixard.v1.NodeResourcesResponse.alerts:type_name -> blixard.v1.Alert
-	72, // 47: blixard.v1.NodeResourcesResponse.at:type_name -> google.protobuf.Timestamp
-	46, // 48: blixard.v1.NodeResourcesResponse.machine:type_name -> blixard.v1.Amount
-	72, // 49: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
-	52, // 50: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
-	72, // 51: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
-	73, // 52: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
-	61, // 53: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
-	72, // 54: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
-	64, // 55: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
-	0,  // 56: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
-	1,  // 57: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
-	3,  // 58: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
-	4,  // 59: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
-	5,  // 60: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
-	6,  // 61: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
-	7,  // 62: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
-	8,  // 63: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
-	9,  // 64: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
-	10, // 65: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
-	11, // 66: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
-	12, // 67: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
-	14, // 68: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
-	16, // 69: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
-	17, // 70: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
-	19, // 71: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
-	25, // 72: blixard.v1.Node.ExportCrash:input_type -> blixard.v1.ExportCrashRequest
-	27, // 73: blixard.v1.Node.PruneCrashes:input_type -> blixard.v1.PruneCrashesRequest
-	30, // 74: blixard.v1.Node.DumpVM:input_type -> blixard.v1.DumpVMRequest
-	32, // 75: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
-	33, // 76: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
-	35, // 77: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
-	37, // 78: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
-	39, // 79: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
-	41, // 80: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
-	44, // 81: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
-	49, // 82: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
-	50, // 83: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
-	53, // 84: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
-	55, // 85: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
-	57, // 86: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
-	59, // 87: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
-	62, // 88: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
-	65, // 89: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
-	70, // 90: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
-	2,  // 91: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
-	70, // 92: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
-	70, // 93: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
-	70, // 94: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
-	70, // 95: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
-	70, // 96: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
-	70, // 97: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
-	70, // 98: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
-	70, // 99: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
-	70, // 100: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
-	13, // 101: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
-	15, // 102: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
-	70, // 103: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
-	18, // 104: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
-	20, // 105: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
-	26, // 106: blixard.v1.Node.ExportCrash:output_type -> blixard.v1.CrashChunk
-	28, // 107: blixard.v1.Node.PruneCrashes:output_type -> blixard.v1.PruneCrashesResponse
-	31, // 108: blixard.v1.Node.DumpVM:output_type -> blixard.v1.DumpVMResponse
-	77, // 109: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
-	34, // 110: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
-	36, // 111: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
-	38, // 112: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
-	40, // 113: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
-	42, // 114: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
-	45, // 115: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
-	51, // 116: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
-	51, // 117: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
-	54, // 118: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
-	56, // 119: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
-	58, // 120: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
-	60, // 121: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
-	63, // 122: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
-	66, // 123: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
-	90, // [90:124] is the sub-list for method output_type
-	56, // [56:90] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	70, // 14: blixard.v1.Evidence.spec:type_name -> blixard.v1.VMSpec
+	23, // 15: blixard.v1.Evidence.notices:type_name -> blixard.v1.Said
+	24, // 16: blixard.v1.Evidence.rounds:type_name -> blixard.v1.Round
+	76, // 17: blixard.v1.Evidence.usage:type_name -> blixard.v1.Usage
+	49, // 18: blixard.v1.Evidence.pressure:type_name -> blixard.v1.NodePressure
+	25, // 19: blixard.v1.Evidence.dump:type_name -> blixard.v1.Dumped
+	22, // 20: blixard.v1.Evidence.core:type_name -> blixard.v1.Core
+	73, // 21: blixard.v1.Said.at:type_name -> google.protobuf.Timestamp
+	73, // 22: blixard.v1.Round.at:type_name -> google.protobuf.Timestamp
+	74, // 23: blixard.v1.Round.took:type_name -> google.protobuf.Duration
+	74, // 24: blixard.v1.Dumped.took:type_name -> google.protobuf.Duration
+	74, // 25: blixard.v1.PruneCrashesRequest.older_than:type_name -> google.protobuf.Duration
+	30, // 26: blixard.v1.PruneCrashesResponse.pruned:type_name -> blixard.v1.Pruned
+	74, // 27: blixard.v1.DumpVMRequest.timeout:type_name -> google.protobuf.Duration
+	73, // 28: blixard.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	74, // 29: blixard.v1.ExecVMRequest.timeout:type_name -> google.protobuf.Duration
+	73, // 30: blixard.v1.NodeStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	68, // 31: blixard.v1.NodeStatusResponse.phases:type_name -> blixard.v1.NodeStatusResponse.PhasesEntry
+	69, // 32: blixard.v1.NodeStatusResponse.health:type_name -> blixard.v1.NodeStatusResponse.HealthEntry
+	72, // 33: blixard.v1.NodeStatusResponse.reserved:type_name -> blixard.v1.Reservation
+	44, // 34: blixard.v1.NodeStatusResponse.bootstrap:type_name -> blixard.v1.Bootstrap
+	77, // 35: blixard.v1.NodeStatusResponse.alerts:type_name -> blixard.v1.Alert
+	73, // 36: blixard.v1.Bootstrap.started_at:type_name -> google.protobuf.Timestamp
+	73, // 37: blixard.v1.Bootstrap.ended_at:type_name -> google.protobuf.Timestamp
+	73, // 38: blixard.v1.Bootstrap.ends_about:type_name -> google.protobuf.Timestamp
+	47, // 39: blixard.v1.NodeResourcesResponse.capacity:type_name -> blixard.v1.Amount
+	48, // 40: blixard.v1.NodeResourcesResponse.overcommit:type_name -> blixard.v1.Ratios
+	47, // 41: blixard.v1.NodeResourcesResponse.reserve:type_name -> blixard.v1.Amount
+	47, // 42: blixard.v1.NodeResourcesResponse.room:type_name -> blixard.v1.Amount
+	47, // 43: blixard.v1.NodeResourcesResponse.reserved:type_name -> blixard.v1.Amount
+	47, // 44: blixard.v1.NodeResourcesResponse.free:type_name -> blixard.v1.Amount
+	47, // 45: blixard.v1.NodeResourcesResponse.used:type_name -> blixard.v1.Amount
+	49, // 46: blixard.v1.NodeResourcesResponse.pressure:type_name -> blixard.v1.NodePressure
+	77, // 47: blixard.v1.NodeResourcesResponse.alerts:type_name -> blixard.v1.Alert
+	73, // 48: blixard.v1.NodeResourcesResponse.at:type_name -> google.protobuf.Timestamp
+	47, // 49: blixard.v1.NodeResourcesResponse.machine:type_name -> blixard.v1.Amount
+	73, // 50: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
+	53, // 51: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
+	73, // 52: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
+	74, // 53: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
+	62, // 54: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
+	73, // 55: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
+	65, // 56: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
+	0,  // 57: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
+	1,  // 58: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
+	3,  // 59: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
+	4,  // 60: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
+	5,  // 61: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
+	6,  // 62: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
+	7,  // 63: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
+	8,  // 64: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
+	9,  // 65: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
+	10, // 66: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
+	11, // 67: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
+	12, // 68: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
+	14, // 69: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
+	16, // 70: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
+	17, // 71: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
+	19, // 72: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
+	26, // 73: blixard.v1.Node.ExportCrash:input_type -> blixard.v1.ExportCrashRequest
+	28, // 74: blixard.v1.Node.PruneCrashes:input_type -> blixard.v1.PruneCrashesRequest
+	31, // 75: blixard.v1.Node.DumpVM:input_type -> blixard.v1.DumpVMRequest
+	33, // 76: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
+	34, // 77: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
+	36, // 78: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
+	38, // 79: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
+	40, // 80: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
+	42, // 81: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
+	45, // 82: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
+	50, // 83: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
+	51, // 84: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
+	54, // 85: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
+	56, // 86: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
+	58, // 87: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
+	60, // 88: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
+	63, // 89: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
+	66, // 90: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
+	71, // 91: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
+	2,  // 92: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
+	71, // 93: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
+	71, // 94: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
+	71, // 95: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
+	71, // 96: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
+	71, // 97: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
+	71, // 98: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
+	71, // 99: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
+	71, // 100: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
+	71, // 101: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
+	13, // 102: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
+	15, // 103: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
+	71, // 104: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
+	18, // 105: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
+	20, // 106: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
+	27, // 107: blixard.v1.Node.ExportCrash:output_type -> blixard.v1.CrashChunk
+	29, // 108: blixard.v1.Node.PruneCrashes:output_type -> blixard.v1.PruneCrashesResponse
+	32, // 109: blixard.v1.Node.DumpVM:output_type -> blixard.v1.DumpVMResponse
+	78, // 110: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
+	35, // 111: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
+	37, // 112: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
+	39, // 113: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
+	41, // 114: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
+	43, // 115: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
+	46, // 116: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
+	52, // 117: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
+	52, // 118: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
+	55, // 119: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
+	57, // 120: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
+	59, // 121: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
+	61, // 122: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
+	64, // 123: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
+	67, // 124: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
+	91, // [91:125] is the sub-list for method output_type
+	57, // [57:91] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_node_proto_init() }
@@ -4628,14 +4695,14 @@ func file_blixard_v1_node_proto_init() {
 	}
 	file_blixard_v1_spec_proto_init()
 	file_blixard_v1_vm_proto_init()
-	file_blixard_v1_node_proto_msgTypes[32].OneofWrappers = []any{}
+	file_blixard_v1_node_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_blixard_v1_node_proto_rawDesc), len(file_blixard_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   69,
+			NumMessages:   70,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

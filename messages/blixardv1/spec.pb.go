@@ -1059,12 +1059,14 @@ func (x *Rung) GetFor() []string {
 	return nil
 }
 
-// Dump says when a guest's memory is written down before its VMM is killed.
+// Dump says when a guest's memory is written down before its VMM is killed, and
+// whether a VMM that crashes leaves a core.
 type Dump struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	On            []string               `protobuf:"bytes,1,rep,name=on,proto3" json:"on,omitempty"`         // causes; empty: never
 	Format        string                 `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"` // kdump | elf
 	Timeout       *durationpb.Duration   `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Core          bool                   `protobuf:"varint,4,opt,name=core,proto3" json:"core,omitempty"` // of the VMM, without the guest's memory; counts from the next start on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1118,6 +1120,13 @@ func (x *Dump) GetTimeout() *durationpb.Duration {
 		return x.Timeout
 	}
 	return nil
+}
+
+func (x *Dump) GetCore() bool {
+	if x != nil {
+		return x.Core
+	}
+	return false
 }
 
 // Seed is what cloud-init finds at the first boot (NoCloud).
@@ -1620,11 +1629,12 @@ const file_blixard_v1_spec_proto_rawDesc = "" +
 	"\x04Rung\x12\x0e\n" +
 	"\x02do\x18\x01 \x01(\tR\x02do\x12\x14\n" +
 	"\x05times\x18\x02 \x01(\x05R\x05times\x12\x10\n" +
-	"\x03for\x18\x03 \x03(\tR\x03for\"c\n" +
+	"\x03for\x18\x03 \x03(\tR\x03for\"w\n" +
 	"\x04Dump\x12\x0e\n" +
 	"\x02on\x18\x01 \x03(\tR\x02on\x12\x16\n" +
 	"\x06format\x18\x02 \x01(\tR\x06format\x123\n" +
-	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"t\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x12\n" +
+	"\x04core\x18\x04 \x01(\bR\x04core\"t\n" +
 	"\x04Seed\x12\x1a\n" +
 	"\bhostname\x18\x01 \x01(\tR\bhostname\x12\x19\n" +
 	"\bssh_keys\x18\x02 \x03(\tR\asshKeys\x12\x1b\n" +

@@ -1253,6 +1253,7 @@ type Crash struct {
 	BundleBytes     int64                  `protobuf:"varint,15,opt,name=bundle_bytes,json=bundleBytes,proto3" json:"bundle_bytes,omitempty"` // its bundle on the disk; 0: none is kept
 	Dump            bool                   `protobuf:"varint,16,opt,name=dump,proto3" json:"dump,omitempty"`                                  // the bundle holds the guest's memory
 	NoBundle        string                 `protobuf:"bytes,17,opt,name=no_bundle,json=noBundle,proto3" json:"no_bundle,omitempty"`           // why none is kept, as far as this daemon knows
+	Core            bool                   `protobuf:"varint,18,opt,name=core,proto3" json:"core,omitempty"`                                  // the bundle holds the core of the VMM
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1404,6 +1405,13 @@ func (x *Crash) GetNoBundle() string {
 		return x.NoBundle
 	}
 	return ""
+}
+
+func (x *Crash) GetCore() bool {
+	if x != nil {
+		return x.Core
+	}
+	return false
 }
 
 // Event is one line of the node's journal.
@@ -1770,7 +1778,7 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x02vm\x18\x02 \x01(\tR\x02vm\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x10\n" +
-	"\x03try\x18\x05 \x01(\tR\x03try\"\xd0\x04\n" +
+	"\x03try\x18\x05 \x01(\tR\x03try\"\xe4\x04\n" +
 	"\x05Crash\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x14\n" +
@@ -1791,7 +1799,8 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"confidence\x12!\n" +
 	"\fbundle_bytes\x18\x0f \x01(\x03R\vbundleBytes\x12\x12\n" +
 	"\x04dump\x18\x10 \x01(\bR\x04dump\x12\x1b\n" +
-	"\tno_bundle\x18\x11 \x01(\tR\bnoBundleB\f\n" +
+	"\tno_bundle\x18\x11 \x01(\tR\bnoBundle\x12\x12\n" +
+	"\x04core\x18\x12 \x01(\bR\x04coreB\f\n" +
 	"\n" +
 	"_exit_code\"\xec\x02\n" +
 	"\x05Event\x12\x1a\n" +

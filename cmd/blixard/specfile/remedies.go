@@ -28,6 +28,7 @@ func (f *reader) dump(d *vm.Dump) func(string, ast.Node) {
 		"on":      f.causes(&d.On),
 		"format":  text(f, &d.Format),
 		"timeout": nonzero(f, &d.Timeout, f.duration, "1s", ""),
+		"core":    f.truth(&d.Core),
 	})
 }
 
@@ -54,12 +55,18 @@ func healingTree(m yaml.MapSlice, s vm.Spec) yaml.MapSlice {
 		rungs = append(rungs, some(rung, "for", causeTree(r.For)))
 	}
 	m = some(m, "remedies", rungs)
-	if len(s.Dump.On) == 0 {
-		return m
+	dump := yaml.MapSlice{}
+	if on := s.Dump.On; len(on) > 0 {
+		dump = append(dump, yaml.MapItem{Key: "on", Value: causeTree(on)}, yaml.MapItem{Key: "format", Value: string(s.Dump.Format)})
+		dump = append(dump, yaml.MapItem{Key: "timeout", Value: span(s.Dump.Timeout)})
 	}
-	return append(m, yaml.MapItem{Key: "dump", Value: yaml.MapSlice{
-		{Key: "on", Value: causeTree(s.Dump.On)}, {Key: "format", Value: string(s.Dump.Format)}, {Key: "timeout", Value: span(s.Dump.Timeout)},
-	}})
+	if s.Dump.Core {
+		dump = append(dump, yaml.MapItem{Key: "core", Value: true})
+	}
+	if len(dump) > 0 {
+		m = append(m, yaml.MapItem{Key: "dump", Value: dump})
+	}
+	return m
 }
 
 func causeTree(all []vm.Cause) (out []any) {
