@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // What is kept for a full disk.
@@ -111,7 +113,7 @@ func (b *ballast) release(why string) {
 		return
 	}
 	b.left = left
-	b.log(Warn, fmt.Sprintf("%s on the disk of the state folder: %d MiB of ballast released, %d MiB remain", why, ballastStep>>20, left>>20))
+	b.log(Warn, fmt.Sprintf("%s on the disk of the state folder: %s of ballast released, %s remain", why, vm.Bytes(ballastStep).Rounded(), vm.Bytes(left).Rounded()))
 }
 
 // cutTo returns when the blocks are free: some file systems give them back with the sync only.
@@ -147,7 +149,7 @@ func (b *ballast) fill() {
 	}
 	_ = f.Close()
 	b.left = ballastBytes
-	b.log(Info, fmt.Sprintf("%d MiB of ballast are in %s", ballastBytes>>20, b.path))
+	b.log(Info, fmt.Sprintf("%s of ballast are in %s", vm.Bytes(ballastBytes).Rounded(), b.path))
 }
 
 // low tells whether growing has to wait, and why, from what look and full have seen.
@@ -162,10 +164,10 @@ func (b *ballast) low() (bool, string) {
 	case b.faulty != nil:
 		return false, ""
 	case b.left < ballastBytes:
-		return true, fmt.Sprintf("the disk of %s has %d MiB left, and %d MiB of its ballast of %d MiB are gone: %d MiB must be free",
-			dir, b.free>>20, (ballastBytes-b.left)>>20, ballastBytes>>20, (ballastBytes-b.left+lowSpace+noSpace)>>20)
+		return true, fmt.Sprintf("the disk of %s has %s left, and %s of its ballast of %s are gone: %s must be free",
+			dir, vm.Bytes(b.free).Rounded(), vm.Bytes(ballastBytes-b.left).Rounded(), vm.Bytes(ballastBytes).Rounded(), vm.Bytes(ballastBytes-b.left+lowSpace+noSpace).Rounded())
 	case b.free < lowSpace:
-		return true, fmt.Sprintf("the disk of %s has %d MiB left: %d MiB must be free", dir, b.free>>20, lowSpace>>20)
+		return true, fmt.Sprintf("the disk of %s has %s left: %s must be free", dir, vm.Bytes(b.free).Rounded(), vm.Bytes(lowSpace).Rounded())
 	}
 	return false, ""
 }

@@ -191,7 +191,7 @@ func TestNoRoomForBallastRefusesToGrow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = p.Close() }()
-	if low, why := p.LowOnSpace(); !low || !strings.Contains(why, "33 MiB must be free") {
+	if low, why := p.LowOnSpace(); !low || !strings.Contains(why, "33MiB must be free") {
 		t.Errorf("%v, %q", low, why)
 	}
 	mustCommit(t, p, Turn{Record: sampleRecord(1), Whole: true})

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/blixard/blixard/vm"
@@ -98,6 +97,4 @@ func refuseStore(dir string, err error) error {
 }
 
 // oneLine bounds what a library says.
-func oneLine(err error) string {
-	return fmt.Sprintf("%.300s", strings.Join(strings.Fields(err.Error()), " "))
-}
+func oneLine(err error) string { return vm.OneLine(err.Error(), 300) }

@@ -243,21 +243,10 @@ func wholeMiB(b float64) string { return (vm.Bytes(b) / vm.MiB * vm.MiB).String(
 
 func showNumber(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 
-// showBytes is a size for people, to a tenth of its unit.
-func showBytes(b float64) string {
-	for _, u := range []struct {
-		size vm.Bytes
-		name string
-	}{{vm.GiB * 1024, "TiB"}, {vm.GiB, "GiB"}, {vm.MiB, "MiB"}, {vm.KiB, "KiB"}} {
-		if b >= float64(u.size) {
-			return strings.TrimSuffix(strconv.FormatFloat(b/float64(u.size), 'f', 1, 64), ".0") + " " + u.name
-		}
-	}
-	return strconv.FormatFloat(b, 'f', 0, 64) + " B"
-}
+func showBytes(b float64) string { return vm.Bytes(b).Rounded() }
 
 // showExact is for two sizes that look alike otherwise.
-func showExact(b float64) string { return strconv.FormatFloat(b, 'f', 0, 64) + " B" }
+func showExact(b float64) string { return strconv.FormatFloat(b, 'f', 0, 64) + "B" }
 
 // listed joins what can be done: "a, b, or c".
 func listed(options []string) string {

@@ -84,7 +84,7 @@ func TestAlertsComeAndGo(t *testing.T) {
 				memory(95)(f)
 				f.Node.Usage.DiskUsed = 900 * vm.GiB
 				f.Node.Usage.CPU = 100 // a boot of many guests: it has to last
-				f.Node.Over = []string{"memory: 5 GiB reserved of 4 GiB"}
+				f.Node.Over = []string{"memory: 5GiB reserved of 4GiB"}
 				f.Stalled = []Stalled{{VM: "web", Since: noon, Why: "disk data"}}
 				f.Unreleased = []vm.Name{"gone"} // a creation that is under way has its time
 			})
@@ -140,14 +140,14 @@ func TestAnAlertSaysTheNumbersOfNow(t *testing.T) {
 	w := newWatched()
 	w.looks(4, memory(95))
 	w.look(memory(97))
-	if len(w.state.Active) != 1 || w.state.Active[0].Why != "97 GiB of 100 GiB memory are in use" || w.state.Active[0].Try == "" {
+	if len(w.state.Active) != 1 || w.state.Active[0].Why != "97GiB of 100GiB memory are in use" || w.state.Active[0].Try == "" {
 		t.Errorf("got %+v", w.state.Active)
 	}
 	if !w.state.Active[0].Since.Equal(noon.Add(40 * time.Second)) {
 		t.Errorf("it holds since %s", w.state.Active[0].Since)
 	}
 	w.looks(4, memory(12))
-	if want := "memory 12 GiB of 100 GiB memory are in use"; w.over != want {
+	if want := "memory 12GiB of 100GiB memory are in use"; w.over != want {
 		t.Errorf("it was told to be over by %q, want %q", w.over, want)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/blixard/blixard/vm"
 )
@@ -121,13 +120,13 @@ func unspoken(e Evidence) verdict {
 	case e.Unhealthy != "":
 		return verdict{vm.CauseHealthFailed, vm.Likely, e.Unhealthy}
 	case e.Overdue > 0 && e.Launched:
-		return verdict{vm.CauseHealthFailed, vm.Likely, "the guest did not answer within " + e.Overdue.String()}
+		return verdict{vm.CauseHealthFailed, vm.Likely, "the guest did not answer within " + vm.Span(e.Overdue)}
 	case e.Exit != nil && e.Exit.Known && !e.KilledByUs:
 		return fromExit(e)
 	case e.StartError != "":
 		return verdict{vm.CauseStartTransient, vm.Certain, e.StartError}
 	case e.Overdue > 0:
-		return verdict{vm.CauseStartTransient, vm.Likely, "not prepared within " + e.Overdue.String()}
+		return verdict{vm.CauseStartTransient, vm.Likely, "not prepared within " + vm.Span(e.Overdue)}
 	case e.KilledByUs:
 		return verdict{vm.CauseUs, vm.Certain, "killed by the node"}
 	case e.Unseen:
@@ -299,15 +298,4 @@ func with(what, detail string) string {
 
 // oneLine makes text of anybody one line that no terminal interprets, of at
 // most maxEvidence bytes (P15).
-func oneLine(s string) string {
-	cut := s[:min(len(s), maxEvidence+utf8.UTFMax)] // what comes after it can't be shown
-	line := strings.Join(strings.Fields(string(vm.Visible([]byte(cut)))), " ")
-	if len(line) <= maxEvidence && len(cut) == len(s) {
-		return line
-	}
-	end := min(len(line), maxEvidence-len("…"))
-	for end > 0 && end < len(line) && !utf8.RuneStart(line[end]) {
-		end--
-	}
-	return line[:end] + "…"
-}
+func oneLine(s string) string { return vm.OneLine(s, maxEvidence) }

@@ -76,8 +76,8 @@ func TestClassifyFindsTheRootCause(t *testing.T) {
 		{"quit by its monitor", policies.Evidence{Exit: exit(0, 0), Ready: true}, vm.CauseOperator, vm.Likely, "somebody on the host told the VMM to quit"},
 		{"unhealthy, we kill", policies.Evidence{Unhealthy: "guest-agent: 3 of 3 failures in a row", Exit: exit(0, 9), KilledByUs: true, Ready: true}, vm.CauseHealthFailed, vm.Likely, "guest-agent: 3 of 3 failures in a row"},
 		{"unhealthy, still alive", policies.Evidence{Unhealthy: "x", Alive: true, Ready: true}, vm.CauseHealthFailed, vm.Likely, "x"},
-		{"silent start", policies.Evidence{Overdue: 2 * time.Minute, Launched: true, Alive: true}, vm.CauseHealthFailed, vm.Likely, "the guest did not answer within 2m0s"},
-		{"slow preparing", policies.Evidence{Overdue: 2 * time.Minute}, vm.CauseStartTransient, vm.Likely, "not prepared within 2m0s"},
+		{"silent start", policies.Evidence{Overdue: 2 * time.Minute, Launched: true, Alive: true}, vm.CauseHealthFailed, vm.Likely, "the guest did not answer within 2m"},
+		{"slow preparing", policies.Evidence{Overdue: 2 * time.Minute}, vm.CauseStartTransient, vm.Likely, "not prepared within 2m"},
 		{"killed by us for nothing else", policies.Evidence{KilledByUs: true, Exit: exit(0, 9), Ready: true}, vm.CauseUs, vm.Certain, "killed by the node"},
 	}
 	for _, tt := range tests {

@@ -82,7 +82,7 @@ func Reclaim(now, last time.Time, u vm.NodeUsage, vms []Reclaimable, rules Recla
 		switch since := v.idleSince(rules); {
 		case !ok || since.IsZero() || since.After(now):
 		case now.Sub(since) >= step.After:
-			due = append(due, ReclaimStep{v.Name, step.Do, "idle for " + now.Sub(since).Round(time.Second).String()})
+			due = append(due, ReclaimStep{v.Name, step.Do, "idle for " + vm.Span(now.Sub(since).Round(time.Second))})
 		case idlest == nil || since.Before(idlest.idleSince(rules)):
 			idlest, its = v, step
 		}

@@ -55,7 +55,7 @@ func resetInVain(s vm.State, t Turn) Turn {
 	if t.Event != vm.DeadlinePassed || s.Phase != vm.Starting || s.Saved != nil || !WasReset(s) {
 		return t
 	}
-	since := t.At.Sub(s.PhaseSince).Round(time.Millisecond)
+	since := vm.Span(t.At.Sub(s.PhaseSince).Round(time.Millisecond))
 	f := vm.Failure{
 		Cause: vm.CauseHealthFailed, Confidence: vm.Likely, Alive: true, Deaf: s.ResetDue,
 		Evidence: with(fmt.Sprintf("the guest did not answer within %s of its reset", since), s.HealthWhy),
@@ -151,7 +151,7 @@ func met(rec vm.Record, t Turn, f vm.Failure, d vm.Decision) string {
 	}
 	_, before, _ := Budget(t.At, rec.Spec.Restart, rec.State)
 	b := rec.Spec.Restart.Budget
-	return fmt.Sprintf("%s: crash %d of %d in %s", f.Cause, before+1, b.Attempts, b.Window)
+	return fmt.Sprintf("%s: crash %d of %d in %s", f.Cause, before+1, b.Attempts, vm.Span(b.Window))
 }
 
 // uses tells how often a rung was taken, and of how many times.

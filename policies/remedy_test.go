@@ -107,10 +107,10 @@ func TestTheLadderIsClimbedRungByRung(t *testing.T) {
 		why    string
 		remedy vm.Remedy
 	}{
-		{vm.GuestToReset, vm.Starting, vm.ThenStop, "health-failed: crash 1 of 10 in 10m0s, reset in place (remedy 1 of 4: reset, time 1 of 1)", vm.RemedyReset},
+		{vm.GuestToReset, vm.Starting, vm.ThenStop, "health-failed: crash 1 of 10 in 10m, reset in place (remedy 1 of 4: reset, time 1 of 1)", vm.RemedyReset},
 		{vm.GuestToRestart, vm.Stopping, vm.ThenBackoff, "next try in 1.8s; asked to power off before (remedy 2 of 4: restart, time 1 of 1)", vm.RemedyRestart},
 		{vm.GuestSick, vm.Killing, vm.ThenBackoff, "; killed (remedy 3 of 4: kill, time 1 of 1)", vm.RemedyKill},
-		{vm.GuestSick, vm.Killing, vm.ThenHold, "health-failed: crash 4 of 10 in 10m0s, held until a person decides (remedy 4 of 4: hold, time 1)", vm.RemedyHold},
+		{vm.GuestSick, vm.Killing, vm.ThenHold, "health-failed: crash 4 of 10 in 10m, held until a person decides (remedy 4 of 4: hold, time 1)", vm.RemedyHold},
 		{vm.GuestSick, vm.Killing, vm.ThenHold, "(remedy 4 of 4: hold, time 2)", vm.RemedyHold},
 	}
 	for i, one := range want {
@@ -254,13 +254,13 @@ func TestAResetInVainLeadsToTheNextRung(t *testing.T) {
 	if event != vm.GuestToRestart || s.Phase != vm.Stopping || d.Remedy != vm.RemedyRestart || !d.Charged || !slices.Equal(s.Rungs, []int{1, 1, 0, 0}) {
 		t.Errorf("%s → %s, used %v, %+v", event, s.Phase, s.Rungs, d)
 	}
-	if f.Cause != vm.CauseHealthFailed || f.Evidence != "the guest did not answer within 2m0s of its reset: beat: no answer yet" {
+	if f.Cause != vm.CauseHealthFailed || f.Evidence != "the guest did not answer within 2m of its reset: beat: no answer yet" {
 		t.Errorf("its failure is %+v", f)
 	}
 
 	due := rec
 	due.State.ResetDue = true
-	if event, out := heal(due, late); event != vm.GuestSick || out.Crash.Decision.Remedy != vm.RemedyKill || !strings.HasPrefix(out.Crash.Failure.Evidence, "it could not be reset within 2m0s") {
+	if event, out := heal(due, late); event != vm.GuestSick || out.Crash.Decision.Remedy != vm.RemedyKill || !strings.HasPrefix(out.Crash.Failure.Evidence, "it could not be reset within 2m") {
 		t.Errorf("a reset that never came about: %s, %+v", event, out.Crash)
 	}
 	full := late

@@ -87,7 +87,7 @@ func spend(d *vm.Decision, now time.Time, r vm.Restart, s vm.State, f vm.Failure
 	b = strconv.AppendInt(b, int64(n), 10)
 	if n > r.Budget.Attempts {
 		b = append(b, " in "...)
-		b = append(b, r.Budget.Window.String()...)
+		b = vm.AppendSpan(b, r.Budget.Window)
 		b = append(b, ", the budget allows "...)
 		b = strconv.AppendInt(b, int64(r.Budget.Attempts), 10)
 		d.Why = string(b)
@@ -96,7 +96,7 @@ func spend(d *vm.Decision, now time.Time, r vm.Restart, s vm.State, f vm.Failure
 	b = append(b, " of "...)
 	b = strconv.AppendInt(b, int64(r.Budget.Attempts), 10)
 	b = append(b, " in "...)
-	b = append(b, r.Budget.Window.String()...)
+	b = vm.AppendSpan(b, r.Budget.Window)
 	retry(d, b, delay(r, tries, spread))
 }
 

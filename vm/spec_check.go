@@ -291,12 +291,6 @@ func first(all ...*Refusal) error {
 }
 
 // cut keeps a refusal at one readable line.
-func cut(s string) string {
-	const most = 60
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+func cut(s string) string { return Cut(s, 60+len(cutMark)) }
 
 func quoted(s string) string { return fmt.Sprintf("%q", cut(s)) }

@@ -107,7 +107,7 @@ func noBundle(rec vm.Record, n uint64, why string) *vm.Refusal {
 func younger(rec vm.Record, n uint64, age, than time.Duration) *vm.Refusal {
 	return &vm.Refusal{
 		Code: vm.NotFound,
-		Why:  fmt.Sprintf("the bundle of crash %d of %s is %s old, younger than %s, and was left", n, rec.Spec.Name, age.Round(time.Second), than),
+		Why:  fmt.Sprintf("the bundle of crash %d of %s is %s old, younger than %s, and was left", n, rec.Spec.Name, vm.Span(age.Round(time.Second)), vm.Span(than)),
 		Try:  fmt.Sprintf("blixard vm crashes %s %d --prune", rec.Spec.Name, n),
 	}
 }
@@ -192,7 +192,7 @@ func (d *Door) dumpVM(ctx context.Context, m *blixardv1.DumpVMRequest) (*blixard
 	case m.Timeout == nil:
 		limit = defaultDump
 	case limit <= 0 || limit > longestDump:
-		return nil, invalid(fmt.Sprintf("timeout is %s", limit), fmt.Sprintf("more than 0, and at most %s", longestDump))
+		return nil, invalid(fmt.Sprintf("timeout is %s", vm.Span(limit)), fmt.Sprintf("more than 0, and at most %s", vm.Span(longestDump)))
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -82,20 +82,9 @@ func worded(path string, v any) (key, text string) {
 		switch field, _, _ := strings.Cut(last, "["); field {
 		case "initial", "max", "delays", "window", "resetAfter", "interval", "timeout", "after":
 			if d, err := time.ParseDuration(v); err == nil {
-				return path, span(d)
+				return path, vm.Span(d)
 			}
 		}
 	}
 	return path, string(b)
-}
-
-// span is a duration without the zeros that time.Duration ends in: 10m, not 10m0s.
-func span(d time.Duration) string {
-	s := d.String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(s, zero) {
-			s = s[:len(s)-2]
-		}
-	}
-	return s
 }

@@ -47,7 +47,7 @@ func TestExplainNamesWhatAStartWaitsFor(t *testing.T) {
 		t.Errorf("while it starts: want %q in %s", says, text)
 	}
 	r.State.Phase, r.State.LastExit = vm.Backoff, &vm.Crash{Failure: vm.Failure{
-		Incarnation: r.State.Incarnation, Cause: vm.CauseStartTransient, Evidence: "still starting after 2m0s", At: someTime.Add(2 * time.Minute),
+		Incarnation: r.State.Incarnation, Cause: vm.CauseStartTransient, Evidence: "still starting after 2m", At: someTime.Add(2 * time.Minute),
 	}}
 	if text := explained(t, r); !strings.Contains(text, says) {
 		t.Errorf("after it was late: want %q in %s", says, text)

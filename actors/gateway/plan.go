@@ -140,7 +140,7 @@ func (d *Door) shutdown(ctx context.Context, m *blixardv1.ShutdownNodeRequest) (
 		within = m.GetWithin().AsDuration()
 	}
 	if m.GetWithin() != nil && m.GetWithin().CheckValid() != nil || within <= 0 || within > maxWithin {
-		return nil, invalid(fmt.Sprintf("a shutdown takes more than 0 s and at most %s", maxWithin), "--within 2m")
+		return nil, invalid(fmt.Sprintf("a shutdown takes more than 0 s and at most %s", vm.Span(maxWithin)), "--within 2m")
 	}
 	before, by := d.Node.List(), callerOf(ctx)
 	ctx, cancel := d.whole(ctx, within+killTime)

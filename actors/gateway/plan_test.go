@@ -18,7 +18,7 @@ func TestWhatConcernsTheWholeNodeIsBounded(t *testing.T) {
 		status       int
 		want         string
 	}{
-		{"ShutdownNode", `{"within":"0s"}`, 400, "at most 1h0m0s"},
+		{"ShutdownNode", `{"within":"0s"}`, 400, "at most 1h"},
 		{"ShutdownNode", `{"within":"3601s"}`, 400, "at most"},
 		{"ShutdownNode", `{"within":"-1s"}`, 400, "at most"},
 		{"ShutdownNode", `{}`, 200, `{"stopped":[],"left":["web"]}`},

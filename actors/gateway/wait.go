@@ -133,7 +133,7 @@ func waitLimit(m *blixardv1.WaitVMRequest) (time.Duration, error) {
 	}
 	limit := m.GetTimeout().AsDuration()
 	if m.GetTimeout().CheckValid() != nil || limit < 0 || limit > maxWait {
-		return 0, invalid(fmt.Sprintf("a wait lasts between 0 s and %s", maxWait), "--timeout 30s")
+		return 0, invalid(fmt.Sprintf("a wait lasts between 0s and %s", vm.Span(maxWait)), "--timeout 30s")
 	}
 	return limit, nil
 }
@@ -142,7 +142,7 @@ func timedOut(w wanted, r vm.Record, limit time.Duration) *vm.Refusal {
 	return &vm.Refusal{
 		Code: vm.TimedOut,
 		Why: fmt.Sprintf("%s did not get to %s within %s: it is %s with health %s (%s)",
-			r.Spec.Name, w, limit, r.State.Phase, r.State.Health, r.State.Reason),
+			r.Spec.Name, w, vm.Span(limit), r.State.Phase, r.State.Health, r.State.Reason),
 		Try: fmt.Sprintf("blixard vm explain %s", r.Spec.Name),
 	}
 }

@@ -95,7 +95,7 @@ func (c *cli) allFit(cmd *cobra.Command, specs []vm.Spec) error {
 }
 
 func portions(cpus float64, memory, disk int64) string {
-	return fmt.Sprintf("%s %s, %s memory, %s disk", decimal(cpus), one(cpus, "cpu"), signed(memory), signed(disk))
+	return fmt.Sprintf("%s %s, %s memory, %s disk", decimal(cpus), one(cpus, "cpu"), size(memory), size(disk))
 }
 
 // one is a word in the number that a count wants.

@@ -62,7 +62,7 @@ func (d *daemon) checkDisk() gateway.Finding {
 		return gateway.Finding{Check: "disk", State: "fail", Why: fmt.Sprintf("look at %s: %v", d.state, err), Try: "mend the state folder"}
 	}
 	free, all := vm.Bytes(s.Bavail)*vm.Bytes(s.Frsize), vm.Bytes(s.Blocks)*vm.Bytes(s.Frsize)
-	why := fmt.Sprintf("%d of %d MiB free in %s", free/vm.MiB, all/vm.MiB, d.state)
+	why := fmt.Sprintf("%s of %s free in %s", free.Rounded(), all.Rounded(), d.state)
 	if free < all*lowDisk/100 {
 		return gateway.Finding{Check: "disk", State: "warn", Why: why, Try: "free some space: without it nothing can be written down, so nothing can be started"}
 	}

@@ -28,10 +28,10 @@ func judgeTerms(t policies.Terms, has vm.Capacity, held vm.Bytes) gateway.Findin
 		more("cpus", t.Override.CPUs, has.CPUs)
 	}
 	if t.Override.Memory > has.Memory {
-		more("memory", t.Override.Memory, rounded(has.Memory))
+		more("memory", t.Override.Memory, has.Memory.Rounded())
 	}
 	if t.Override.Disk > has.Disk {
-		more("disk", t.Override.Disk, rounded(has.Disk)+" for VMs")
+		more("disk", t.Override.Disk, has.Disk.Rounded()+" for VMs")
 	}
 	room := t.Account(has, held, vm.Reserved{}, 0).Room()
 	for _, one := range []struct {
@@ -48,8 +48,5 @@ func judgeTerms(t policies.Terms, has vm.Capacity, held vm.Bytes) gateway.Findin
 			Try: "mend it in the daemon's configuration and restart the daemon; to promise more than there is, use resources.overcommit",
 		}
 	}
-	return ok("resources", fmt.Sprintf("what VMs may be promised of it: %.4g processors, %s of memory, %s of disk", room.CPUs, rounded(room.Memory), rounded(room.Disk)))
+	return ok("resources", fmt.Sprintf("what VMs may be promised of it: %.4g processors, %s of memory, %s of disk", room.CPUs, room.Memory.Rounded(), room.Disk.Rounded()))
 }
-
-// rounded is a size for people who compare it with another.
-func rounded(b vm.Bytes) string { return size(int64(b)) }

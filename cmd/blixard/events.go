@@ -104,12 +104,8 @@ func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event) error {
 	if by := e.GetBy(); by != "" && !strings.HasSuffix(e.GetWhy(), " by "+by) {
 		more = append(more, "by "+by)
 	}
-	line := fmt.Sprintf("%s %6d %s %s%s: %s", e.GetAt().AsTime().Local().Format("15:04:05.000"), e.GetSequence(),
-		or(e.GetVm(), "node"), e.GetKind(), move, strings.Join(more, ", "))
+	what := vm.OneLine(fmt.Sprintf("%s %s%s: %s", or(e.GetVm(), "node"), e.GetKind(), move, strings.Join(more, ", ")), 0)
+	line := fmt.Sprintf("%s %6d %s", e.GetAt().AsTime().Local().Format("15:04:05.000"), e.GetSequence(), strings.TrimSuffix(what, ":"))
 	indent := len("15:04:05.000 ") + max(6, len(strconv.FormatUint(e.GetSequence(), 10))) + 1
-	line = string(vm.Visible([]byte(strings.TrimSuffix(oneLine(line), ":"))))
 	return c.print([]byte(hang(line, indent, c.width) + "\n"))
 }
-
-// oneLine keeps text in its line without touching its spaces.
-func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\r", " ", "\t", " ").Replace(s) }

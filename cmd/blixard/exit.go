@@ -93,7 +93,7 @@ func (c *cli) report(cmd *cobra.Command, err error) int {
 // tell writes one line to standard error; only a terminal breaks it, between words.
 func (c *cli) tell(format string, args ...any) {
 	const head = "blixard: "
-	line := string(vm.Visible([]byte(oneLine(fmt.Sprintf(format, args...)))))
+	line := vm.OneLine(fmt.Sprintf(format, args...), 0)
 	width := 0
 	if c.errIs {
 		width = c.width

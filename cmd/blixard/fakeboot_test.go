@@ -28,12 +28,12 @@ func (n fakeNode) boot(s *blixardv1.NodeStatusResponse) *blixardv1.NodeStatusRes
 		s.Bootstrap = &blixardv1.Bootstrap{
 			State: "running", BootId: "b", Policy: "restart-healthy", StartedAt: ago(6 * time.Second), EndsAbout: timestamppb.New(noon.Add(9 * time.Second)),
 			Limit: 2, Ready: 7, Starting: []string{"queue", "web"}, Pressure: "the processors are waited for 62% of the time, 40% are allowed",
-			Waiting: []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"}, Held: []string{"bad: was given up: crash 6 in 10m0s"},
+			Waiting: []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"}, Held: []string{"bad: was given up: crash 6 in 10m"},
 		}
 	case booted:
 		s.Bootstrap = &blixardv1.Bootstrap{
 			State: "done", BootId: "b", Policy: "restart-all", StartedAt: ago(time.Minute), EndedAt: ago(46 * time.Second), Ready: 18, Failed: 1, Limit: 4,
-			Held: []string{"bad: was given up: crash 6 in \x1b[31m10m0s"},
+			Held: []string{"bad: was given up: crash 6 in \x1b[31m10m"},
 		}
 		s.WaitingForPerson = 2
 	case cutOff:
@@ -134,10 +134,10 @@ func fakeEnds() []*blixardv1.Event {
 func fakeTries() []*blixardv1.Event {
 	return []*blixardv1.Event{
 		{Sequence: 4, At: ago(0), Vm: "db", Kind: "StartAsked", From: "stopped", To: "preparing", Why: "started", By: "uid=0 cli"},
-		{Sequence: 5, At: ago(0), Vm: "db", Kind: "ExitedCrash", From: "starting", To: "reaping", Cause: "guest-panic", Decision: "backoff", Why: "guest-panic: Kernel panic\n\x1b[31m: failure 1 of 5 in 10m0s, the next try is in 1s"},
+		{Sequence: 5, At: ago(0), Vm: "db", Kind: "ExitedCrash", From: "starting", To: "reaping", Cause: "guest-panic", Decision: "backoff", Why: "guest-panic: Kernel panic\n\x1b[31m: failure 1 of 5 in 10m, the next try is in 1s"},
 		{Sequence: 6, At: ago(0), Vm: "web", Kind: "ExitedCrash", From: "running", To: "reaping", Cause: "vmm-crash", Decision: "restart", Why: "vmm-crash: signal 9: restarting now"},
 		{Sequence: 7, At: ago(0), Vm: "db", Kind: "DeadlinePassed", From: "stopping", To: "killing", Why: "stopping took too long"},
 		{Sequence: 8, At: ago(0), Vm: "db", Kind: "KillConfirmed", From: "killing", To: "reaping", Cause: "killed-by-us", Decision: "stay-down", Why: "killed-by-us: it was asked down"},
-		{Sequence: 1234567, At: ago(0), Vm: "evil", Kind: "DeadlinePassed", From: "starting", To: "killing", Cause: "start-failed-transient", Decision: "give-up", Why: "start-failed-transient: still starting after 2m0s: crash 6 in 10m0s, the budget allows 5"},
+		{Sequence: 1234567, At: ago(0), Vm: "evil", Kind: "DeadlinePassed", From: "starting", To: "killing", Cause: "start-failed-transient", Decision: "give-up", Why: "start-failed-transient: still starting after 2m: crash 6 in 10m, the budget allows 5"},
 	}
 }

@@ -82,7 +82,7 @@ func fakeVM(name string) *blixardv1.VM {
 		Probes:      []*blixardv1.Probe{fakeProbe("guest-agent", "guest-agent", "liveness")},
 		LastExit: &blixardv1.LastExit{
 			Cause: "vmm-crash", Evidence: "killed by signal 9", Signal: 9, At: ago(193 * time.Second), Charged: true, Incarnation: 2, Crash: 2,
-			Decision: &blixardv1.Decision{Do: "backoff", Why: "failure 1 of 5 in 10m0s"},
+			Decision: &blixardv1.Decision{Do: "backoff", Why: "failure 1 of 5 in 10m"},
 		},
 	}
 	switch name {
@@ -100,7 +100,7 @@ func fakeVM(name string) *blixardv1.VM {
 		v.Spec.Autostart.Priority = 10
 		v.Spec.Autostart.DependsOn = []*blixardv1.Dependency{{Vm: "db", Is: "healthy", Timeout: durationpb.New(2 * time.Minute)}}
 	case "bad":
-		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "failed", "unknown", "gave up: 6 failures in 10m0s, 5 are allowed", nil, nil
+		v.Phase, v.Health, v.Reason, v.Pid, v.StartedAt = "failed", "unknown", "gave up: 6 failures in 10m, 5 are allowed", nil, nil
 	case "sick":
 		sicken(v)
 	case "evil":
@@ -186,7 +186,7 @@ func (fakeNode) WaitVM(_ context.Context, r *connect.Request[blixardv1.WaitVMReq
 		return res, nil
 	}
 	if r.Msg.GetName() == "bad" {
-		return nil, refuse(vm.WrongPhase, "blixard vm explain bad", "bad will not get to phase=%s, it was given up: 6 failures in 10m0s, 5 are allowed", want)
+		return nil, refuse(vm.WrongPhase, "blixard vm explain bad", "bad will not get to phase=%s, it was given up: 6 failures in 10m, 5 are allowed", want)
 	}
 	return nil, refuse(vm.TimedOut, "blixard vm explain "+r.Msg.GetName(), "%s is %s, not %s, after 30s", r.Msg.GetName(), res.Msg.GetPhase(), want)
 }
@@ -261,7 +261,7 @@ func fakeCrash() *blixardv1.Crash {
 	return &blixardv1.Crash{
 		Number: 2, Incarnation: 2, Cause: "guest-panic", Evidence: "Kernel panic - not syncing: \x1b[5mattempted to kill init", At: ago(time.Hour),
 		Ready: true, Confidence: "certain", BundleBytes: int64(20*vm.MiB + 70*vm.KiB), Dump: true, ExitCode: proto.Int32(0), Result: "core-dump", CpuTime: durationpb.New(12300 * time.Millisecond), Uptime: durationpb.New(75 * time.Second),
-		Decision: &blixardv1.Decision{Do: "backoff", Charged: true, Rule: "delay", Why: "failure 1 of 5 in 10m0s, waits 1s"},
+		Decision: &blixardv1.Decision{Do: "backoff", Charged: true, Rule: "delay", Why: "failure 1 of 5 in 10m, waits 1s"},
 	}
 }
 

@@ -42,7 +42,7 @@ func (n fakeNode) use(v *blixardv1.VM) *blixardv1.VM {
 		}
 		v.Limits.Missing = []string{"memory: no cgroup of this machine can be written", "cpu: no cgroup of this machine can be written", "io: cgroup v1 holds it for direct IO alone"}
 	case "db":
-		v.Phase, v.Reason, v.Deadline, v.Restarts.NextRetryAt = "suspended", "suspended by reclaim: idle for 1h0m0s", nil, nil
+		v.Phase, v.Reason, v.Deadline, v.Restarts.NextRetryAt = "suspended", "suspended by reclaim: idle for 1h", nil, nil
 		v.Saved = &blixardv1.SavedState{Incarnation: 3, At: ago(40 * time.Minute), Bytes: int64(70 * vm.MiB)}
 	case "bad":
 		v.Phase, v.Reason = "paused", "its disk can't grow"
@@ -54,7 +54,7 @@ func (n fakeNode) use(v *blixardv1.VM) *blixardv1.VM {
 func fakeAlerts() []*blixardv1.Alert {
 	return []*blixardv1.Alert{
 		{
-			Kind: "memory", Since: ago(3 * time.Minute), Why: "3.6 GiB of 3.9 GiB memory are in use",
+			Kind: "memory", Since: ago(3 * time.Minute), Why: "3.6GiB of 3.9GiB memory are in use",
 			Try: "suspend or stop a VM: blixard top shows which uses most",
 		},
 		{
@@ -83,7 +83,7 @@ func (n fakeNode) NodeResources(
 		r.Used, r.Pressure, r.Alerts = amountOf(1.93, 3690*vm.MiB, 8*vm.GiB), &blixardv1.NodePressure{Cpu: 88, Memory: 21.5, Io: 3}, fakeAlerts()
 	case overfull:
 		r.Capacity, r.Room, r.Free = amountOf(2, 1024*vm.MiB, 20*vm.GiB), amountOf(7.5, 512*vm.MiB, 19*vm.GiB), amountOf(3.5, -256*vm.MiB, 15*vm.GiB)
-		r.Over = []string{"memory: 768 MiB reserved of 512 MiB"}
+		r.Over = []string{"memory: 768MiB reserved of 512MiB"}
 		r.Alerts = []*blixardv1.Alert{{Kind: "overcommit", Since: ago(time.Minute), Why: "nothing that grows is admitted: " + r.Over[0]}}
 	case booting:
 		r.At, r.Used, r.Pressure = nil, nil, nil
@@ -99,11 +99,11 @@ func (n fakeNode) fakeNeeds(s *blixardv1.VMSpec) (*blixardv1.Reservation, error)
 	}
 	if n.mood == overfull {
 		return nil, refuse(vm.NoRoom, "delete VMs (blixard vm delete --wait) or lower what they have until that fits: blixard node resources",
-			"%s was not admitted, as the node is overcommitted: memory: 768 MiB reserved of 512 MiB", s.GetName())
+			"%s was not admitted, as the node is overcommitted: memory: 768MiB reserved of 512MiB", s.GetName())
 	}
 	if needs.GetMemoryBytes() > int64(2720*vm.MiB) {
 		return nil, refuse(vm.NoRoom, "lower memory to at most 2694MiB, delete VMs (blixard vm delete --wait), or raise resources.overcommit.memory (1 now) in the daemon's configuration and restart the daemon",
-			"%s needs 4 GiB of memory (4 GiB and 26 MiB for its VMM), and 2.7 GiB of 3.4 GiB is free: 768 MiB is reserved by 4 VMs, of 3.9 GiB × 1 − 512 MiB for the host", s.GetName())
+			"%s needs 4GiB of memory (4GiB and 26MiB for its VMM), and 2.7GiB of 3.4GiB is free: 768MiB is reserved by 4 VMs, of 3.9GiB × 1 − 512MiB for the host", s.GetName())
 	}
 	return needs, nil
 }
@@ -111,11 +111,11 @@ func (n fakeNode) fakeNeeds(s *blixardv1.VMSpec) (*blixardv1.Reservation, error)
 // fakeRaised is what a journal tells of resources.
 func fakeRaised() []*blixardv1.Event {
 	return []*blixardv1.Event{
-		{Sequence: 4, At: ago(39 * time.Second), Kind: "AlertRaised", Why: "memory: 3.6 GiB of 3.9 GiB memory are in use"},
+		{Sequence: 4, At: ago(39 * time.Second), Kind: "AlertRaised", Why: "memory: 3.6GiB of 3.9GiB memory are in use"},
 		{Sequence: 5, At: ago(38 * time.Second), Vm: "bad", Kind: "OutOfSpace", From: "running", To: "paused", Why: "disk data: no space left on the device"},
 		{Sequence: 6, At: ago(37 * time.Second), Vm: "bad", Kind: "AlertRaised", Why: "out-of-space: bad stands still, as its disk can't grow"},
-		{Sequence: 7, At: ago(36 * time.Second), Vm: "db", Kind: "SuspendAsked", From: "running", To: "suspending", Why: "idle for 1h0m0s", By: "reclaim"},
+		{Sequence: 7, At: ago(36 * time.Second), Vm: "db", Kind: "SuspendAsked", From: "running", To: "suspending", Why: "idle for 1h", By: "reclaim"},
 		{Sequence: 8, At: ago(35 * time.Second), Vm: "db", Kind: "GuestSaved", From: "suspending", To: "killing", Why: "saved, 70MiB"},
-		{Sequence: 9, At: ago(30 * time.Second), Kind: "AlertCleared", Why: "memory is over: 3.1 GiB of 3.9 GiB memory are in use"},
+		{Sequence: 9, At: ago(30 * time.Second), Kind: "AlertCleared", Why: "memory is over: 3.1GiB of 3.9GiB memory are in use"},
 	}
 }

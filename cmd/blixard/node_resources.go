@@ -59,7 +59,7 @@ admitted, and the alerts.`,
 func amounts(r *blixardv1.NodeResourcesResponse) *table {
 	t := &table{heads: []string{"", "CPUS", "MEMORY", "DISK"}}
 	row := func(name string, a *blixardv1.Amount) {
-		t.row(name, decimal(a.GetCpus()), signed(a.GetMemoryBytes()), signed(a.GetDiskBytes()))
+		t.row(name, decimal(a.GetCpus()), size(a.GetMemoryBytes()), size(a.GetDiskBytes()))
 	}
 	row("capacity", r.GetCapacity())
 	o := r.GetOvercommit()
@@ -193,12 +193,4 @@ func decimal(v float64) string {
 
 func percent(v float64) string {
 	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0") + "%"
-}
-
-// signed is a size that may be below zero.
-func signed(n int64) string {
-	if n < 0 {
-		return "-" + size(-n)
-	}
-	return size(n)
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/vm"
 )
 
 func nodeShutdownCommand(c *cli) *cobra.Command {
@@ -148,7 +149,7 @@ func endOf(e *blixardv1.Event) string {
 	case "stopped", "backoff", "failed":
 		return down
 	case "killing":
-		return fmt.Sprintf("killed (%s)", oneLine(e.GetWhy()))
+		return fmt.Sprintf("killed (%s)", vm.OneLine(e.GetWhy(), 0))
 	}
 	return ""
 }

@@ -26,12 +26,7 @@ func (t *table) row(cells ...string) {
 
 // cell is text that stays in its line and moves no cursor (P15).
 func cell(s string) string {
-	s = string(vm.Visible([]byte(s)))
-	s = strings.Join(strings.Fields(s), " ")
-	if s == "" {
-		return "-"
-	}
-	return s
+	return or(vm.OneLine(s, 0), "-")
 }
 
 const gap = 3

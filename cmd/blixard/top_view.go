@@ -232,8 +232,8 @@ func gauges(r *blixardv1.NodeResourcesResponse) []gauge {
 		g.words += fmt.Sprintf("; reserved %s of %s", show(reserved), show(room))
 		return g
 	}
-	bytes := func(v float64) string { return signed(int64(v)) }
-	disk := gauge{name: "Disk", words: fmt.Sprintf("reserved %s of %s", signed(reserved.GetDiskBytes()), signed(room.GetDiskBytes()))}
+	bytes := func(v float64) string { return size(int64(v)) }
+	disk := gauge{name: "Disk", words: fmt.Sprintf("reserved %s of %s", size(reserved.GetDiskBytes()), size(room.GetDiskBytes()))}
 	if room.GetDiskBytes() > 0 {
 		disk.share = float64(reserved.GetDiskBytes()) / float64(room.GetDiskBytes())
 		disk.words = fmt.Sprintf("%3.0f%% %s", 100*disk.share, strings.Replace(disk.words, " ", ": ", 1))

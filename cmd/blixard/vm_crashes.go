@@ -91,11 +91,10 @@ func yes(b bool) string {
 
 // short keeps a cell of the narrow table from pushing the lines over the edge.
 func short(s string, whole bool) string {
-	const most = 60
-	if r := []rune(cell(s)); len(r) > most && !whole {
-		return string(r[:most-1]) + "…"
+	if whole {
+		return s
 	}
-	return s
+	return cut(cell(s), 60)
 }
 
 func (c *cli) oneCrash(cmd *cobra.Command, name, text string) error {

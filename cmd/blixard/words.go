@@ -11,7 +11,7 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-// age is a duration in at most two units: 850ms, 12s, 3m12s, 5h4m, 3d2h.
+// age is a duration in at most two units: 850ms, 12s, 3m12s, 5h4m, 3d2h; 10m.
 func age(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -22,11 +22,18 @@ func age(d time.Duration) string {
 	case d < time.Minute:
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + "s"
 	case d < time.Hour:
-		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+		return units(d/time.Minute, "m", d%time.Minute/time.Second, "s")
 	case d < day:
-		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+		return units(d/time.Hour, "h", d%time.Hour/time.Minute, "m")
 	}
-	return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	return units(d/day, "d", d%day/time.Hour, "h")
+}
+
+func units(n time.Duration, unit string, rest time.Duration, of string) string {
+	if rest == 0 {
+		return fmt.Sprintf("%d%s", n, unit)
+	}
+	return fmt.Sprintf("%d%s%d%s", n, unit, rest, of)
 }
 
 // since is the age of a moment, or nothing where it never was.
@@ -66,18 +73,7 @@ func span(d *durationpb.Duration) string {
 }
 
 // size is a size for the eye: rounded to a tenth of the largest unit.
-func size(n int64) string {
-	units := []struct {
-		size vm.Bytes
-		name string
-	}{{vm.GiB, "GiB"}, {vm.MiB, "MiB"}, {vm.KiB, "KiB"}}
-	for _, u := range units {
-		if n >= int64(u.size) {
-			return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/float64(u.size)), ".0") + u.name
-		}
-	}
-	return fmt.Sprintf("%dB", n)
-}
+func size(n int64) string { return vm.Bytes(n).Rounded() }
 
 // count is a number with its word.
 func count(n int, one, more string) string {

@@ -40,6 +40,6 @@ func room(path string) string {
 		return "free space unknown"
 	}
 	unit := vm.Bytes(s.Frsize)
-	return fmt.Sprintf("%d MiB of %d MiB left, %d of %d files left",
-		vm.Bytes(s.Bavail)*unit/vm.MiB, vm.Bytes(s.Blocks)*unit/vm.MiB, s.Ffree, s.Files)
+	return fmt.Sprintf("%s of %s left, %d of %d files left",
+		(vm.Bytes(s.Bavail) * unit).Rounded(), (vm.Bytes(s.Blocks) * unit).Rounded(), s.Ffree, s.Files)
 }

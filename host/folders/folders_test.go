@@ -249,7 +249,7 @@ func TestAManifestOfALaterVersionIsNotGuessedAt(t *testing.T) {
 }
 
 func TestKindsOfFailure(t *testing.T) {
-	wantKind(t, "full", fail("x", t.TempDir(), syscall.ENOSPC), host.Transient, "MiB left")
+	wantKind(t, "full", fail("x", t.TempDir(), syscall.ENOSPC), host.Transient, " left")
 	wantKind(t, "read-only", fail("x", "/", syscall.EROFS), host.Broken, "writable")
 	wantKind(t, "denied", fail("x", "/", syscall.EPERM), host.Denied)
 	wantKind(t, "too many files", fail("x", "/", syscall.EMFILE), host.Transient)

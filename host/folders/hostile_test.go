@@ -75,7 +75,7 @@ func TestAFullDiskSaysHowMuchIsLeft(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(f.State, "vms"), 0o711); err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, "no room", f.Prepare(t.Context(), record("web-1", 1)), host.Transient, "MiB left")
+	wantKind(t, "no room", f.Prepare(t.Context(), record("web-1", 1)), host.Transient, " left")
 	if err := unix.Mount("", f.State, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}

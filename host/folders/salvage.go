@@ -72,7 +72,7 @@ func identify(f *vm.FoundFolder) {
 		err = fmt.Errorf("the manifest in it is of VM %q", m.Spec.Name)
 	}
 	if err != nil {
-		f.Why = strings.ToValidUTF8(err.Error(), "")
+		f.Why = vm.OneLine(err.Error(), 0)
 	} else {
 		f.ID, f.Slot, f.Spec = m.ID, m.Slot, &m.Spec
 	}

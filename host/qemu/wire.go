@@ -3,9 +3,9 @@ package qemu
 import (
 	"encoding/json"
 	"time"
-	"unicode/utf8"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/vm"
 )
 
 // maxLine bounds one line of QMP; QEMU's longest answers to our commands have a few hundred bytes.
@@ -88,16 +88,7 @@ func (m *message) notice() (host.Notice, bool) {
 	return n, n.Kind != ""
 }
 
-func clip(s string) string {
-	if len(s) <= maxDetail {
-		return s
-	}
-	cut := maxDetail
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
-}
+func clip(s string) string { return vm.Cut(s, maxDetail) }
 
 // guestStates are QEMU's run states that mean something to us. The others pass by
 // themselves (finish-migrate, restore-vm, save-vm, prelaunch), or are somebody

@@ -21,7 +21,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,13 +106,7 @@ func routed(ctx context.Context, to net.Addr) bool {
 }
 
 // short keeps an error to a part of a line: a library quotes a server in it.
-func short(s string) string {
-	const most = 160
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return strings.ReplaceAll(string(vm.Visible([]byte(s))), "\n", " ")
-}
+func short(s string) string { return vm.OneLine(s, 160) }
 
 // since is a time as a person reads it.
 func since(began time.Time) time.Duration {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/goccy/go-yaml"
@@ -47,8 +46,8 @@ func Tree(s vm.Spec) yaml.MapSlice {
 	m = seedTree(m, s.Seed)
 	return append(
 		m,
-		yaml.MapItem{Key: "start", Value: yaml.MapSlice{{Key: "timeout", Value: span(s.Start.Timeout)}}},
-		yaml.MapItem{Key: "stop", Value: yaml.MapSlice{{Key: "method", Value: s.Stop.Method}, {Key: "timeout", Value: span(s.Stop.Timeout)}}},
+		yaml.MapItem{Key: "start", Value: yaml.MapSlice{{Key: "timeout", Value: vm.Span(s.Start.Timeout)}}},
+		yaml.MapItem{Key: "stop", Value: yaml.MapSlice{{Key: "method", Value: s.Stop.Method}, {Key: "timeout", Value: vm.Span(s.Stop.Timeout)}}},
 		yaml.MapItem{Key: "resources", Value: yaml.MapSlice{
 			{Key: "cpuWeight", Value: s.Resources.CPUWeight},
 			{Key: "cpuQuota", Value: strconv.Itoa(s.Resources.CPUQuota) + "%"},
@@ -94,7 +93,7 @@ func autostartTree(a vm.Autostart) yaml.MapSlice {
 	var depends []any
 	for _, d := range a.DependsOn {
 		depends = append(depends, yaml.MapSlice{
-			{Key: "vm", Value: string(d.VM)}, {Key: "is", Value: d.Is}, {Key: "timeout", Value: span(d.Timeout)},
+			{Key: "vm", Value: string(d.VM)}, {Key: "is", Value: d.Is}, {Key: "timeout", Value: vm.Span(d.Timeout)},
 		})
 	}
 	m := yaml.MapSlice{{Key: "policy", Value: string(a.Policy)}, {Key: "priority", Value: a.Priority}}
@@ -104,22 +103,22 @@ func autostartTree(a vm.Autostart) yaml.MapSlice {
 func restartTree(r vm.Restart) yaml.MapSlice {
 	m := yaml.MapSlice{{Key: "policy", Value: string(r.Policy)}}
 	m = append(m, yaml.MapItem{Key: "delay", Value: yaml.MapSlice{
-		{Key: "initial", Value: span(r.Delay.Initial)},
+		{Key: "initial", Value: vm.Span(r.Delay.Initial)},
 		{Key: "factor", Value: r.Delay.Factor},
-		{Key: "max", Value: span(r.Delay.Max)},
+		{Key: "max", Value: vm.Span(r.Delay.Max)},
 		{Key: "jitter", Value: r.Delay.Jitter},
 	}})
 	var delays []any
 	for _, d := range r.Delays {
-		delays = append(delays, span(d))
+		delays = append(delays, vm.Span(d))
 	}
 	m = some(m, "delays", delays)
 	return append(
 		m,
 		yaml.MapItem{Key: "budget", Value: yaml.MapSlice{
-			{Key: "attempts", Value: r.Budget.Attempts}, {Key: "window", Value: span(r.Budget.Window)},
+			{Key: "attempts", Value: r.Budget.Attempts}, {Key: "window", Value: vm.Span(r.Budget.Window)},
 		}},
-		yaml.MapItem{Key: "resetAfter", Value: span(r.ResetAfter)},
+		yaml.MapItem{Key: "resetAfter", Value: vm.Span(r.ResetAfter)},
 	)
 }
 
@@ -158,16 +157,4 @@ func some(m yaml.MapSlice, key string, values []any) yaml.MapSlice {
 		return m
 	}
 	return append(m, yaml.MapItem{Key: key, Value: values})
-}
-
-// span is a duration without the zeros that time.Duration ends in: 10m, not 10m0s.
-func span(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
 }

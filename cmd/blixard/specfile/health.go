@@ -124,17 +124,17 @@ func checkTree(c vm.Check) yaml.MapSlice {
 	m := said(said(said(nil, "name", c.Name), "type", string(c.Type)), "role", string(c.Role))
 	m = append(
 		m,
-		yaml.MapItem{Key: "interval", Value: span(c.Interval)}, yaml.MapItem{Key: "timeout", Value: span(c.Timeout)},
+		yaml.MapItem{Key: "interval", Value: vm.Span(c.Interval)}, yaml.MapItem{Key: "timeout", Value: vm.Span(c.Timeout)},
 		yaml.MapItem{Key: "failures", Value: c.Failures}, yaml.MapItem{Key: "successes", Value: c.Successes},
 	)
 	if c.StartPeriod != 0 {
-		m = said(m, "startPeriod", span(c.StartPeriod))
+		m = said(m, "startPeriod", vm.Span(c.StartPeriod))
 	}
 	switch c.Type {
 	case vm.CheckConsole:
 		m = said(said(m, "healthy", c.Healthy), "unhealthy", c.Unhealthy)
 		if c.Every != 0 {
-			m = said(m, "every", span(c.Every))
+			m = said(m, "every", vm.Span(c.Every))
 		}
 		return said(m, "send", c.Send)
 	case vm.CheckTCP:

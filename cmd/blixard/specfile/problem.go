@@ -48,9 +48,5 @@ func placeOf(t *token.Token) place {
 
 // cut keeps what a file says to one short, harmless piece of a line.
 func cut(s string) string {
-	const most = 60
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return fmt.Sprintf("%q", s)
+	return fmt.Sprintf("%q", vm.Cut(s, 60))
 }

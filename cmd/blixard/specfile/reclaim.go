@@ -62,7 +62,7 @@ func reclaimTree(r vm.Reclaim) any {
 	}
 	var steps []any
 	for _, s := range r.Steps {
-		steps = append(steps, yaml.MapSlice{{Key: "do", Value: string(s.Do)}, {Key: "after", Value: span(s.After)}})
+		steps = append(steps, yaml.MapSlice{{Key: "do", Value: string(s.Do)}, {Key: "after", Value: vm.Span(s.After)}})
 	}
 	return yaml.MapSlice{
 		{Key: "steps", Value: steps},

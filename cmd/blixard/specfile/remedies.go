@@ -58,7 +58,7 @@ func healingTree(m yaml.MapSlice, s vm.Spec) yaml.MapSlice {
 	dump := yaml.MapSlice{}
 	if on := s.Dump.On; len(on) > 0 {
 		dump = append(dump, yaml.MapItem{Key: "on", Value: causeTree(on)}, yaml.MapItem{Key: "format", Value: string(s.Dump.Format)})
-		dump = append(dump, yaml.MapItem{Key: "timeout", Value: span(s.Dump.Timeout)})
+		dump = append(dump, yaml.MapItem{Key: "timeout", Value: vm.Span(s.Dump.Timeout)})
 	}
 	if s.Dump.Core {
 		dump = append(dump, yaml.MapItem{Key: "core", Value: true})
