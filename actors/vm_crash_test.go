@@ -111,7 +111,7 @@ func TestALateStartLeavesWhatWasSeen(t *testing.T) {
 		}
 		s.after(time.Second)
 		all := s.kept("web")
-		if len(all) != 1 || all[0].Crash.Failure.Cause != vm.CauseStartTransient || !strings.Contains(all[0].Crash.Failure.Evidence, ": tcp: no answer yet") {
+		if len(all) != 1 || all[0].Crash.Failure.Cause != vm.CauseStartTransient || !strings.Contains(all[0].Crash.Failure.Evidence, ": tcp: no answer") {
 			t.Fatalf("bundles: %+v", all)
 		}
 		n, of := all[0].Notes, map[string]int{}

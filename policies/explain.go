@@ -52,10 +52,9 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 	case s.Phase&(vm.Paused|vm.Suspending|vm.Suspended) != 0 && s.Reclaimed:
 		takenBack(&e, r)
 	case s.Phase == vm.Starting && WasReset(s):
-		e.State = fmt.Sprintf("%s: its machine was reset in place, the guest has not answered yet; wanted %s, health %s", s.Phase, s.Intent, s.Health)
-		if s.ResetDue {
-			e.State = fmt.Sprintf("%s: its machine is reset in place; wanted %s, health %s", s.Phase, s.Intent, s.Health)
-		}
+		w.late = afterReset(&e, now, r)
+	case s.Phase == vm.Failed && s.LastExit != nil && s.LastExit.Decision.Rule == ruleHold:
+		e.State = fmt.Sprintf("%s: its remedies hold it until a person decides; wanted %s, health %s", s.Phase, s.Intent, s.Health)
 	case s.Phase == vm.Running && s.Health == vm.Degraded:
 		e.Next = "nothing: what is degraded is not healed, a restart follows only where a liveness check has failed as often as it may"
 		w.can = append([]string{"show {name}"}, w.can...)
@@ -64,6 +63,10 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 	}
 	if s.Phase&(vm.Stopped|vm.Suspended) != 0 && r.Reservation != (vm.Reservation{}) {
 		e.State += fmt.Sprintf("; it holds %s of memory and %s of disk of the node's room", showBytes(float64(r.Reservation.Memory)), showBytes(float64(r.Reservation.Disk)))
+	}
+	if s.Phase == vm.Running {
+		e.Next = joined(e.Next, ifSick(now, r))
+		w.can = append(slices.Clone(w.can), remembers(now, r)...)
 	}
 	if w.late != "" {
 		e.Next += "; when the time is up, " + w.late
@@ -139,11 +142,11 @@ var phaseWords = map[vm.Phase]words{
 	},
 	vm.Backoff: {
 		is: "it waits for the next try", next: "it is started again",
-		can: []string{"start {name}", "reset {name}", "stop {name}", "logs {name}", "crashes {name}"},
+		can: []string{"start {name}", forgives, "stop {name}", "logs {name}", "crashes {name}"},
 	},
 	vm.Failed: {
 		is: "it was given up and is held", next: "nothing until it is reset or gets a new spec",
-		can: []string{"crashes {name}", "logs {name}", "reset {name}", "stop {name}", "delete {name}"},
+		can: []string{"crashes {name}", "logs {name}", forgives, "stop {name}", "delete {name}"},
 	},
 	vm.Adopting: {
 		is:   "the daemon woke up and looks whether its VMM still lives",
@@ -172,22 +175,27 @@ func rested(s vm.State) bool {
 
 func seen(now time.Time, s vm.State) string {
 	var out []string
-	if s.Reason != "" {
+	inReason := s.LastExit != nil && strings.HasPrefix(s.Reason, s.LastExit.Failure.Error())
+	said := inReason && stands(s) || s.Reason == awaitsGuest && s.Phase == vm.Starting // by the rule, or the state
+	if s.Reason != "" && !said {
 		out = append(out, s.Reason)
 	}
 	if s.Phase&(vm.Starting|vm.Running) != 0 && s.HealthWhy != "" {
 		out = append(out, fmt.Sprintf("%s for %s: %s", s.Health, age(now, s.HealthSince), s.HealthWhy))
 	}
 	if s.Phase&up != 0 && !s.LaunchedAt.IsZero() {
-		out = append(out, "up for "+age(now, s.LaunchedAt).String())
+		out = append(out, "up for "+age(now, s.LaunchedAt))
 	}
 	if c := s.LastExit; c != nil {
 		what := "end"
 		if c.Decision.Remedy == vm.RemedyReset {
 			what = "reset"
 		}
-		out = append(out, fmt.Sprintf("its last %s was %s ago, after %s up: %s",
-			what, age(now, c.Failure.At), c.Uptime.Round(time.Millisecond), c.Failure.Error()))
+		last := fmt.Sprintf("its last %s was %s ago, after %s up", what, age(now, c.Failure.At), vm.Span(c.Uptime.Round(time.Millisecond)))
+		if said || !inReason {
+			last += ": " + c.Failure.Error()
+		}
+		out = append(out, last)
 	}
 	return strings.Join(out, "; ")
 }
@@ -199,9 +207,9 @@ func tried(now time.Time, r vm.Record, crashes []vm.Crash) string {
 	b := r.Spec.Restart.Budget
 	restarts, charged, left := Budget(now, r.Spec.Restart, r.State)
 	out := fmt.Sprintf("%s; %s charged in %s, the budget allows %d, %d left", plural(restarts, "restart"),
-		plural(charged, "failure"), b.Window, b.Attempts, left)
+		plural(charged, "failure"), vm.Span(b.Window), b.Attempts, left)
 	if ladder := usedUp(now, r); ladder != "" {
-		out += "; of its remedies " + ladder
+		out += "; its remedies: " + ladder
 	}
 	const most = 5
 	for i, c := range crashes[:min(len(crashes), most)] {
@@ -223,7 +231,7 @@ func ruleOf(s vm.State) string {
 	case s.Phase == vm.Paused && s.Stalled == "":
 		return "pause: a person paused it"
 	case !s.Deadline.IsZero():
-		return fmt.Sprintf("deadline: phase %s may last %s", s.Phase, s.Deadline.Sub(s.PhaseSince).Round(time.Millisecond))
+		return fmt.Sprintf("deadline: phase %s may last %s", s.Phase, vm.Span(s.Deadline.Sub(s.PhaseSince).Round(time.Millisecond)))
 	}
 	return "intent: a person wants it " + s.Intent.String()
 }
@@ -260,4 +268,4 @@ func plural(n int, one string) string {
 }
 
 // age is never negative: a clock that was set back makes things now.
-func age(now, then time.Time) time.Duration { return max(0, now.Sub(then)).Round(time.Second) }
+func age(now, then time.Time) string { return vm.Span(max(0, now.Sub(then)).Round(time.Second)) }

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,17 +23,20 @@ func RungsUsed(now time.Time, r vm.Record) []int {
 func usedUp(now time.Time, r vm.Record) string {
 	var out []string
 	for i, n := range RungsUsed(now, r) {
-		out = append(out, fmt.Sprintf("%s %s", r.Spec.Remedies[i].Do, usedOf(n, r.Spec.Remedies[i].Times)))
+		out = append(out, string(r.Spec.Remedies[i].Do)+usedOf(n, r.Spec.Remedies[i].Times))
 	}
 	return strings.Join(out, ", ")
 }
 
-// usedOf is "1 of 3 used"; without a limit, "1 used".
+// usedOf is " 1 of 3 used"; without a limit " 1 used", and nothing before.
 func usedOf(n, most int) string {
-	if most == 0 {
-		return fmt.Sprintf("%d used", n)
+	switch {
+	case most > 0:
+		return fmt.Sprintf(" %d of %d used", n, most)
+	case n > 0:
+		return fmt.Sprintf(" %d used", n)
 	}
-	return fmt.Sprintf("%d of %d used", n, most)
+	return ""
 }
 
 // ifSick tells what meets a guest that is up and gets sick: the next remedy, or
@@ -67,4 +71,39 @@ var remedyWords = map[vm.Remedy]string{
 	vm.RemedyRestart: "it is asked to power off and started",
 	vm.RemedyKill:    "it is killed and started",
 	vm.RemedyHold:    "it is killed and held",
+}
+
+// afterReset tells of a machine that is reset in place, and what comes when the
+// time is up.
+func afterReset(e *Explanation, now time.Time, r vm.Record) (late string) {
+	s := r.State
+	is, late := "its machine was reset in place, the guest has not answered yet", "the guest counts as sick"
+	if s.ResetDue {
+		is, late, e.Next = "its machine is reset in place", "it is killed", "the reset is done, and the guest boots"
+	}
+	e.State = fmt.Sprintf("%s: %s; wanted %s, health %s", s.Phase, is, s.Intent, s.Health)
+	if sick := ifSick(now, r); sick != "" && !s.ResetDue {
+		late += ": " + strings.TrimPrefix(sick, "if it gets sick, ")
+	}
+	return late
+}
+
+const forgives = "reset {name} # forgets its failures"
+
+// remembers are the commands for a VM that is up, and has failures behind it.
+func remembers(now time.Time, r vm.Record) []string {
+	var out []string
+	if r.State.Crashes > 0 {
+		out = append(out, "crashes {name}")
+	}
+	_, charged, _ := Budget(now, r.Spec.Restart, r.State)
+	if charged > 0 || slices.Max(append(RungsUsed(now, r), 0)) > 0 {
+		out = append(out, forgives)
+	}
+	return out
+}
+
+// joined are the sentences that say something.
+func joined(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }

@@ -51,7 +51,8 @@ func enter(phase vm.Phase, lasts time.Duration, reason string) func(*vm.Record) 
 
 func ended(after vm.After, phase vm.Phase, lasts time.Duration) func(*vm.Record) {
 	return func(r *vm.Record) {
-		enter(phase, lasts, r.State.LastExit.Decision.Why)(r)
+		c := r.State.LastExit
+		enter(phase, lasts, c.Failure.Error()+"; "+strings.TrimPrefix(c.Decision.Why, string(c.Failure.Cause)+": "))(r)
 		r.State.After, r.State.Incarnation = after, r.State.LastExit.Failure.Incarnation
 		r.State.Health = vm.HealthUnknown
 	}
@@ -115,6 +116,17 @@ func phasesExplained() []explained {
 			r.State.LastExit, r.State.Ledger = &c, ledger
 			ended(vm.ThenHold, vm.Failed, 0)(r)
 		}},
+		{name: "queued after a boot of the node", change: func(r *vm.Record) {
+			enter(vm.Backoff, 30*time.Minute, "the node booted anew, and it waits for its turn")(r)
+			r.State.Queued, r.State.Health = true, vm.HealthUnknown
+		}},
+		{name: "starting, a check has failed", change: func(r *vm.Record) {
+			enter(vm.Starting, 2*time.Minute, "waiting for the guest to answer")(r)
+			p := policies.NewProbe(r.Spec.Health[0], begin.Add(-time.Minute)).Took(false, begin.Add(-time.Second), "no answer within 10s")
+			j := policies.Judge([]policies.Probe{p})
+			r.State.Health, r.State.HealthSince, r.State.HealthWhy = j.Health, begin.Add(-2*time.Second), j.Why
+			r.State.LaunchedAt, r.State.ReadyAt = begin.Add(-2*time.Second), time.Time{}
+		}},
 		{name: "adopting", change: enter(vm.Adopting, 10*time.Second, "the daemon started and looks for its VMM")},
 		{name: "adopting what is not wanted", change: wanted(vm.WantStopped, enter(vm.Adopting, 10*time.Second, "the daemon started and looks for its VMM"))},
 		{name: "removing", change: wanted(vm.WantRemoved, enter(vm.Removing, 30*time.Second, "deleted by uid=0 cli"))},
@@ -129,9 +141,12 @@ func phasesExplained() []explained {
 func TestExplainEveryPhase(t *testing.T) {
 	var out strings.Builder
 	told := map[vm.Phase]bool{}
-	for _, e := range phasesExplained() {
+	for _, e := range append(phasesExplained(), remediesExplained()...) {
 		r, crashes := lived(begin)
 		e.change(&r)
+		if c := r.State.LastExit; c != nil && c.Number > crashes[0].Number {
+			crashes = append([]vm.Crash{*c}, crashes...)
+		}
 		if r.State.Crashes == 0 {
 			crashes = nil
 		}

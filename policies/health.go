@@ -95,7 +95,7 @@ func (p Probe) Took(ok bool, at time.Time, detail string) Probe {
 		return p.passed(at, detail)
 	}
 	if p.Health == vm.HealthStarting && p.Check.Critical() {
-		return p.says(at, with("no answer yet", detail))
+		return p.says(at, notYet(detail))
 	}
 	most := max(1, p.Check.Failures)
 	if p.Health == vm.Unhealthy && p.Streak <= -most {
@@ -111,6 +111,14 @@ func (p Probe) Took(ok bool, at time.Time, detail string) Probe {
 		h = vm.Degraded
 	}
 	return p.becomes(h, at, why)
+}
+
+// notYet is why a check that has never passed hasn't.
+func notYet(detail string) string {
+	if strings.HasPrefix(detail, "no answer") { // it says so itself, and in how long
+		return detail
+	}
+	return with("no answer yet", detail)
 }
 
 func (p Probe) passed(at time.Time, detail string) Probe {

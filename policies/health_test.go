@@ -115,3 +115,16 @@ func TestProbeNeverCountsFailuresOfAStart(t *testing.T) {
 		}
 	})
 }
+
+// What says that nobody answered needs no more words for it.
+func TestAnAnswerThatDidNotComeIsToldOnce(t *testing.T) {
+	for detail, want := range map[string]string{
+		"": "no answer yet", "connection refused": "no answer yet: connection refused",
+		"no answer within 30s": "no answer within 30s", "no answer in time": "no answer in time",
+	} {
+		p := policies.NewProbe(vm.Check{Type: vm.CheckAgent}, begin).Took(false, begin.Add(time.Minute), detail)
+		if p.Why != want || p.Health != vm.HealthStarting {
+			t.Errorf("%q is told as %q, health %s", detail, p.Why, p.Health)
+		}
+	}
+}

@@ -38,7 +38,7 @@ func reason(before, after vm.State, t Turn) string {
 	case vm.SpaceBack:
 		return "its disk can grow again"
 	case vm.Launched:
-		return "waiting for the guest to answer"
+		return awaitsGuest
 	case vm.FoundNone:
 		return "the daemon ended before its VMM was launched, so it begins again"
 	case vm.Woke:
@@ -52,6 +52,8 @@ func reason(before, after vm.State, t Turn) string {
 	}
 	return before.Reason
 }
+
+const awaitsGuest = "waiting for the guest to answer"
 
 // late is the sentence of a phase whose time is up.
 func late(before vm.State) string {
