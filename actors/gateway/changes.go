@@ -43,6 +43,9 @@ func specOf(p *blixardv1.VMSpec) (vm.Spec, error) {
 	if err != nil {
 		return vm.Spec{}, err
 	}
+	if no := refuseRedacted(p); no != nil {
+		return vm.Spec{}, no
+	}
 	if _, err := vm.ParseName(string(s.Name)); err != nil {
 		return vm.Spec{}, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"connectrpc.com/connect"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
@@ -157,12 +158,15 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, no *vm.Refusal) {
 	}
 }
 
-// refuseErrors turns what a method returned into what travels.
+// refuseErrors turns what a method returned into what travels to that caller.
 func (d *Door) refuseErrors(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		res, err := next(ctx, req)
 		if err != nil {
 			return nil, d.wireError(req.Spec().Procedure, err)
+		}
+		if m, ok := res.Any().(proto.Message); ok {
+			forCaller(ctx, m)
 		}
 		return res, nil
 	}

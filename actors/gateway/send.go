@@ -53,7 +53,7 @@ func (d *Door) send(ctx context.Context, m *blixardv1.SendRequest) (*blixardv1.S
 	if err != nil {
 		return nil, err
 	}
-	b, err := messages.JSON{}.Marshal(res)
+	b, err := messages.JSON{}.Marshal(forCaller(ctx, res))
 	if err != nil {
 		return nil, err
 	}
