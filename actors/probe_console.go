@@ -138,9 +138,7 @@ func (p *probeActor) beat(m goAhead) {
 			missed.round.Dropped = p.env.stalled(a, m.process, ear.look)
 		}
 		if m.process != nil && p.env.ports.Meter != nil {
-			if g, err := p.env.ports.Meter.Look(*m.process); err == nil {
-				out.look = glanced{glance: g, at: p.env.ports.Clock.Now()}
-			}
+			out.look = p.env.glanceAt(*m.process)
 		}
 		return out
 	})

@@ -216,11 +216,26 @@ func (p *probeActor) ended(m roundEnded) {
 	p.arm(max(0, p.began.Add(next).Sub(p.now())))
 }
 
-// glanced is a look at the VMM's process, and when it was.
+// glanced is a look at the VMM's process and at the node, and when it was.
 type glanced struct {
 	glance     vm.Glance
-	at         time.Time
+	pressure   *host.Pressure // nil: the kernel doesn't tell
+	at         time.Time      // zero: there was no look
+	missed     bool           // it was to come, and our timer has not rung
 	processors processors
+}
+
+// glanceAt looks once; a process that nobody can look at is a zero glanced.
+func (e *env) glanceAt(process vm.Process) (seen glanced) {
+	g, err := e.ports.Meter.Look(process)
+	if err != nil {
+		return seen
+	}
+	seen.glance, seen.at = g, e.ports.Clock.Now()
+	if p, err := e.ports.Machine.Pressure(); err == nil {
+		seen.pressure = &p
+	}
+	return seen
 }
 
 // lookSoon looks at the VMM's process, and at its guest's processors, if the
@@ -228,21 +243,18 @@ type glanced struct {
 // whether the host kept it waiting. What it returns ends that, and tells what
 // was seen.
 func (p *probeActor) lookSoon(ctx context.Context, m goAhead, timeout time.Duration) func() glanced {
-	env, meter, clock := p.env, p.env.ports.Meter, p.env.ports.Clock
-	if meter == nil || m.process == nil || p.check.Type == vm.CheckProcess {
+	env := p.env
+	if env.ports.Meter == nil || m.process == nil || p.check.Type == vm.CheckProcess {
 		return func() glanced { return glanced{} }
 	}
 	var mu sync.Mutex
-	var seen glanced
-	cancel := clock.After(timeout/10, func() {
-		g, err := meter.Look(*m.process)
-		if err != nil {
-			return
-		}
+	seen := glanced{missed: true}
+	cancel := env.ports.Clock.After(timeout/10, func() {
+		now := env.glanceAt(*m.process)
 		mu.Lock()
-		seen = glanced{glance: g, at: clock.Now()}
+		seen = now
 		mu.Unlock()
-		if p.check.Type == vm.CheckVMM || m.session == nil { // a vmm check looks at them itself
+		if now.at.IsZero() || p.check.Type == vm.CheckVMM || m.session == nil { // a vmm check looks at them itself
 			return
 		}
 		if found, err := named(ctx, m.session); err == nil {
@@ -262,13 +274,17 @@ func (p *probeActor) lookSoon(ctx context.Context, m goAhead, timeout time.Durat
 
 // stalled says why a failed round doesn't count; empty: it does.
 func (e *env) stalled(a policies.Attempt, process *vm.Process, before glanced) string {
-	if !before.at.IsZero() && process != nil {
-		if g, err := e.ports.Meter.Look(*process); err == nil {
-			a.Before, a.After, a.Between = before.glance, g, e.ports.Clock.Now().Sub(before.at)
-		}
-	}
+	a.Unseen = before.missed
 	if p, err := e.ports.Machine.Pressure(); err == nil {
 		a.MemoryWait, a.IOWait = p.Memory, p.IO
+	}
+	if !before.at.IsZero() && process != nil {
+		if now := e.glanceAt(*process); !now.at.IsZero() {
+			a.Before, a.After, a.Between = before.glance, now.glance, now.at.Sub(before.at)
+			if before.pressure != nil && now.pressure != nil {
+				a.MemoryStood, a.IOStood = now.pressure.MemoryStood-before.pressure.MemoryStood, now.pressure.IOStood-before.pressure.IOStood
+			}
+		}
 	}
 	return policies.Excused(a)
 }

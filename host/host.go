@@ -336,6 +336,8 @@ type Machine interface {
 // stood still for want of something (the kernel's "some", PSI).
 type Pressure struct {
 	CPU, Memory, IO float64
+
+	MemoryStood, IOStood time.Duration // the time itself, since the machine's boot: two readings tell of what lies between
 }
 
 // Meter tells what VMMs and the node use. It only reads.

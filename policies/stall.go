@@ -17,8 +17,10 @@ type Attempt struct {
 
 	Before, After vm.Glance     // of the VMM's process
 	Between       time.Duration // from one look to the other; 0: there were not two
+	Unseen        bool          // the first look was to come soon after the begin, and had not when the round was over
 
-	MemoryWait, IOWait float64 // of the node (PSI) in percent, as the round ended
+	MemoryWait, IOWait   float64       // of the node (PSI) in percent of ten seconds, as the round ended
+	MemoryStood, IOStood time.Duration // the same between the two looks: ten seconds tell too late of what has just begun
 }
 
 // What a stall is.
@@ -44,6 +46,8 @@ func Excused(a Attempt) string {
 		return fmt.Sprintf("the daemon itself stood still: the round began %s late", a.Late.Round(time.Millisecond))
 	case a.Local:
 		return ""
+	case a.Unseen && took >= a.Timeout:
+		return "the daemon itself stood still: it did not look at the VMM when that was due"
 	}
 	if waited := a.After.WaitedSince(a.Before); a.Between > 0 && float64(waited) >= keptWaiting*float64(a.Between) {
 		return fmt.Sprintf("the host kept its VMM from a processor for %d %% of the time", int(min(100, 100*float64(waited)/float64(a.Between))))
@@ -54,12 +58,20 @@ func Excused(a Attempt) string {
 	for _, one := range []struct {
 		what  string
 		share float64
-	}{{"memory", a.MemoryWait}, {"disks", a.IOWait}} {
+	}{{"memory", max(a.MemoryWait, a.of(a.MemoryStood))}, {"disks", max(a.IOWait, a.of(a.IOStood))}} {
 		if one.share >= underStrain {
 			return fmt.Sprintf("its VMM waited in the kernel while the host stood still for want of its %s for %d %% of the time", one.what, int(one.share))
 		}
 	}
 	return ""
+}
+
+// of is the share of the time between two looks, in percent.
+func (a Attempt) of(stood time.Duration) float64 {
+	if a.Between <= 0 {
+		return 0
+	}
+	return min(100, 100*float64(stood)/float64(a.Between))
 }
 
 // blocked says whether a look saw the VMM wait for something of the host's.

@@ -41,6 +41,12 @@ func TestWhatIsNotHeldAgainstAGuest(t *testing.T) {
 		{"no disk, and it waits", round(time.Second, func(a *policies.Attempt) { a.IOWait, a.After.State = 80, vm.ProcessUninterruptible }), "want of its disks for 80 %"},
 		{"a disk that is busy", round(time.Second, func(a *policies.Attempt) { a.IOWait, a.After.Blocked = 39, 1 }), ""},
 		{"a disk and memory that others wait for", round(time.Second, func(a *policies.Attempt) { a.IOWait, a.MemoryWait = 99, 99 }), ""},
+		{"a disk that has only just begun to keep it waiting", round(time.Second, func(a *policies.Attempt) {
+			a.IOWait, a.IOStood, a.After.Blocked, a.Between = 8, 850*time.Millisecond, 1, 900*time.Millisecond
+		}), "want of its disks for 94 %"},
+		{"a disk that kept others waiting meanwhile", round(time.Second, func(a *policies.Attempt) { a.IOStood, a.Between = 850*time.Millisecond, 900*time.Millisecond }), ""},
+		{"our look didn't come", round(time.Second, func(a *policies.Attempt) { a.Unseen = true }), "did not look"},
+		{"our look was not due", round(time.Millisecond, func(a *policies.Attempt) { a.Unseen = true }), ""},
 		{"what this machine says of itself", round(time.Millisecond, func(a *policies.Attempt) { a.Local, a.IOWait = true, 99 }), ""},
 		{"a long timeout", round(100*time.Second, func(a *policies.Attempt) { a.Timeout = time.Minute }), ""},
 	} {

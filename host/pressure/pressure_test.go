@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/blixard/blixard/host"
 )
@@ -23,14 +24,17 @@ func TestPressureIsReadAsTheKernelWritesIt(t *testing.T) {
 		}
 	}
 	p, err := Machine{Proc: dir}.Pressure()
-	if want := (host.Pressure{CPU: 12.5, IO: 99.99}); err != nil || p != want {
+	if want := (host.Pressure{CPU: 12.5, IO: 99.99, IOStood: 1234 * time.Microsecond}); err != nil || p != want {
 		t.Errorf("pressure %+v, %v, want %+v", p, err, want)
 	}
 	if _, err := (Machine{Proc: t.TempDir()}).Pressure(); host.KindOf(err) != host.Gone {
 		t.Errorf("a kernel without PSI: %v", err)
 	}
-	for _, text := range []string{"", "some\n", "some avg10=x\n", "some avg10=NaN\n", "some avg10=101\n", "full avg10=1\n", "some avg60=1\n"} {
-		if v, err := parse([]byte(text)); err == nil {
+	for _, text := range []string{
+		"", "some\n", "some avg10=x avg60=0 avg300=0 total=1\n", "some avg10=NaN avg60=0 avg300=0 total=1\n", "some avg10=101 avg60=0 avg300=0 total=1\n", "full avg10=1\n", "some avg60=1\n",
+		"some avg10=1 avg60=1 avg300=1\n", "some avg10=1 avg60=1 avg300=1 total=-1\n", "some avg10=1 avg60=1 avg300=1 total=9223372036854775807\n",
+	} {
+		if v, _, err := parse([]byte(text)); err == nil {
 			t.Errorf("%q was read as %v", text, v)
 		}
 	}
