@@ -38,6 +38,7 @@ type env struct {
 	resources atomic.Pointer[vm.NodeResources]
 	usages    atomic.Pointer[usages] // of the VMs; nil: nothing was measured yet
 	guests    guests
+	rounds    rounds
 	terms     atomic.Pointer[terms]
 	accel     func() string // by which VMMs are accelerated, as far as that is decided; must not block
 	booted    *booted

@@ -206,6 +206,7 @@ func (r *runActor) mayAsk(m mayAsk) {
 // probed takes in one result; those of an earlier visit are stale.
 func (r *runActor) probed(m probed) {
 	r.notes.asked(m.round, len(r.checks))
+	r.env.rounds.count(m.round)
 	if m.visit != r.visit || r.off || r.paused || r.dumpAsked {
 		return
 	}
