@@ -8,7 +8,7 @@ type CheckType string
 // The check types.
 const (
 	CheckProcess      CheckType = "process"       // the VMM's process runs: not stopped, not a zombie, not long uninterruptible
-	CheckVMM          CheckType = "vmm"           // QMP answers
+	CheckVMM          CheckType = "vmm"           // QMP answers, and no vCPU is provably unable to run
 	CheckAgent        CheckType = "guest-agent"   // the guest agent answers a ping
 	CheckConsole      CheckType = "console"       // patterns over the console's stream, a beat, or an answer to what is sent
 	CheckTCP          CheckType = "tcp"           // a port takes a connection
