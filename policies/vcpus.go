@@ -95,6 +95,8 @@ func Unanswering(now, before []vm.VCPU, between time.Duration) string {
 		return ""
 	case ran == 0:
 		return "its processors stand still"
+	case share == 0:
+		return "its processors are nearly idle: below 1 %"
 	case share < nearlyIdle:
 		return fmt.Sprintf("its processors are nearly idle: %d %%", share)
 	default:

@@ -83,6 +83,7 @@ func TestWhatProcessorsDid(t *testing.T) {
 			look{vcpu(11, asleep, second*6/100), vcpu(12, asleep, 0)},
 			second, "2 vCPUs, 3 % busy", "its processors are nearly idle: 3 %",
 		},
+		{"a tick now and then", look{vcpu(11, asleep, 0)}, look{vcpu(11, asleep, 1)}, second, "1 vCPU, 0 % busy", "its processors are nearly idle: below 1 %"},
 		{"it spins", look{vcpu(11, asleep, 0)}, look{vcpu(11, asleep, second*98/100)}, second, "1 vCPU, 98 % busy", "its processors are busy: 98 %"},
 		{"more than can be, as clocks differ", look{vcpu(11, asleep, 0)}, look{vcpu(11, asleep, 2*second)}, second, "1 vCPU, 100 % busy", "its processors are busy: 100 %"},
 		{"less than before", look{vcpu(11, asleep, second)}, look{vcpu(11, asleep, 0)}, second, "1 vCPU, 0 % busy", "its processors stand still"},
