@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/procfs"
 	"github.com/blixard/blixard/host/qemu"
 	"github.com/blixard/blixard/vm"
 )
@@ -139,5 +140,27 @@ func TestVCPUsOfARealVMM(t *testing.T) {
 	argv, err := m.Argv(v.Process)
 	if err != nil || len(argv) < 5 || !filepath.IsAbs(argv[0]) || !slices.Contains(argv, "-S") && !slices.Contains(argv, "-nodefaults") {
 		t.Errorf("its command line is %q, %v", argv, err)
+	}
+}
+
+// BenchmarkVCPUs looks at two threads, as each round of a vmm check does.
+func BenchmarkVCPUs(b *testing.B) {
+	boot, err := procfs.Default.BootID()
+	if err != nil {
+		b.Fatal(err)
+	}
+	line, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, _ := parseStat(line)
+	m := New(Config{Proc: "/proc", BootID: boot})
+	p := vm.Process{PID: os.Getpid(), StartTime: s.start, BootID: boot}
+	both := []int{os.Getpid(), os.Getpid()}
+	b.ReportAllocs()
+	for b.Loop() {
+		if all, err := m.VCPUs(p, both); err != nil || all[1].State == "" {
+			b.Fatal(all, err)
+		}
 	}
 }

@@ -1169,7 +1169,7 @@ func (x *GetCrashResponse) GetEvidence() *Evidence {
 type Evidence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Spec          *VMSpec                `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`         // with which the incarnation was begun
-	Argv          []string               `protobuf:"bytes,2,rep,name=argv,proto3" json:"argv,omitempty"`         // of the VMM; empty: another daemon launched it
+	Argv          []string               `protobuf:"bytes,2,rep,name=argv,proto3" json:"argv,omitempty"`         // of the VMM; of an adopted one as the kernel had it; empty: nobody could tell
 	Notices       []*Said                `protobuf:"bytes,3,rep,name=notices,proto3" json:"notices,omitempty"`   // the VMM's last words, oldest first
 	Rounds        []*Round               `protobuf:"bytes,4,rep,name=rounds,proto3" json:"rounds,omitempty"`     // of the checks, oldest first
 	Usage         *Usage                 `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`       // the last sample of the VMM; absent: none was taken
