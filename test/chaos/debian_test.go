@@ -41,34 +41,52 @@ write_files:
 // hang, is met as what it is.
 func TestADebianGuestLivesAndDies(t *testing.T) {
 	t.Parallel()
-	launchers := []string{"systemd"}
-	if allScenarios() {
-		launchers = append(launchers, "process")
+	underLaunchers(t, func(t *testing.T, o node.Options) {
+		s := settleDebian(t, o)
+		s.step("it boots itself, and finds its seed", func(s *site) { s.bootsWithItsSeed(s.debian("debian")) })
+		s.step("its probes", (*site).provesDebian)
+		s.step("suspended and resumed", (*site).suspendsDebian)
+		s.step("rebooted from inside", (*site).rebootsDebian)
+		s.step("a service ends while its kernel lives", (*site).endsItsService)
+		if allScenarios() {
+			s.step("a hang", (*site).hangsDebian)
+		}
+		s.step("panic", (*site).panicsDebian)
+		s.step("stopped gracefully", (*site).stopsDebian)
+	})
+}
+
+// The essence of it where no systemd has a part in the launch, for a guest whose
+// agent is off when it is to stop: then there is only its power button.
+func TestADebianGuestWithoutAnAgentIsStoppedByItsButton(t *testing.T) {
+	t.Parallel()
+	if !allScenarios() {
+		t.Skip("another boot of a whole system is for make chaos alone")
 	}
-	for _, launcher := range launchers {
-		t.Run(launcher, func(t *testing.T) {
-			t.Parallel()
-			if _, err := exec.LookPath("qemu-img"); err != nil {
-				t.Skip("qemu-img is not installed: make setup-test")
-			}
-			s := settle(t, node.Options{Launcher: launcher})
-			s.ip("link", "add", "br0", "type", "bridge")
-			s.ip("addr", "add", "10.77.0.1/24", "dev", "br0")
-			s.ip("link", "set", "dev", "br0", "up")
-			s.foreign = append(s.foreign, "br0")
-			spec := s.debian("debian")
-			s.step("it boots itself, and finds its seed", func(s *site) { s.bootsWithItsSeed(spec) })
-			s.step("its probes", (*site).provesDebian)
-			s.step("suspended and resumed", (*site).suspendsDebian)
-			s.step("rebooted from inside", (*site).rebootsDebian)
-			s.step("a service ends while its kernel lives", (*site).endsItsService)
-			if allScenarios() {
-				s.step("a hang", (*site).hangsDebian)
-			}
-			s.step("panic", (*site).panicsDebian)
-			s.step("stopped gracefully", (*site).stopsDebian)
-		})
+	s := settleDebian(t, node.Options{Launcher: "process"})
+	spec := s.debian("debian")
+	spec.Health[0].Failures = 100 // its silence is not what is looked at
+	s.step("it boots itself, and finds its seed", func(s *site) { s.bootsWithItsSeed(spec) })
+	s.step("its probes", (*site).provesDebian)
+	s.step("its agent is off", func(s *site) {
+		s.hurt("debian", "systemctl", "stop", "qemu-guest-agent") // which ends who would answer
+		s.eventually("nobody answers any more", time.Minute, func() bool { return s.probed("guest-agent").GetStreak() < 0 })
+	})
+	s.step("stopped by its button", (*site).stopsDebian)
+}
+
+// settleDebian is a machine with a bridge for the guest.
+func settleDebian(t *testing.T, o node.Options) *site {
+	t.Helper()
+	if _, err := exec.LookPath("qemu-img"); err != nil {
+		t.Skip("qemu-img is not installed: make setup-test")
 	}
+	s := settle(t, o)
+	s.ip("link", "add", "br0", "type", "bridge")
+	s.ip("addr", "add", "10.77.0.1/24", "dev", "br0")
+	s.ip("link", "set", "dev", "br0", "up")
+	s.foreign = append(s.foreign, "br0")
+	return s
 }
 
 // debian is a VM of the Debian guest with everything that it can be asked.
@@ -135,18 +153,21 @@ func (s *site) bootsWithItsSeed(spec *v1.VMSpec) {
 }
 
 func (s *site) provesDebian() {
-	want := []string{"guest-agent", "http", "tcp", "exec", "guest-process"}
-	s.eventually("every probe to be healthy", time.Minute, func() bool {
-		vm, err := s.Get(s.ctx, "debian")
-		s.must(err)
-		well := 0
-		for _, p := range vm.GetProbes() {
-			if slices.Contains(want, p.GetName()) && p.GetHealth() == "healthy" {
-				well++
-			}
-		}
-		return well == len(want)
-	})
+	for _, name := range []string{"guest-agent", "http", "tcp", "exec", "guest-process"} {
+		s.eventually("the check "+name+" to pass", time.Minute, func() bool { return s.probed(name).GetHealth() == "healthy" })
+	}
+}
+
+// probed is where one check of the guest stands.
+func (s *site) probed(name string) *v1.Probe {
+	s.t.Helper()
+	vm, err := s.Get(s.ctx, "debian")
+	s.must(err)
+	at := slices.IndexFunc(vm.GetProbes(), func(p *v1.Probe) bool { return p.GetName() == name })
+	if at < 0 {
+		s.t.Fatalf("no check %s: %v", name, vm.GetProbes())
+	}
+	return vm.GetProbes()[at]
 }
 
 func (s *site) suspendsDebian() {

@@ -12,5 +12,5 @@
 // guest that `make setup-test` has built. BLIXARD_CHAOS=all adds what CI has no
 // time for: every wound of a store, more deaths of the daemon, the process
 // launcher under systemd, and a host under load for as long as BLIXARD_LOAD says
-// (2m). BLIXARD_SEED repeats the dice of one run.
+// (10m). BLIXARD_SEED repeats the dice of one run.
 package chaos

@@ -24,6 +24,22 @@ type site struct {
 // allScenarios says whether the long scenarios run too (make chaos), or only those that CI has time for.
 func allScenarios() bool { return os.Getenv("BLIXARD_CHAOS") == "all" }
 
+// underLaunchers plays a scenario with VMMs that systemd launches; in make chaos
+// also with those that a daemon under systemd launches by itself.
+func underLaunchers(t *testing.T, play func(t *testing.T, o node.Options)) {
+	t.Helper()
+	launchers := []string{"systemd"}
+	if allScenarios() {
+		launchers = append(launchers, "process")
+	}
+	for _, launcher := range launchers {
+		t.Run(launcher, func(t *testing.T) {
+			t.Parallel()
+			play(t, node.Options{Launcher: launcher})
+		})
+	}
+}
+
 // settle switches a machine on; at the scenario's end every VM is deleted,
 // nothing may be left inside, and then the machine goes.
 func settle(t *testing.T, o node.Options) *site {

@@ -13,16 +13,7 @@ import (
 // it stands on, the VMs run on, and are supervised afterwards (P4, P6).
 func TestVMsOutliveWhatIsDoneToTheirDaemon(t *testing.T) {
 	t.Parallel()
-	launchers := []string{"systemd"}
-	if allScenarios() {
-		launchers = append(launchers, "process")
-	}
-	for _, launcher := range launchers {
-		t.Run(launcher, func(t *testing.T) {
-			t.Parallel()
-			outlive(settle(t, node.Options{Launcher: launcher}))
-		})
-	}
+	underLaunchers(t, func(t *testing.T, o node.Options) { outlive(settle(t, o)) })
 }
 
 func outlive(s *site) {

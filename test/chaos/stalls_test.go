@@ -1,15 +1,11 @@
 package chaos
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -209,91 +205,4 @@ func (w *world) failingDisk() string {
 	})
 	w.must(os.Chmod(disk, 0o666)) // the VMM has a user of its own
 	return disk
-}
-
-// busy begins processes that take every processor they get, and ends them.
-func (w *ward) busy(n int) (end func()) {
-	w.t.Helper()
-	var all []*exec.Cmd
-	for range n {
-		c := exec.CommandContext(w.ctx, "sh", "-c", "while :; do :; done")
-		w.must(c.Start())
-		all = append(all, c)
-	}
-	ended := false
-	end = func() {
-		if ended {
-			return
-		}
-		ended = true
-		for _, c := range all {
-			_ = c.Process.Kill()
-			_ = c.Wait()
-		}
-	}
-	w.t.Cleanup(end)
-	return end
-}
-
-// loadTime is how long the host is under load: BLIXARD_LOAD, such as 10m.
-func loadTime(t *testing.T) time.Duration {
-	t.Helper()
-	if d, err := time.ParseDuration(os.Getenv("BLIXARD_LOAD")); err == nil {
-		return d
-	}
-	return 2 * time.Minute
-}
-
-// A host with ten times more work than processors restarts no guest for its
-// slowness, and one that really hangs is healed when the load is over at the
-// latest (P16). It is not parallel to others: their bounds are for a host that
-// has time for them.
-func TestALoadedHostBlamesNobody(t *testing.T) {
-	if !allScenarios() {
-		t.Skip("minutes of load are for make chaos alone")
-	}
-	long := loadTime(t)
-	w := begin(t, node.Options{})
-	w.patience(long + 10*time.Minute)
-	var vms []*v1.VM
-	for i := range 5 {
-		spec := node.Builtin("vm-"+strconv.Itoa(i), "")
-		spec.Health = nil // the default probes
-		vms = append(vms, w.up(spec))
-	}
-	end := w.busy(10 * runtime.NumCPU())
-	w.hurt(vms[4].GetName(), "fault", "lockup")
-	w.passes(long)
-	load, err := os.ReadFile("/proc/loadavg")
-	w.must(err)
-	t.Logf("after %v: load %s", long, load)
-	for _, vm := range vms[:4] {
-		w.same(vm, "under load")
-	}
-	end()
-	hung := vms[4]
-	w.judged(hung, boot)
-	gone := w.ended(hung.GetName(), soon)
-	if gone.GetCause() != "health-failed" {
-		t.Errorf("want health-failed, got %s: %s", gone.GetCause(), gone.GetWhy())
-	}
-	w.healthy(hung.GetName(), gone.GetRevision())
-	for _, vm := range vms[:4] {
-		w.same(vm, "after the load")
-	}
-	var pids []int32
-	all, err := w.List(w.ctx)
-	w.must(err)
-	for _, vm := range all {
-		pids = append(pids, vm.GetPid())
-	}
-	slices.Sort(pids)
-	w.only(pids...)
-}
-
-// patience gives a scenario that lasts more time than others have.
-func (w *world) patience(d time.Duration) {
-	ctx, cancel := context.WithTimeout(w.t.Context(), d)
-	w.t.Cleanup(cancel)
-	w.ctx = ctx
 }
