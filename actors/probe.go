@@ -195,7 +195,7 @@ func (r *runActor) mayAsk(m mayAsk) {
 	case r.paused || r.off || r.dumpAsked:
 		r.env.tell(m.from, rest{})
 	default:
-		r.env.tell(m.from, goAhead{session: r.session, process: r.process, ready: r.ready})
+		r.env.tell(m.from, goAhead{session: r.session, process: r.process, ready: r.ready, deaf: r.deaf != ""})
 		if w := &r.probes[m.index]; w.Why != w.Asked().Why {
 			w.Probe = w.Asked()
 			r.judge()
@@ -257,13 +257,16 @@ func (r *runActor) judge() {
 	answered := !r.ready && j.Ready
 	r.ready = r.ready || j.Ready
 	health, why := j.Health, j.Why
+	if r.deaf != "" {
+		health, why = policies.DeafHealth(health, why, r.deaf)
+	}
 	if r.ready && len(r.cutOff) > 0 {
 		health, why = vm.Unhealthy, cutOffWhy(r.cutOff)
 	}
 	now := messages.HealthJudged{Incarnation: r.ref.Incarnation, Health: health, Why: why, Probes: r.standings()}
 	news := now.Health != r.told.Health || now.Why != r.told.Why ||
 		r.ready && !slices.Equal(now.Probes, r.told.Probes) // a guest that boots is asked anew by the next daemon
-	known := len(r.probes) > 0 || len(r.cutOff) > 0 || r.told.Incarnation != 0
+	known := len(r.probes) > 0 || len(r.cutOff) > 0 || r.deaf != "" || r.told.Incarnation != 0
 	if news && known {
 		r.told = now
 	}

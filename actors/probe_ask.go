@@ -44,6 +44,9 @@ func (p *probeActor) asking(m goAhead) func(ctx context.Context) sight {
 		before := p.glance
 		return func(context.Context) sight { return p.seen(m.process, before) }
 	case vm.CheckVMM:
+		if m.deaf {
+			return func(context.Context) sight { return unproved(policies.NotHeard) }
+		}
 		before := p.processors
 		return func(ctx context.Context) sight { return p.progress(ctx, m, before) }
 	case vm.CheckAgent:

@@ -27,6 +27,7 @@ type (
 		session host.Session
 		process *vm.Process
 		ready   bool // the guest has answered
+		deaf    bool // and nobody can speak to its VMM, though that lives
 	}
 	// rest: run-<n> → probe: the guest proves nothing now.
 	rest struct{}

@@ -87,6 +87,10 @@ type runActor struct {
 	dumps   vm.Dump  // on which deaths, as the newest spec has it
 	dumping *dumping // a death that waits for the guest's memory; nil: none does
 
+	deaf     string    // why nobody can speak to the VMM, though it lives; empty: somebody can, or tries to
+	sentTerm bool      // a deaf VMM was asked to end by SIGTERM
+	downAt   time.Time // a deaf one's guest was asked down
+
 	dumpAsked, owed bool // a person's dump is under way; and holds up what was asked meanwhile
 }
 
@@ -161,6 +165,8 @@ func (r *runActor) hear(m any) {
 		r.runsOn()
 	case askedDumpEnded:
 		r.askedDumpEnded()
+	case deafLooked, askedDeaf, lookDown, endDeaf:
+		r.hearDeaf(m)
 	default:
 		r.hearProbes(m)
 	}
@@ -249,7 +255,7 @@ func (r *runActor) launched(m launched) {
 		}
 		r.fail(f, true)
 	}
-	r.process = &m.process
+	r.process, r.paths.VMM = &m.process, m.process
 	r.notes.launched(m.argv)
 	if _, fresh := r.first.(doPrepare); fresh && len(r.checks) > 0 { // which is in the launch's own turn
 		r.told = messages.HealthJudged{
@@ -282,6 +288,7 @@ func (r *runActor) attached(m attached) {
 		return
 	}
 	r.session, r.attempts = m.session, 0
+	r.heardAgain()
 	if _, adopted := r.first.(doAttach); adopted {
 		r.findBalloon()
 	}
@@ -324,6 +331,14 @@ func (r *runActor) standing(ctx context.Context, s host.Session) error {
 // retryAttach waits a second between tries: if the VMM is dying, its exit comes
 // first and is the root cause; the broken socket is only the next domino.
 func (r *runActor) retryAttach(err error) {
+	if r.attempts >= deafAttempts && r.maybeDeaf(err) {
+		r.lookWhetherDeaf(err)
+		return
+	}
+	r.tryAgain(err)
+}
+
+func (r *runActor) tryAgain(err error) {
 	if r.attempts >= attachAttempts {
 		r.fail(vm.Failure{Cause: vm.CauseHealthFailed, Evidence: fmt.Sprintf("its VMM did not answer %d times: %v", r.attempts, err), Deaf: true}, true)
 	}

@@ -184,6 +184,10 @@ func (v *vmActor) dump(m dump) {
 // dump halts the guest for as long as it takes: what its probes would say of
 // that is no news.
 func (r *runActor) dump(m dump) {
+	if r.deaf != "" {
+		m.reply <- dumpAnswer{err: policies.CantDump(r.ref.Name, r.deaf)}
+		return
+	}
 	if r.dumping != nil || r.suspend.cut != nil || r.dumpAsked {
 		m.reply <- dumpAnswer{err: &vm.Refusal{
 			Code: vm.WrongPhase, Why: fmt.Sprintf("the memory of %s is being written already", r.ref.Name), Try: "again in a moment",

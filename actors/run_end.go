@@ -36,7 +36,11 @@ func (r *runActor) ended(exit *vm.Exit) {
 		exit.MemoryPeak = r.env.usage(r.ref.VM, r.process).MemoryPeak
 	}
 	e.Exit, e.Runner, e.Log = exit, r.rec.Spec.Boot.Built(), r.killedFor(exit)
+	e.PoweredOff = e.PoweredOff || r.deaf != "" && exit == nil && policies.HasPowerDown(e.Console)
 	f := policies.Classify(e)
+	if r.deaf != "" {
+		f = policies.Unheard(f, r.sentTerm)
+	}
 	if r.suspend.loading {
 		f = policies.WhileLoading(f, e.Stderr)
 	}
@@ -106,7 +110,7 @@ func (r *runActor) outOfSpace(n host.Notice) {
 		r.evidence.DiskFailed = true
 		r.ended(nil)
 	}
-	r.paused = true
+	r.paused, r.rec.State.Stalled = true, n.Detail
 	r.env.tell(r.parent, messages.OutOfSpace{Incarnation: r.ref.Incarnation, Why: n.Detail})
 }
 
@@ -133,6 +137,10 @@ func (r *runActor) powerDown() {
 	method := r.rec.Spec.Stop.Method
 	if method == "kill" {
 		r.fail(vm.Failure{Cause: vm.CauseOperator, Evidence: "stop method is kill"}, true)
+	}
+	if r.deaf != "" {
+		r.powerDownDeaf()
+		return
 	}
 	if method != "acpi" {
 		r.shutdownByAgent()

@@ -46,6 +46,10 @@ const clockBound = 5 * time.Second
 
 // save begins as soon as there is a session. The guest proves nothing until it runs on.
 func (r *runActor) save() {
+	if r.deaf != "" {
+		r.env.tell(r.parent, messages.SaveFailed{Incarnation: r.ref.Incarnation, Why: r.deaf})
+		return
+	}
 	r.suspend.wanted, r.paused = true, true
 	if r.dumpHolds() {
 		return
@@ -126,7 +130,7 @@ func (r *runActor) saveEnded(m saveEnded) {
 // resume lets the guest run on, whatever halted it: a person, a saving that is
 // over or is given up by this, or a load.
 func (r *runActor) resume() {
-	r.suspend.wanted, r.paused = false, false
+	r.suspend.wanted, r.paused, r.rec.State.Stalled = false, false, ""
 	if r.suspend.cut != nil {
 		r.suspend.givenUp = true
 		r.suspend.cut() // its end goes on

@@ -198,8 +198,8 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 		v.turn(c, policies.Turn{Event: vm.GuestWasReset})
 	case messages.HealthJudged:
 		v.turn(c, policies.Turn{Event: vm.HealthChanged, Health: m.Health, HealthWhy: m.Why, Why: m.Why, Probes: m.Probes})
-	case messages.OutOfSpace:
-		v.turn(c, policies.Turn{Event: vm.OutOfSpace, Why: m.Why})
+	case messages.OutOfSpace, messages.WentDeaf, messages.HeardAgain:
+		v.hearLimits(c, m)
 	case messages.SpaceBack:
 		if v.rec.State.Stalled != "" { // else a person paused it
 			v.turn(c, policies.Turn{Event: vm.SpaceBack})

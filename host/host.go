@@ -42,6 +42,10 @@ type Launcher interface {
 	// It is final for the incarnation: a Launch of the same vm.Ref that is still
 	// under way, or comes later, fails as Gone and leaves no process (P1, P7).
 	Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error
+	// Terminate asks the VMM of the incarnation to flush and end, by SIGTERM, and
+	// doesn't wait for it (P8: by proof only). Repeating it is safe: nothing alive
+	// is success.
+	Terminate(ctx context.Context, ref vm.Ref, hint *vm.Process) error
 	// Verdict is what is remembered of the end of an incarnation that no longer
 	// lives: Gone where nothing is. Repeating it is safe: a Kill or a Launch of a
 	// later incarnation forgets it, nothing else does.
@@ -289,6 +293,8 @@ type Paths struct {
 	Disks    string // folder of the disks that we made
 	Core     string // folder for the core of this incarnation's VMM; there where the spec asks for one
 	Load     string // the saved guest that the VMM is launched with; empty: it boots
+
+	VMM vm.Process // who listens on the sockets, as far as it is known: it is reached also where their names were deleted
 }
 
 // Folders makes and removes what a VM owns on disk.

@@ -95,6 +95,16 @@ type OutOfSpace struct {
 	Why         string
 }
 
+// WentDeaf: the VMM lives, its guest had answered, and its control socket is
+// gone. May come late.
+type WentDeaf struct {
+	Incarnation vm.Incarnation
+	Why         string
+}
+
+// HeardAgain: a VMM that an earlier daemon found deaf has answered. May come late.
+type HeardAgain struct{ Incarnation vm.Incarnation }
+
 // GuestSaved: the guest is whole on the disk, durable. May come twice and late.
 type GuestSaved struct {
 	Incarnation vm.Incarnation
@@ -147,6 +157,8 @@ func (f GuestReset) Of() vm.Incarnation    { return f.Incarnation }
 func (f GuestWasReset) Of() vm.Incarnation { return f.Incarnation }
 func (f HealthJudged) Of() vm.Incarnation  { return f.Incarnation }
 func (f OutOfSpace) Of() vm.Incarnation    { return f.Incarnation }
+func (f WentDeaf) Of() vm.Incarnation      { return f.Incarnation }
+func (f HeardAgain) Of() vm.Incarnation    { return f.Incarnation }
 func (f GuestSaved) Of() vm.Incarnation    { return f.Incarnation }
 func (f SaveFailed) Of() vm.Incarnation    { return f.Incarnation }
 func (f GuestLoaded) Of() vm.Incarnation   { return f.Incarnation }

@@ -61,6 +61,7 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 	case s.Phase == vm.Stopped && rested(s):
 		e.Next = "nothing: the guest powered itself off, and stays down until it is started"
 	}
+	explainDeaf(&e, &w, s)
 	if s.Phase&(vm.Stopped|vm.Suspended) != 0 && r.Reservation != (vm.Reservation{}) {
 		e.State += fmt.Sprintf("; it holds %s of memory and %s of disk of the node's room", showBytes(float64(r.Reservation.Memory)), showBytes(float64(r.Reservation.Disk)))
 	}

@@ -77,7 +77,7 @@ const (
 )
 
 // lifecycle is the whole state machine. A phase is listed for an event once.
-var lifecycle = slices.Concat(asks, facts, releases, ticks, boots, suspends)
+var lifecycle = slices.Concat(asks, facts, deafness, releases, ticks, boots, suspends)
 
 var asks = []row{
 	{vm.Stopped | vm.Backoff, on(vm.StartAsked, vm.RestartAsked), move(vm.Preparing, vm.Prepare)},
@@ -144,6 +144,14 @@ var facts = []row{
 	{vm.Adopting, on(vm.FoundUnwanted), move(vm.Stopping, vm.Attach, vm.PowerDown)},
 	{vm.Adopting, on(vm.FoundNone), move(vm.Killing, vm.Kill)}, // only a kill bars a launch that is under way (P1)
 	{rest &^ vm.Adopting, on(vm.FoundReady, vm.FoundStarting, vm.FoundUnwanted, vm.FoundNone), ignore},
+}
+
+// deafness is a VMM that lives and that nobody can speak to.
+var deafness = []row{
+	{vm.Running | vm.Paused | vm.Stopping, on(vm.WentDeaf), stay()},
+	{rest &^ (vm.Running | vm.Paused | vm.Stopping), on(vm.WentDeaf), ignore},
+	{up | vm.Stopping, on(vm.HeardAgain), stay()},
+	{rest &^ (up | vm.Stopping), on(vm.HeardAgain), ignore},
 }
 
 var releases = []row{

@@ -78,6 +78,11 @@ func refused(rec vm.Record, t Turn, a action) *vm.Refusal {
 			return r
 		}
 	}
+	if a.verb == verbMove && rec.State.Deaf != "" {
+		if r := cantSay(rec, t.Event); r != nil {
+			return r
+		}
+	}
 	if a.verb != verbRefuse {
 		return nil
 	}
@@ -115,6 +120,8 @@ func carry(out *Outcome, t Turn) {
 		s.ResetDue = false
 	case vm.HealthChanged:
 		carryHealth(s, t)
+	case vm.WentDeaf, vm.HeardAgain:
+		s.Deaf = t.Why
 	case vm.Discarded:
 		out.Removed = true
 	case vm.Woke:
@@ -209,6 +216,9 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	}
 	if to&(vm.Preparing|idle) != 0 {
 		s.Pending, s.Runs = false, nil
+	}
+	if to&(vm.Preparing|idle|vm.Removing) != 0 {
+		s.Deaf = ""
 	}
 	if to != vm.Paused {
 		s.Stalled = ""

@@ -40,6 +40,8 @@ const (
 	GuestLoaded    // starting: a saved guest is whole in its VMM, and stands still
 	OutOfSpace     // the VMM stopped the guest, as a disk can't grow; Why says which
 	SpaceBack      // there is room again for what stopped by OutOfSpace
+	WentDeaf       // the VMM lives and its guest had answered, and its control socket is gone; Why says more
+	HeardAgain     // a VMM that was deaf has answered
 	KillConfirmed  // killing: no VMM of this incarnation lives
 
 	// The release of what an incarnation held, split by what comes after it (Record.After).
@@ -86,7 +88,7 @@ var eventNames = [...]string{
 	ReleasedToHold: "ReleasedToHold", ReleasedToRemove: "ReleasedToRemove", ReleasedToSuspend: "ReleasedToSuspend",
 	Discarded: "Discarded", DeadlinePassed: "DeadlinePassed", Woke: "Woke",
 	Rebooted: "Rebooted", Enlisted: "Enlisted", HeldBack: "HeldBack", Dismissed: "Dismissed", Shelved: "Shelved", CalledUp: "CalledUp",
-	NodeEnding: "NodeEnding",
+	NodeEnding: "NodeEnding", WentDeaf: "WentDeaf", HeardAgain: "HeardAgain",
 }
 
 // Events returns every event, in order.

@@ -46,6 +46,7 @@ type State struct {
 	Reclaimed   bool        `json:"reclaimed,omitempty"` // in Paused and Suspended: the node did that by itself, as the VM was idle
 	Saved       *SavedState `json:"saved,omitempty"`     // the next start loads it; nil: it boots
 	Hardware    string      `json:"hardware,omitempty"`  // Spec.Hardware of what Incarnation was begun with; empty: an older daemon began it
+	Deaf        string      `json:"deaf,omitempty"`      // why nobody can speak to this VMM, though it lives; empty: somebody can
 	ResetDue    bool        `json:"resetDue,omitempty"`  // in Starting: the machine is to be reset in place, and what it does until then proves nothing
 	Health      Health      `json:"health"`
 	HealthSince time.Time   `json:"healthSince"`

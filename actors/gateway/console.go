@@ -63,7 +63,11 @@ func (d *Door) console(ctx context.Context, first *blixardv1.ConsoleInput, s *co
 	if err != nil {
 		return err
 	}
-	guest, err := d.Consoles.Dial(ctx, d.pathsOf(rec, rec.State.Incarnation))
+	at := d.pathsOf(rec, rec.State.Incarnation)
+	if p := rec.State.Process; p != nil {
+		at.VMM = *p
+	}
+	guest, err := d.Consoles.Dial(ctx, at)
 	if err != nil {
 		return consoleBusy(rec, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/unlinked"
 )
 
 // Dial opens the interactive console of a running VM, for a person.
@@ -24,6 +25,11 @@ func (c *Console) Dial(ctx context.Context, f host.Paths) (io.ReadWriteCloser, e
 func dial(ctx context.Context, f host.Paths) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", f.Console)
+	if kindOf(err) == host.Gone && f.VMM.PID != 0 {
+		if conn, without := unlinked.Dial(ctx, f.VMM, f.Console); without == nil {
+			return conn, nil
+		}
+	}
 	if err != nil {
 		return nil, host.Fail(kindOf(err), "open console "+f.Console, err)
 	}

@@ -61,6 +61,7 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 
 func (l launcher) Find(ctx context.Context, ref vm.Ref, _ *vm.Process) (vm.Process, error) {
 	if err := l.d.call(ctx, "find "+string(ref.Name), l.d.faults().Find); err != nil {
+		l.d.world.hinder(ref)
 		return vm.Process{}, err
 	}
 	w := l.d.world

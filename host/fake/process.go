@@ -37,6 +37,8 @@ type process struct {
 	asked    int // of its memory
 	dumps    int // that are under way, each of which halts the guest
 
+	nameless, agentless bool // its control socket was deleted, and its agent's
+
 	left vm.Bytes // by its balloon; 0: all
 
 	loads  bool          // it was launched with a saved guest, which has not run on yet
@@ -115,6 +117,9 @@ func (p *process) later(d time.Duration, act func()) {
 // stand: the guest is over, its VMM stands still and tells whoever listens.
 func (p *process) stand(s host.GuestState, kind host.NoticeKind) {
 	p.state, p.silent = s, true
+	if s == host.GuestOff && p.nameless {
+		p.console = append(p.console, "reboot: Power down\n"...)
+	}
 	p.notify(host.Notice{Kind: kind, Detail: "guest", At: time.Now()})
 }
 

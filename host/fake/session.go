@@ -33,13 +33,14 @@ func (driver) Release(context.Context, vm.Ref, vm.Spec, host.Paths) error { retu
 // Attach finds the live VMM by the run folder of its VM.
 func (v driver) Attach(ctx context.Context, _ vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
 	if err := v.d.call(ctx, "attach "+f.Run, v.d.faults().Attach); err != nil {
+		v.d.world.hinderAt(f)
 		return nil, err
 	}
 	w := v.d.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.at(f)
-	if p == nil {
+	if p == nil || p.nameless {
 		return nil, host.Fail(host.Gone, "attach", errNone)
 	}
 	s := &session{p: p, d: v.d, notice: notice}
@@ -214,7 +215,7 @@ func (a agent) Open(_ context.Context, f host.Paths) (host.AgentConn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.at(f)
-	if p == nil {
+	if p == nil || p.agentless {
 		return nil, host.Fail(host.Gone, "open agent", errNone)
 	}
 	c := &agentConn{d: a.d, p: p}

@@ -52,6 +52,7 @@ type World struct {
 	dumps         time.Duration // what one takes
 	spent         vm.NodeUsage
 	services      map[string]Service // by address
+	sockets       sockets
 	capacity      vm.Capacity
 	story         func(format string, args ...any)
 	watch         Watch

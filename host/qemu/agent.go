@@ -36,7 +36,7 @@ var _ host.Agent = Agent{}
 // Open connects; see host.Agent. While the guest's agent has not opened its
 // port, what we write stays in the socket and is answered when it does.
 func (Agent) Open(ctx context.Context, f host.Paths) (host.AgentConn, error) {
-	conn, err := dial(ctx, f.Agent)
+	conn, err := dial(ctx, f.Agent, f.VMM)
 	if err != nil {
 		return nil, err
 	}

@@ -100,7 +100,7 @@ func TestAResetOfUnknownMachines(t *testing.T) {
 		} else {
 			g = start(t, PVHGuest(), nil)
 		}
-		conn, err := dial(deadline(t), g.paths.QMP)
+		conn, err := dial(deadline(t), g.paths.QMP, vm.Process{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -193,7 +193,7 @@ func (g *guest) wantState(s host.Session, want host.GuestState) {
 // wantConsole connects to the serial console and reads until the bytes wanted came.
 func (g *guest) wantConsole(want string) {
 	g.t.Helper()
-	conn, err := dial(deadline(g.t), g.paths.Console)
+	conn, err := dial(deadline(g.t), g.paths.Console, vm.Process{})
 	if err != nil {
 		g.t.Fatal(err)
 	}

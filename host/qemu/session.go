@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/unlinked"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -55,7 +56,7 @@ type session struct {
 // Attach opens the control session; see host.Driver. The socket has been
 // listening since before QEMU's start, so the greeting comes when QEMU is up.
 func (d *Driver) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice func(host.Notice)) (host.Session, error) {
-	conn, err := dial(ctx, f.QMP)
+	conn, err := dial(ctx, f.QMP, f.VMM)
 	if err != nil {
 		return nil, err
 	}
@@ -109,18 +110,28 @@ func join(ctx context.Context, conn net.Conn, notice func(host.Notice)) (*sessio
 	return s, nil
 }
 
-func dial(ctx context.Context, path string) (net.Conn, error) {
+// dial connects to a socket of the VMM by its name, or without one where
+// somebody deleted that. Gone is that nobody listens there.
+func dial(ctx context.Context, path string, by vm.Process) (net.Conn, error) {
+	const doing = "connect to the VMM"
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
 	switch {
 	case err == nil:
 		return conn, nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, host.Fail(host.Gone, "connect to the VMM", err)
+		if by.PID == 0 {
+			return nil, host.Fail(host.Gone, doing, err)
+		}
+		conn, without := unlinked.Dial(ctx, by, path)
+		if without != nil {
+			return nil, host.Fail(host.Gone, doing, fmt.Errorf("%v; %v", err, without))
+		}
+		return conn, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, host.Fail(host.Denied, "connect to the VMM", err)
+		return nil, host.Fail(host.Denied, doing, err)
 	}
-	return nil, host.Fail(host.Transient, "connect to the VMM", err)
+	return nil, host.Fail(host.Transient, doing, err)
 }
 
 func newSession(conn net.Conn, notice func(host.Notice)) *session {

@@ -104,7 +104,7 @@ func (s *stage) checkP9late() {
 	defer s.judge.mu.Unlock()
 	for _, r := range records {
 		st := r.State
-		if st.Phase == vm.Running && standing[r.ID] {
+		if st.Phase == vm.Running && standing[r.ID] && !s.world.Lost(r.ID, st.Incarnation) {
 			s.judge.broken("checkP17", r.Spec.Name, "it is running, and its guest stands still")
 		}
 		if st.Stalled != "" && !parked[r.Spec.Name] {

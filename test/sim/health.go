@@ -23,6 +23,9 @@ func (s *stage) stall() {
 // well says whether the guest of an incarnation does nothing of its own accord
 // for which its agent would be silent.
 func (s *stage) well(ref vm.Ref) bool {
+	if s.world.Lost(ref.VM, ref.Incarnation) {
+		return false // what it was told last, to halt or to run on, may not have reached it
+	}
 	g := s.guest(ref)
 	return g == fake.Guest{Boot: g.Boot, Deaf: g.Deaf, PrepareFails: g.PrepareFails} && g.Boot >= 0
 }

@@ -37,6 +37,7 @@ type judge struct {
 	room      room
 	saved     func(before, after vm.Record, t persistence.Turn)
 	well      func(ref vm.Ref) bool // its guest answers as long as it runs
+	deaf      func(id vm.ID, n vm.Incarnation) bool
 	found     []Violation
 	asks      int
 }
@@ -106,6 +107,7 @@ func (j *judge) wrote(t persistence.Turn) {
 	j.checkP10turn(before, after, t)
 	j.checkP10probes(before, after, t.Entry.Kind)
 	j.checkP16turn(after, t)
+	j.checkDeaf(before, after, t)
 	j.checkReclaim(before, after, t)
 	if before.State.Revision == 0 {
 		j.checkP13slots(after)

@@ -60,6 +60,10 @@ var plants = []struct {
 		p.Machine = boastfulMachine{p.Machine}
 		return p
 	}}},
+	{"a deleted socket that passes for a VMM that hangs", "checkDeaf", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
+		p.Driver = hungDriver{p.Driver}
+		return p
+	}}},
 	{"reservations that a daemon's restart forgets", "checkP12", loads(func(r *vm.Record) { r.Reservation = vm.Reservation{} })},
 	{"a new spec that is written without what it holds", "checkP12", writes(func(t *persistence.Turn) {
 		if t.Entry.Kind == vm.SpecAsked.String() {

@@ -61,6 +61,7 @@ func (s *stage) play() {
 		}
 		s.idle()
 		s.stall()
+		s.deafen()
 		s.pass()
 		if s.dead() {
 			s.reboot(s.span())

@@ -37,6 +37,7 @@ type stage struct {
 	script *rand.Rand // drawn from by the script's goroutine alone
 	lull   *rand.Rand // the same, for idle VMs; see idleness
 	doubts *rand.Rand // the same, for stalls of the host
+	losses *rand.Rand // the same, for control sockets that somebody deletes
 	plan   *plan
 	plant  Plant
 	log    *zap.Logger
@@ -61,7 +62,7 @@ type stage struct {
 func run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
 	dice := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible by seed
 	s := &stage{
-		seed: seed, script: dice, lull: idleness(seed, "script"), doubts: idleness(seed, "stalls"), plan: draw(seed, dice), plant: p, log: log, story: newStory(),
+		seed: seed, script: dice, lull: idleness(seed, "script"), doubts: idleness(seed, "stalls"), losses: idleness(seed, "losses"), plan: draw(seed, dice), plant: p, log: log, story: newStory(),
 		memory: persistence.NewMemory(), dice: map[string]*rand.Rand{},
 	}
 	s.judge = newJudge(s.story)
@@ -73,7 +74,7 @@ func run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
 	s.world = fake.New(seed, fake.Watch{
 		Launching: s.judge.launching, Killing: s.judge.killing, Discarded: s.judge.discarded, Broken: s.judge.brokenByWorld,
 	}, s.guest, s.story.tell)
-	s.judge.saved, s.judge.well = s.checkP17turn, s.well
+	s.judge.saved, s.judge.well, s.judge.deaf = s.checkP17turn, s.well, s.world.Deaf
 	s.drawRoom()
 	s.boot()
 	s.play()
