@@ -280,23 +280,6 @@ type Console interface {
 	Type(ctx context.Context, f Paths, text string) error
 }
 
-// Paths are the places of one incarnation on disk; see NewPaths.
-type Paths struct {
-	Folder   string // durable folder of the VM: manifest, disks, logs
-	Run      string // run folder of the VM: sockets; on tmpfs
-	QMP      string // socket
-	Agent    string // socket
-	Console  string // socket
-	Log      string // console log of this incarnation
-	Stderr   string // what the VMM itself wrote
-	Manifest string // identity and spec, so that the store can be rebuilt
-	Disks    string // folder of the disks that we made
-	Core     string // folder for the core of this incarnation's VMM; there where the spec asks for one
-	Load     string // the saved guest that the VMM is launched with; empty: it boots
-
-	VMM vm.Process // who listens on the sockets, as far as it is known: it is reached also where their names were deleted
-}
-
 // Folders makes and removes what a VM owns on disk.
 type Folders interface {
 	States
