@@ -67,7 +67,7 @@ func recovered(c vm.Crash) bool {
 
 // Show adds what is read from the node at each scrape.
 func (m *Metrics) Show(n *Node) {
-	m.Registry.MustRegister(standing{n}, consumption{n}, counted{&n.env.rounds})
+	m.Registry.MustRegister(standing{n}, consumption{n}, onShelves{n}, counted{&n.env.rounds})
 }
 
 // standing tells how many VMs stand in each phase and health.

@@ -57,6 +57,7 @@ func TestMetricsOfUsageAreCleanAndNameTheVMAlone(t *testing.T) {
 		for of, want := range map[string]float64{
 			"blixard_vm_memory_bytes web": float64(100 * vm.MiB), "blixard_node_used_memory_bytes": float64(vm.GiB),
 			"blixard_node_cpu_busy_seconds_total": 3600, "blixard_vm_idle_seconds web": 0,
+			"blixard_node_bundle_bytes": 0, "blixard_node_bundle_quota_bytes": float64(vm.GiB), "blixard_node_vm_bundle_quota_bytes": float64(256 * vm.MiB),
 		} {
 			if v, ok := got[of]; !ok || v != want {
 				t.Errorf("%s is %v (%t), want %v", of, v, ok, want)

@@ -28,7 +28,7 @@ func (d *Door) ask(ctx context.Context, m proto.Message) (*blixardv1.VM, error) 
 	if err != nil {
 		return nil, err
 	}
-	return d.show(rec), nil
+	return d.show(ctx, rec), nil
 }
 
 func (d *Door) askVM(ctx context.Context, name vm.Name, a messages.Ask) (vm.Record, error) {
@@ -65,7 +65,7 @@ func (d *Door) create(ctx context.Context, m *blixardv1.CreateVMRequest) (*blixa
 	if err != nil {
 		return nil, err
 	}
-	return d.show(rec), nil
+	return d.show(ctx, rec), nil
 }
 
 func (d *Door) createVM(ctx context.Context, s vm.Spec, start bool) (vm.Record, error) {
@@ -92,7 +92,7 @@ func (d *Door) apply(ctx context.Context, m *blixardv1.ApplyRequest) (*blixardv1
 		}
 		rec, err := d.createVM(ctx, s, m.GetStart())
 		if err == nil {
-			return &blixardv1.ApplyResponse{Action: created, Vm: d.show(rec)}, nil
+			return &blixardv1.ApplyResponse{Action: created, Vm: d.show(ctx, rec)}, nil
 		}
 		// Somebody else was faster: then it is a change.
 		if r, ok := errors.AsType[*vm.Refusal](err); !ok || r.Code != vm.Exists {
@@ -126,7 +126,7 @@ func (d *Door) change(ctx context.Context, rec vm.Record, s vm.Spec, m *blixardv
 			return nil, err
 		}
 	}
-	out.Vm = d.show(rec)
+	out.Vm = d.show(ctx, rec)
 	if m.GetDryRun() && out.Action == changed {
 		return d.needs(ctx, out, rec, s)
 	}

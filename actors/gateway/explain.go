@@ -14,7 +14,7 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-func (d *Door) explain(m *blixardv1.ExplainVMRequest) (*blixardv1.Explanation, error) {
+func (d *Door) explain(ctx context.Context, m *blixardv1.ExplainVMRequest) (*blixardv1.Explanation, error) {
 	rec, err := d.find(m.GetName())
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (d *Door) explain(m *blixardv1.ExplainVMRequest) (*blixardv1.Explanation, e
 	}
 	e.Next += d.turnOf(rec) + d.strangers(rec)
 	return &blixardv1.Explanation{
-		Vm: d.show(rec), State: messages.Text(e.State), Since: messages.Stamp(e.Since), Seen: messages.Text(e.Seen),
+		Vm: d.show(ctx, rec), State: messages.Text(e.State), Since: messages.Stamp(e.Since), Seen: messages.Text(e.Seen),
 		Tried: messages.Text(e.Tried), Next: messages.Text(e.Next), NextAt: messages.Stamp(e.NextAt),
 		Rule: messages.Text(e.Rule), Can: e.Can,
 	}, nil
@@ -95,6 +95,6 @@ func awaited(rec vm.Record) string {
 }
 
 // ExplainVM tells the story of a VM's state.
-func (d *Door) ExplainVM(_ context.Context, r *connect.Request[blixardv1.ExplainVMRequest]) (*connect.Response[blixardv1.Explanation], error) {
-	return answer(d.explain(r.Msg))
+func (d *Door) ExplainVM(ctx context.Context, r *connect.Request[blixardv1.ExplainVMRequest]) (*connect.Response[blixardv1.Explanation], error) {
+	return answer(d.explain(ctx, r.Msg))
 }

@@ -28,6 +28,8 @@ type Node interface {
 	Dump(ctx context.Context, name vm.Name, format vm.DumpFormat, by messages.Caller) (path string, size vm.Bytes, err error)
 	// Missed says why deaths of a VM have no bundle, by the number of the crash.
 	Missed(id vm.ID) map[uint64]string
+	// BundleQuota bounds what is kept of deaths.
+	BundleQuota() vm.BundleQuota
 	// Get and List read the last durable record of each VM, sorted by name.
 	Get(name vm.Name) (vm.Record, bool)
 	List() []vm.Record
@@ -99,7 +101,7 @@ type Bootstrap struct {
 	Starting  []vm.Name
 	Ready     int
 	Failed    int      // did not come up; supervision goes on with them
-	Held      []string // "db: was given up: crash 6 in 10m0s", a line each
+	Held      []string // "db: was given up: crash 6 in 10m", a line each
 }
 
 // Journal is the part of the store that the gateway reads.

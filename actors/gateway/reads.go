@@ -14,12 +14,15 @@ import (
 )
 
 // show is the record with what a policy knows of its budget now.
-func (d *Door) show(r vm.Record) *blixardv1.VM {
+func (d *Door) show(ctx context.Context, r vm.Record) *blixardv1.VM { return d.showOf(r, d.held(ctx)) }
+
+func (d *Door) showOf(r vm.Record, held map[vm.Name]vm.Bytes) *blixardv1.VM {
 	out := messages.VMToProto(r)
 	_, inWindow, remaining := policies.Budget(d.Now(), r.Spec.Restart, r.State)
 	out.Restarts.InWindow, out.Restarts.Remaining = int32(inWindow), int32(remaining)
 	out.Usage = messages.UsageToProto(d.Node.Usage(r.Spec.Name))
 	out.Limits = messages.LimitsToProto(d.Node.Limits(r))
+	out.Rungs, out.Bundles = rungs(d.Now(), r), d.bundlesOf(r.Spec.Name, held)
 	pending(out, r)
 	return out
 }
@@ -41,12 +44,12 @@ func noSuchVM(name vm.Name) *vm.Refusal {
 	return &vm.Refusal{Code: vm.NotFound, Why: fmt.Sprintf("there is no VM %s", name), Try: "blixard vm list"}
 }
 
-func (d *Door) get(m *blixardv1.GetVMRequest) (*blixardv1.VM, error) {
+func (d *Door) get(ctx context.Context, m *blixardv1.GetVMRequest) (*blixardv1.VM, error) {
 	rec, err := d.find(m.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return d.show(rec), nil
+	return d.show(ctx, rec), nil
 }
 
 func (d *Door) status() *blixardv1.NodeStatusResponse {
@@ -99,16 +102,17 @@ func or(s, instead string) string {
 }
 
 // GetVM shows one VM.
-func (d *Door) GetVM(_ context.Context, r *connect.Request[blixardv1.GetVMRequest]) (*connect.Response[blixardv1.VM], error) {
-	return answer(d.get(r.Msg))
+func (d *Door) GetVM(ctx context.Context, r *connect.Request[blixardv1.GetVMRequest]) (*connect.Response[blixardv1.VM], error) {
+	return answer(d.get(ctx, r.Msg))
 }
 
 // ListVMs shows all, by name.
-func (d *Door) ListVMs(context.Context, *connect.Request[blixardv1.ListVMsRequest]) (*connect.Response[blixardv1.ListVMsResponse], error) {
+func (d *Door) ListVMs(ctx context.Context, _ *connect.Request[blixardv1.ListVMsRequest]) (*connect.Response[blixardv1.ListVMsResponse], error) {
 	list := d.Node.List()
 	out := &blixardv1.ListVMsResponse{Vms: make([]*blixardv1.VM, 0, len(list))}
+	held := d.held(ctx)
 	for _, rec := range list {
-		out.Vms = append(out.Vms, d.show(rec))
+		out.Vms = append(out.Vms, d.showOf(rec, held))
 	}
 	return answer(out, nil)
 }

@@ -14,7 +14,9 @@ func (d *Door) resources(ctx context.Context, m *blixardv1.NodeResourcesRequest)
 	if err != nil {
 		return nil, err
 	}
-	return messages.ResourcesToProto(r), nil
+	out := messages.ResourcesToProto(r)
+	out.Bundles = d.bundlesOfAll(ctx)
+	return out, nil
 }
 
 // NodeResources is what the node has, what is promised of it, and what is used.

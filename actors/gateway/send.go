@@ -107,9 +107,9 @@ func (d *Door) deliver(ctx context.Context, req proto.Message) (proto.Message, e
 	case *blixardv1.ShutdownNodeRequest:
 		return message(d.shutdown(ctx, m))
 	case *blixardv1.GetVMRequest:
-		return message(d.get(m))
+		return message(d.get(ctx, m))
 	case *blixardv1.ExplainVMRequest:
-		return message(d.explain(m))
+		return message(d.explain(ctx, m))
 	case *blixardv1.WaitVMRequest:
 		return message(d.wait(ctx, m))
 	case *blixardv1.ExecVMRequest:

@@ -100,7 +100,7 @@ func (d *Door) wait(ctx context.Context, m *blixardv1.WaitVMRequest) (*blixardv1
 		again := d.Node.Changed(vm.Name(m.GetName())) // before the look: no change falls between them
 		rec, err := d.find(m.GetName())
 		if w.removed && last.ID != "" && (err != nil || rec.ID != last.ID) {
-			return d.show(last), nil
+			return d.show(ctx, last), nil
 		}
 		if err != nil {
 			return nil, err
@@ -109,7 +109,7 @@ func (d *Door) wait(ctx context.Context, m *blixardv1.WaitVMRequest) (*blixardv1
 			return nil, noSuchVM(last.Spec.Name) // another VM took the name
 		}
 		if w.holds(rec) {
-			return d.show(rec), nil
+			return d.show(ctx, rec), nil
 		}
 		if w.hopeless(rec) {
 			return nil, notBefore(w, rec)

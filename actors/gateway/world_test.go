@@ -132,6 +132,10 @@ func (w *world) Missed(vm.ID) map[uint64]string {
 	return map[uint64]string{2: "it died faster than its evidence is written"}
 }
 
+func (w *world) BundleQuota() vm.BundleQuota {
+	return vm.BundleQuota{Node: vm.GiB, VM: 256 * vm.MiB, Count: 20}
+}
+
 func (w *world) Get(name vm.Name) (vm.Record, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

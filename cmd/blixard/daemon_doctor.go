@@ -17,8 +17,8 @@ import (
 const lowDisk = 5 // percent free
 
 // doctor looks at what VMs need of this machine, and says what to do.
-func (d *daemon) doctor(context.Context) []gateway.Finding {
-	return []gateway.Finding{d.checkQEMU(), d.checkAccel(), d.checkImage(), d.checkDisk(), d.checkLauncher(), d.checkLimits(), d.checkCores(), d.checkResources()} //nolint:contextcheck // each look is bounded by itself
+func (d *daemon) doctor(ctx context.Context) []gateway.Finding {
+	return []gateway.Finding{d.checkQEMU(), d.checkAccel(), d.checkImage(), d.checkDisk(), d.checkBundles(ctx), d.checkLauncher(), d.checkLimits(), d.checkCores(), d.checkResources()} //nolint:contextcheck // each look is bounded by itself
 }
 
 func ok(check, why string) gateway.Finding {

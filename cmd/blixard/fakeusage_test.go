@@ -77,6 +77,7 @@ func (n fakeNode) NodeResources(
 		Free: amountOf(3.5, 2720*vm.MiB, 15*vm.GiB), Used: amountOf(0.62, 1300*vm.MiB, 8*vm.GiB+100*vm.MiB), Vms: 4,
 		Machine:  amountOf(2, 4000*vm.MiB, 30*vm.GiB),
 		Pressure: &blixardv1.NodePressure{Cpu: 1.24, Io: 0.5}, At: ago(time.Second),
+		Bundles: &blixardv1.BundlesHeld{Bytes: int64(40 * vm.MiB), QuotaBytes: int64(vm.GiB)},
 	}
 	switch n.mood {
 	case busy:

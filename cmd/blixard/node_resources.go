@@ -91,6 +91,7 @@ func (c *cli) resourceWords(ctx context.Context, r *blixardv1.NodeResourcesRespo
 	c.alertLines(b, furtherAlerts(r))
 	b.add("Reserved", "by %s", count(int(r.GetVms()), "VM", "VMs"))
 	b.add("Fits yet", "%s", or(c.fitsYet(ctx, r), "not known: the daemon answered no dry run"))
+	b.addIf(r.GetBundles() != nil, "Bundles", "%s; the oldest go first", heldWords(r.GetBundles()))
 	switch at := r.GetAt(); {
 	case at == nil:
 		b.add("Looked", "not yet: nobody knows what is used")

@@ -143,7 +143,7 @@ func (c *cli) block(v *blixardv1.VM, wide bool) *block {
 	b.add("Intent", "%s", v.GetIntent())
 	b.add("Health", "%s", strings.TrimSuffix(v.GetHealth()+": "+v.GetHealthWhy(), ": "))
 	c.probeLines(b, v.GetProbes(), wide)
-	healingLines(b, v.GetSpec())
+	healingLines(b, v)
 	b.addIf(v.GetPid() != 0, "VMM", "pid %d, %s, %s, incarnation %d, since %s", v.GetPid(), v.GetLauncher(), v.GetUnit(), v.GetIncarnation(), c.moment(v.GetStartedAt()))
 	c.supervision(b, v)
 	c.sizes(b, v)
@@ -177,6 +177,7 @@ func (c *cli) sizes(b *block, v *blixardv1.VM) {
 		b.add("Reserved", "%s", portions(float64(r.GetCpus()), r.GetMemoryBytes(), r.GetDiskBytes()))
 	}
 	c.usageLines(b, v)
+	b.addIf(v.GetBundles().GetBytes() > 0, "Bundles", "%s: blixard vm crashes %s", heldWords(v.GetBundles()), v.GetName())
 	limitLines(b, v.GetLimits())
 	b.add("Reclaim", "%s", reclaimWords(v.GetSpec().GetReclaim()))
 	boot := v.GetSpec().GetBoot()

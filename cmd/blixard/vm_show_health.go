@@ -58,15 +58,13 @@ func probeHealth(p *blixardv1.Probe, wide bool) string {
 }
 
 // healingLines tell what is done about a guest that is sick, where the spec says so.
-func healingLines(b *block, s *blixardv1.VMSpec) {
+func healingLines(b *block, v *blixardv1.VM) {
+	s := v.GetSpec()
 	var rungs []string
-	for _, r := range s.GetRemedies() {
+	for i, r := range s.GetRemedies() {
 		text := r.GetDo()
-		switch n := r.GetTimes(); {
-		case n == 1:
-			text += " once"
-		case n > 1:
-			text += fmt.Sprintf(" %d times", n)
+		if i < len(v.GetRungs()) {
+			text += used(v.GetRungs()[i])
 		}
 		if len(r.GetFor()) > 0 {
 			text += " for " + strings.Join(r.GetFor(), " or ")
@@ -79,6 +77,25 @@ func healingLines(b *block, s *blixardv1.VMSpec) {
 	}
 }
 
+// used is " 1 of 3 used"; of a rung without a limit, nothing before its first use.
+func used(r *blixardv1.RungUse) string {
+	switch {
+	case r.GetTimes() > 0:
+		return fmt.Sprintf(" %d of %d used", r.GetUsed(), r.GetTimes())
+	case r.GetUsed() > 0:
+		return fmt.Sprintf(" %d used", r.GetUsed())
+	}
+	return ""
+}
+
+// heldWords tell what the evidence of deaths holds of the disk.
+func heldWords(h *blixardv1.BundlesHeld) string {
+	if h.GetQuotaBytes() <= 0 {
+		return size(h.GetBytes()) + " of evidence"
+	}
+	return fmt.Sprintf("%s of evidence, of at most %s", size(h.GetBytes()), size(h.GetQuotaBytes()))
+}
+
 // seedWords tell what is in a seed and nothing of its text, which may be secret.
 func seedWords(s *blixardv1.Seed) string {
 	var parts []string
@@ -88,11 +105,14 @@ func seedWords(s *blixardv1.Seed) string {
 	if n := len(s.GetSshKeys()); n > 0 {
 		parts = append(parts, count(n, "ssh key", "ssh keys"))
 	}
-	if n := len(s.GetUserData()); n > 0 {
-		parts = append(parts, "user data of "+size(int64(n)))
-	}
-	if n := len(s.GetNetwork()); n > 0 {
-		parts = append(parts, "network of "+size(int64(n)))
+	for _, one := range []struct{ what, text string }{{"user data", s.GetUserData()}, {"network", s.GetNetwork()}} {
+		n, hidden := len(one.text), 0
+		if _, err := fmt.Sscanf(one.text, "redacted: %d byte", &hidden); err == nil { // by the daemon, for a viewer
+			n = hidden
+		}
+		if n > 0 {
+			parts = append(parts, one.what+" of "+size(int64(n)))
+		}
 	}
 	return strings.Join(parts, ", ")
 }

@@ -2905,6 +2905,7 @@ type NodeResourcesResponse struct {
 	Alerts        []*Alert               `protobuf:"bytes,11,rep,name=alerts,proto3" json:"alerts,omitempty"`
 	At            *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=at,proto3" json:"at,omitempty"`           // of the sample
 	Machine       *Amount                `protobuf:"bytes,13,opt,name=machine,proto3" json:"machine,omitempty"` // that used is of: all processors, memory (or a cgroup's limit, where that is nearer) and disk; nothing in the configuration changes it
+	Bundles       *BundlesHeld           `protobuf:"bytes,15,opt,name=bundles,proto3" json:"bundles,omitempty"` // what is kept of all deaths; absent: nobody knows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3026,6 +3027,13 @@ func (x *NodeResourcesResponse) GetAt() *timestamppb.Timestamp {
 func (x *NodeResourcesResponse) GetMachine() *Amount {
 	if x != nil {
 		return x.Machine
+	}
+	return nil
+}
+
+func (x *NodeResourcesResponse) GetBundles() *BundlesHeld {
+	if x != nil {
+		return x.Bundles
 	}
 	return nil
 }
@@ -4341,7 +4349,7 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x06failed\x18\f \x01(\x05R\x06failed\x12\x12\n" +
 	"\x04held\x18\r \x03(\tR\x04held\",\n" +
 	"\x14NodeResourcesRequest\x12\x14\n" +
-	"\x05fresh\x18\x01 \x01(\bR\x05fresh\"\xb2\x04\n" +
+	"\x05fresh\x18\x01 \x01(\bR\x05fresh\"\xe5\x04\n" +
 	"\x15NodeResourcesResponse\x12.\n" +
 	"\bcapacity\x18\x01 \x01(\v2\x12.blixard.v1.AmountR\bcapacity\x122\n" +
 	"\n" +
@@ -4358,7 +4366,8 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	" \x01(\v2\x18.blixard.v1.NodePressureR\bpressure\x12)\n" +
 	"\x06alerts\x18\v \x03(\v2\x11.blixard.v1.AlertR\x06alerts\x12*\n" +
 	"\x02at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12,\n" +
-	"\amachine\x18\r \x01(\v2\x12.blixard.v1.AmountR\amachine\"^\n" +
+	"\amachine\x18\r \x01(\v2\x12.blixard.v1.AmountR\amachine\x121\n" +
+	"\abundles\x18\x0f \x01(\v2\x17.blixard.v1.BundlesHeldR\abundles\"^\n" +
 	"\x06Amount\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\x01R\x04cpus\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
@@ -4553,7 +4562,8 @@ var file_blixard_v1_node_proto_goTypes = []any{
 	(*Crash)(nil),                      // 75: blixard.v1.Crash
 	(*Usage)(nil),                      // 76: blixard.v1.Usage
 	(*Alert)(nil),                      // 77: blixard.v1.Alert
-	(*Event)(nil),                      // 78: blixard.v1.Event
+	(*BundlesHeld)(nil),                // 78: blixard.v1.BundlesHeld
+	(*Event)(nil),                      // 79: blixard.v1.Event
 }
 var file_blixard_v1_node_proto_depIdxs = []int32{
 	70, // 0: blixard.v1.CreateVMRequest.spec:type_name -> blixard.v1.VMSpec
@@ -4606,86 +4616,87 @@ var file_blixard_v1_node_proto_depIdxs = []int32{
 	77, // 47: blixard.v1.NodeResourcesResponse.alerts:type_name -> blixard.v1.Alert
 	73, // 48: blixard.v1.NodeResourcesResponse.at:type_name -> google.protobuf.Timestamp
 	47, // 49: blixard.v1.NodeResourcesResponse.machine:type_name -> blixard.v1.Amount
-	73, // 50: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
-	53, // 51: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
-	73, // 52: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
-	74, // 53: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
-	62, // 54: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
-	73, // 55: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
-	65, // 56: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
-	0,  // 57: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
-	1,  // 58: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
-	3,  // 59: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
-	4,  // 60: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
-	5,  // 61: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
-	6,  // 62: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
-	7,  // 63: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
-	8,  // 64: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
-	9,  // 65: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
-	10, // 66: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
-	11, // 67: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
-	12, // 68: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
-	14, // 69: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
-	16, // 70: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
-	17, // 71: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
-	19, // 72: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
-	26, // 73: blixard.v1.Node.ExportCrash:input_type -> blixard.v1.ExportCrashRequest
-	28, // 74: blixard.v1.Node.PruneCrashes:input_type -> blixard.v1.PruneCrashesRequest
-	31, // 75: blixard.v1.Node.DumpVM:input_type -> blixard.v1.DumpVMRequest
-	33, // 76: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
-	34, // 77: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
-	36, // 78: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
-	38, // 79: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
-	40, // 80: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
-	42, // 81: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
-	45, // 82: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
-	50, // 83: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
-	51, // 84: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
-	54, // 85: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
-	56, // 86: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
-	58, // 87: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
-	60, // 88: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
-	63, // 89: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
-	66, // 90: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
-	71, // 91: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
-	2,  // 92: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
-	71, // 93: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
-	71, // 94: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
-	71, // 95: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
-	71, // 96: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
-	71, // 97: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
-	71, // 98: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
-	71, // 99: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
-	71, // 100: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
-	71, // 101: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
-	13, // 102: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
-	15, // 103: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
-	71, // 104: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
-	18, // 105: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
-	20, // 106: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
-	27, // 107: blixard.v1.Node.ExportCrash:output_type -> blixard.v1.CrashChunk
-	29, // 108: blixard.v1.Node.PruneCrashes:output_type -> blixard.v1.PruneCrashesResponse
-	32, // 109: blixard.v1.Node.DumpVM:output_type -> blixard.v1.DumpVMResponse
-	78, // 110: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
-	35, // 111: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
-	37, // 112: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
-	39, // 113: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
-	41, // 114: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
-	43, // 115: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
-	46, // 116: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
-	52, // 117: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
-	52, // 118: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
-	55, // 119: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
-	57, // 120: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
-	59, // 121: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
-	61, // 122: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
-	64, // 123: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
-	67, // 124: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
-	91, // [91:125] is the sub-list for method output_type
-	57, // [57:91] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	78, // 50: blixard.v1.NodeResourcesResponse.bundles:type_name -> blixard.v1.BundlesHeld
+	73, // 51: blixard.v1.Plan.at:type_name -> google.protobuf.Timestamp
+	53, // 52: blixard.v1.Plan.actions:type_name -> blixard.v1.Action
+	73, // 53: blixard.v1.Action.after:type_name -> google.protobuf.Timestamp
+	74, // 54: blixard.v1.ShutdownNodeRequest.within:type_name -> google.protobuf.Duration
+	62, // 55: blixard.v1.NodeTreeResponse.actors:type_name -> blixard.v1.Actor
+	73, // 56: blixard.v1.Actor.since:type_name -> google.protobuf.Timestamp
+	65, // 57: blixard.v1.NodeDoctorResponse.findings:type_name -> blixard.v1.Finding
+	0,  // 58: blixard.v1.Node.CreateVM:input_type -> blixard.v1.CreateVMRequest
+	1,  // 59: blixard.v1.Node.Apply:input_type -> blixard.v1.ApplyRequest
+	3,  // 60: blixard.v1.Node.StartVM:input_type -> blixard.v1.StartVMRequest
+	4,  // 61: blixard.v1.Node.StopVM:input_type -> blixard.v1.StopVMRequest
+	5,  // 62: blixard.v1.Node.RestartVM:input_type -> blixard.v1.RestartVMRequest
+	6,  // 63: blixard.v1.Node.PauseVM:input_type -> blixard.v1.PauseVMRequest
+	7,  // 64: blixard.v1.Node.ResumeVM:input_type -> blixard.v1.ResumeVMRequest
+	8,  // 65: blixard.v1.Node.SuspendVM:input_type -> blixard.v1.SuspendVMRequest
+	9,  // 66: blixard.v1.Node.DeleteVM:input_type -> blixard.v1.DeleteVMRequest
+	10, // 67: blixard.v1.Node.ResetVM:input_type -> blixard.v1.ResetVMRequest
+	11, // 68: blixard.v1.Node.GetVM:input_type -> blixard.v1.GetVMRequest
+	12, // 69: blixard.v1.Node.ListVMs:input_type -> blixard.v1.ListVMsRequest
+	14, // 70: blixard.v1.Node.ExplainVM:input_type -> blixard.v1.ExplainVMRequest
+	16, // 71: blixard.v1.Node.WaitVM:input_type -> blixard.v1.WaitVMRequest
+	17, // 72: blixard.v1.Node.ListCrashes:input_type -> blixard.v1.ListCrashesRequest
+	19, // 73: blixard.v1.Node.GetCrash:input_type -> blixard.v1.GetCrashRequest
+	26, // 74: blixard.v1.Node.ExportCrash:input_type -> blixard.v1.ExportCrashRequest
+	28, // 75: blixard.v1.Node.PruneCrashes:input_type -> blixard.v1.PruneCrashesRequest
+	31, // 76: blixard.v1.Node.DumpVM:input_type -> blixard.v1.DumpVMRequest
+	33, // 77: blixard.v1.Node.WatchEvents:input_type -> blixard.v1.WatchEventsRequest
+	34, // 78: blixard.v1.Node.Logs:input_type -> blixard.v1.LogsRequest
+	36, // 79: blixard.v1.Node.Console:input_type -> blixard.v1.ConsoleInput
+	38, // 80: blixard.v1.Node.ExecVM:input_type -> blixard.v1.ExecVMRequest
+	40, // 81: blixard.v1.Node.Send:input_type -> blixard.v1.SendRequest
+	42, // 82: blixard.v1.Node.NodeStatus:input_type -> blixard.v1.NodeStatusRequest
+	45, // 83: blixard.v1.Node.NodeResources:input_type -> blixard.v1.NodeResourcesRequest
+	50, // 84: blixard.v1.Node.NodePlan:input_type -> blixard.v1.NodePlanRequest
+	51, // 85: blixard.v1.Node.ApplyPlan:input_type -> blixard.v1.ApplyPlanRequest
+	54, // 86: blixard.v1.Node.RestoreQuarantined:input_type -> blixard.v1.RestoreQuarantinedRequest
+	56, // 87: blixard.v1.Node.NodeRepair:input_type -> blixard.v1.NodeRepairRequest
+	58, // 88: blixard.v1.Node.ShutdownNode:input_type -> blixard.v1.ShutdownNodeRequest
+	60, // 89: blixard.v1.Node.NodeTree:input_type -> blixard.v1.NodeTreeRequest
+	63, // 90: blixard.v1.Node.NodeDoctor:input_type -> blixard.v1.NodeDoctorRequest
+	66, // 91: blixard.v1.Node.Version:input_type -> blixard.v1.VersionRequest
+	71, // 92: blixard.v1.Node.CreateVM:output_type -> blixard.v1.VM
+	2,  // 93: blixard.v1.Node.Apply:output_type -> blixard.v1.ApplyResponse
+	71, // 94: blixard.v1.Node.StartVM:output_type -> blixard.v1.VM
+	71, // 95: blixard.v1.Node.StopVM:output_type -> blixard.v1.VM
+	71, // 96: blixard.v1.Node.RestartVM:output_type -> blixard.v1.VM
+	71, // 97: blixard.v1.Node.PauseVM:output_type -> blixard.v1.VM
+	71, // 98: blixard.v1.Node.ResumeVM:output_type -> blixard.v1.VM
+	71, // 99: blixard.v1.Node.SuspendVM:output_type -> blixard.v1.VM
+	71, // 100: blixard.v1.Node.DeleteVM:output_type -> blixard.v1.VM
+	71, // 101: blixard.v1.Node.ResetVM:output_type -> blixard.v1.VM
+	71, // 102: blixard.v1.Node.GetVM:output_type -> blixard.v1.VM
+	13, // 103: blixard.v1.Node.ListVMs:output_type -> blixard.v1.ListVMsResponse
+	15, // 104: blixard.v1.Node.ExplainVM:output_type -> blixard.v1.Explanation
+	71, // 105: blixard.v1.Node.WaitVM:output_type -> blixard.v1.VM
+	18, // 106: blixard.v1.Node.ListCrashes:output_type -> blixard.v1.ListCrashesResponse
+	20, // 107: blixard.v1.Node.GetCrash:output_type -> blixard.v1.GetCrashResponse
+	27, // 108: blixard.v1.Node.ExportCrash:output_type -> blixard.v1.CrashChunk
+	29, // 109: blixard.v1.Node.PruneCrashes:output_type -> blixard.v1.PruneCrashesResponse
+	32, // 110: blixard.v1.Node.DumpVM:output_type -> blixard.v1.DumpVMResponse
+	79, // 111: blixard.v1.Node.WatchEvents:output_type -> blixard.v1.Event
+	35, // 112: blixard.v1.Node.Logs:output_type -> blixard.v1.LogsChunk
+	37, // 113: blixard.v1.Node.Console:output_type -> blixard.v1.ConsoleOutput
+	39, // 114: blixard.v1.Node.ExecVM:output_type -> blixard.v1.ExecVMResponse
+	41, // 115: blixard.v1.Node.Send:output_type -> blixard.v1.SendResponse
+	43, // 116: blixard.v1.Node.NodeStatus:output_type -> blixard.v1.NodeStatusResponse
+	46, // 117: blixard.v1.Node.NodeResources:output_type -> blixard.v1.NodeResourcesResponse
+	52, // 118: blixard.v1.Node.NodePlan:output_type -> blixard.v1.Plan
+	52, // 119: blixard.v1.Node.ApplyPlan:output_type -> blixard.v1.Plan
+	55, // 120: blixard.v1.Node.RestoreQuarantined:output_type -> blixard.v1.RestoreQuarantinedResponse
+	57, // 121: blixard.v1.Node.NodeRepair:output_type -> blixard.v1.NodeRepairResponse
+	59, // 122: blixard.v1.Node.ShutdownNode:output_type -> blixard.v1.ShutdownNodeResponse
+	61, // 123: blixard.v1.Node.NodeTree:output_type -> blixard.v1.NodeTreeResponse
+	64, // 124: blixard.v1.Node.NodeDoctor:output_type -> blixard.v1.NodeDoctorResponse
+	67, // 125: blixard.v1.Node.Version:output_type -> blixard.v1.VersionResponse
+	92, // [92:126] is the sub-list for method output_type
+	58, // [58:92] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_node_proto_init() }

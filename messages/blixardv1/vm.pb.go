@@ -58,6 +58,8 @@ type VM struct {
 	SpecPending   bool                   `protobuf:"varint,31,opt,name=spec_pending,json=specPending,proto3" json:"spec_pending,omitempty"` // something of the spec waits for the next start
 	Runs          *VMSpec                `protobuf:"bytes,32,opt,name=runs,proto3" json:"runs,omitempty"`                                   // with spec_pending: what this incarnation was launched with; absent: an older daemon launched it
 	Waits         []string               `protobuf:"bytes,33,rep,name=waits,proto3" json:"waits,omitempty"`                                 // with runs: what waits: "memory: 128MiB -> 256MiB"
+	Rungs         []*RungUse             `protobuf:"bytes,34,rep,name=rungs,proto3" json:"rungs,omitempty"`                                 // of each of spec.remedies how often it was taken since the crashes were forgiven last
+	Bundles       *BundlesHeld           `protobuf:"bytes,35,opt,name=bundles,proto3" json:"bundles,omitempty"`                             // what is kept of its deaths; absent: nobody knows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -316,6 +318,135 @@ func (x *VM) GetWaits() []string {
 	return nil
 }
 
+func (x *VM) GetRungs() []*RungUse {
+	if x != nil {
+		return x.Rungs
+	}
+	return nil
+}
+
+func (x *VM) GetBundles() *BundlesHeld {
+	if x != nil {
+		return x.Bundles
+	}
+	return nil
+}
+
+// RungUse is a rung of the ladder of remedies, and how often it was taken.
+type RungUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Do            string                 `protobuf:"bytes,1,opt,name=do,proto3" json:"do,omitempty"` // as spec.remedies has it
+	Used          int32                  `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	Times         int32                  `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"` // before the next rung is taken; 0: without limit
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RungUse) Reset() {
+	*x = RungUse{}
+	mi := &file_blixard_v1_vm_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RungUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RungUse) ProtoMessage() {}
+
+func (x *RungUse) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_vm_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RungUse.ProtoReflect.Descriptor instead.
+func (*RungUse) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RungUse) GetDo() string {
+	if x != nil {
+		return x.Do
+	}
+	return ""
+}
+
+func (x *RungUse) GetUsed() int32 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *RungUse) GetTimes() int32 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+// BundlesHeld is what the evidence of deaths holds of the disk of the state
+// folder, and the memory of guests that a person asked for.
+type BundlesHeld struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bytes         int64                  `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	QuotaBytes    int64                  `protobuf:"varint,2,opt,name=quota_bytes,json=quotaBytes,proto3" json:"quota_bytes,omitempty"` // beyond it the oldest go
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BundlesHeld) Reset() {
+	*x = BundlesHeld{}
+	mi := &file_blixard_v1_vm_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BundlesHeld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BundlesHeld) ProtoMessage() {}
+
+func (x *BundlesHeld) ProtoReflect() protoreflect.Message {
+	mi := &file_blixard_v1_vm_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BundlesHeld.ProtoReflect.Descriptor instead.
+func (*BundlesHeld) Descriptor() ([]byte, []int) {
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BundlesHeld) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *BundlesHeld) GetQuotaBytes() int64 {
+	if x != nil {
+		return x.QuotaBytes
+	}
+	return 0
+}
+
 // Restarts is where the crash budget stands.
 type Restarts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -332,7 +463,7 @@ type Restarts struct {
 
 func (x *Restarts) Reset() {
 	*x = Restarts{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[1]
+	mi := &file_blixard_v1_vm_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +475,7 @@ func (x *Restarts) String() string {
 func (*Restarts) ProtoMessage() {}
 
 func (x *Restarts) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[1]
+	mi := &file_blixard_v1_vm_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +488,7 @@ func (x *Restarts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restarts.ProtoReflect.Descriptor instead.
 func (*Restarts) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{1}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Restarts) GetCount() uint64 {
@@ -431,7 +562,7 @@ type LastExit struct {
 
 func (x *LastExit) Reset() {
 	*x = LastExit{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[2]
+	mi := &file_blixard_v1_vm_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +574,7 @@ func (x *LastExit) String() string {
 func (*LastExit) ProtoMessage() {}
 
 func (x *LastExit) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[2]
+	mi := &file_blixard_v1_vm_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +587,7 @@ func (x *LastExit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastExit.ProtoReflect.Descriptor instead.
 func (*LastExit) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{2}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *LastExit) GetCause() string {
@@ -565,7 +696,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[3]
+	mi := &file_blixard_v1_vm_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +708,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[3]
+	mi := &file_blixard_v1_vm_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +721,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{3}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Decision) GetDo() string {
@@ -656,7 +787,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[4]
+	mi := &file_blixard_v1_vm_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +799,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[4]
+	mi := &file_blixard_v1_vm_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +812,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{4}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Probe) GetType() string {
@@ -780,7 +911,7 @@ type Reservation struct {
 
 func (x *Reservation) Reset() {
 	*x = Reservation{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[5]
+	mi := &file_blixard_v1_vm_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +923,7 @@ func (x *Reservation) String() string {
 func (*Reservation) ProtoMessage() {}
 
 func (x *Reservation) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[5]
+	mi := &file_blixard_v1_vm_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +936,7 @@ func (x *Reservation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reservation.ProtoReflect.Descriptor instead.
 func (*Reservation) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{5}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Reservation) GetCpus() int32 {
@@ -856,7 +987,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[6]
+	mi := &file_blixard_v1_vm_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +999,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[6]
+	mi := &file_blixard_v1_vm_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1012,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{6}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Usage) GetMemoryBytes() int64 {
@@ -1022,7 +1153,7 @@ type SavedState struct {
 
 func (x *SavedState) Reset() {
 	*x = SavedState{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[7]
+	mi := &file_blixard_v1_vm_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1165,7 @@ func (x *SavedState) String() string {
 func (*SavedState) ProtoMessage() {}
 
 func (x *SavedState) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[7]
+	mi := &file_blixard_v1_vm_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1178,7 @@ func (x *SavedState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SavedState.ProtoReflect.Descriptor instead.
 func (*SavedState) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{7}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SavedState) GetIncarnation() uint64 {
@@ -1086,7 +1217,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[8]
+	mi := &file_blixard_v1_vm_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1229,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[8]
+	mi := &file_blixard_v1_vm_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1242,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{8}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Limits) GetMemoryBytes() int64 {
@@ -1170,7 +1301,7 @@ type Alert struct {
 
 func (x *Alert) Reset() {
 	*x = Alert{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[9]
+	mi := &file_blixard_v1_vm_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1313,7 @@ func (x *Alert) String() string {
 func (*Alert) ProtoMessage() {}
 
 func (x *Alert) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[9]
+	mi := &file_blixard_v1_vm_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1326,7 @@ func (x *Alert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alert.ProtoReflect.Descriptor instead.
 func (*Alert) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{9}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Alert) GetKind() string {
@@ -1260,7 +1391,7 @@ type Crash struct {
 
 func (x *Crash) Reset() {
 	*x = Crash{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[10]
+	mi := &file_blixard_v1_vm_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1403,7 @@ func (x *Crash) String() string {
 func (*Crash) ProtoMessage() {}
 
 func (x *Crash) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[10]
+	mi := &file_blixard_v1_vm_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1416,7 @@ func (x *Crash) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crash.ProtoReflect.Descriptor instead.
 func (*Crash) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{10}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Crash) GetNumber() uint64 {
@@ -1437,7 +1568,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[11]
+	mi := &file_blixard_v1_vm_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1580,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[11]
+	mi := &file_blixard_v1_vm_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1593,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{11}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -1576,7 +1707,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_blixard_v1_vm_proto_msgTypes[12]
+	mi := &file_blixard_v1_vm_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +1719,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_blixard_v1_vm_proto_msgTypes[12]
+	mi := &file_blixard_v1_vm_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +1732,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{12}
+	return file_blixard_v1_vm_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Refusal) GetCode() string {
@@ -1630,7 +1761,8 @@ var File_blixard_v1_vm_proto protoreflect.FileDescriptor
 const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"\x13blixard/v1/vm.proto\x12\n" +
-	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\t\n" +
+	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\n" +
+	"\n" +
 	"\x02VM\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x16\n" +
@@ -1668,8 +1800,18 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x06limits\x18\x1e \x01(\v2\x12.blixard.v1.LimitsR\x06limits\x12!\n" +
 	"\fspec_pending\x18\x1f \x01(\bR\vspecPending\x12&\n" +
 	"\x04runs\x18  \x01(\v2\x12.blixard.v1.VMSpecR\x04runs\x12\x14\n" +
-	"\x05waits\x18! \x03(\tR\x05waitsB\x06\n" +
-	"\x04_pid\"\x97\x02\n" +
+	"\x05waits\x18! \x03(\tR\x05waits\x12)\n" +
+	"\x05rungs\x18\" \x03(\v2\x13.blixard.v1.RungUseR\x05rungs\x121\n" +
+	"\abundles\x18# \x01(\v2\x17.blixard.v1.BundlesHeldR\abundlesB\x06\n" +
+	"\x04_pid\"C\n" +
+	"\aRungUse\x12\x0e\n" +
+	"\x02do\x18\x01 \x01(\tR\x02do\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\x05R\x04used\x12\x14\n" +
+	"\x05times\x18\x03 \x01(\x05R\x05times\"D\n" +
+	"\vBundlesHeld\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x1f\n" +
+	"\vquota_bytes\x18\x02 \x01(\x03R\n" +
+	"quotaBytes\"\x97\x02\n" +
 	"\bRestarts\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x1b\n" +
 	"\tin_window\x18\x02 \x01(\x05R\binWindow\x12\x16\n" +
@@ -1836,67 +1978,71 @@ func file_blixard_v1_vm_proto_rawDescGZIP() []byte {
 	return file_blixard_v1_vm_proto_rawDescData
 }
 
-var file_blixard_v1_vm_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_blixard_v1_vm_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_blixard_v1_vm_proto_goTypes = []any{
 	(*VM)(nil),                    // 0: blixard.v1.VM
-	(*Restarts)(nil),              // 1: blixard.v1.Restarts
-	(*LastExit)(nil),              // 2: blixard.v1.LastExit
-	(*Decision)(nil),              // 3: blixard.v1.Decision
-	(*Probe)(nil),                 // 4: blixard.v1.Probe
-	(*Reservation)(nil),           // 5: blixard.v1.Reservation
-	(*Usage)(nil),                 // 6: blixard.v1.Usage
-	(*SavedState)(nil),            // 7: blixard.v1.SavedState
-	(*Limits)(nil),                // 8: blixard.v1.Limits
-	(*Alert)(nil),                 // 9: blixard.v1.Alert
-	(*Crash)(nil),                 // 10: blixard.v1.Crash
-	(*Event)(nil),                 // 11: blixard.v1.Event
-	(*Refusal)(nil),               // 12: blixard.v1.Refusal
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*VMSpec)(nil),                // 14: blixard.v1.VMSpec
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*RungUse)(nil),               // 1: blixard.v1.RungUse
+	(*BundlesHeld)(nil),           // 2: blixard.v1.BundlesHeld
+	(*Restarts)(nil),              // 3: blixard.v1.Restarts
+	(*LastExit)(nil),              // 4: blixard.v1.LastExit
+	(*Decision)(nil),              // 5: blixard.v1.Decision
+	(*Probe)(nil),                 // 6: blixard.v1.Probe
+	(*Reservation)(nil),           // 7: blixard.v1.Reservation
+	(*Usage)(nil),                 // 8: blixard.v1.Usage
+	(*SavedState)(nil),            // 9: blixard.v1.SavedState
+	(*Limits)(nil),                // 10: blixard.v1.Limits
+	(*Alert)(nil),                 // 11: blixard.v1.Alert
+	(*Crash)(nil),                 // 12: blixard.v1.Crash
+	(*Event)(nil),                 // 13: blixard.v1.Event
+	(*Refusal)(nil),               // 14: blixard.v1.Refusal
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*VMSpec)(nil),                // 16: blixard.v1.VMSpec
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 }
 var file_blixard_v1_vm_proto_depIdxs = []int32{
-	13, // 0: blixard.v1.VM.started_at:type_name -> google.protobuf.Timestamp
-	1,  // 1: blixard.v1.VM.restarts:type_name -> blixard.v1.Restarts
-	2,  // 2: blixard.v1.VM.last_exit:type_name -> blixard.v1.LastExit
-	4,  // 3: blixard.v1.VM.probes:type_name -> blixard.v1.Probe
-	5,  // 4: blixard.v1.VM.reservation:type_name -> blixard.v1.Reservation
-	6,  // 5: blixard.v1.VM.usage:type_name -> blixard.v1.Usage
-	14, // 6: blixard.v1.VM.spec:type_name -> blixard.v1.VMSpec
-	13, // 7: blixard.v1.VM.phase_since:type_name -> google.protobuf.Timestamp
-	13, // 8: blixard.v1.VM.deadline:type_name -> google.protobuf.Timestamp
-	13, // 9: blixard.v1.VM.ready_at:type_name -> google.protobuf.Timestamp
-	13, // 10: blixard.v1.VM.health_since:type_name -> google.protobuf.Timestamp
-	13, // 11: blixard.v1.VM.created_at:type_name -> google.protobuf.Timestamp
-	7,  // 12: blixard.v1.VM.saved:type_name -> blixard.v1.SavedState
-	8,  // 13: blixard.v1.VM.limits:type_name -> blixard.v1.Limits
-	14, // 14: blixard.v1.VM.runs:type_name -> blixard.v1.VMSpec
-	15, // 15: blixard.v1.Restarts.window:type_name -> google.protobuf.Duration
-	13, // 16: blixard.v1.Restarts.next_retry_at:type_name -> google.protobuf.Timestamp
-	15, // 17: blixard.v1.Restarts.delay:type_name -> google.protobuf.Duration
-	13, // 18: blixard.v1.LastExit.at:type_name -> google.protobuf.Timestamp
-	3,  // 19: blixard.v1.LastExit.decision:type_name -> blixard.v1.Decision
-	15, // 20: blixard.v1.LastExit.cpu_time:type_name -> google.protobuf.Duration
-	15, // 21: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
-	13, // 22: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
-	15, // 23: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
-	15, // 24: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
-	13, // 25: blixard.v1.Probe.at:type_name -> google.protobuf.Timestamp
-	13, // 26: blixard.v1.Usage.at:type_name -> google.protobuf.Timestamp
-	13, // 27: blixard.v1.Usage.idle_since:type_name -> google.protobuf.Timestamp
-	13, // 28: blixard.v1.SavedState.at:type_name -> google.protobuf.Timestamp
-	13, // 29: blixard.v1.Alert.since:type_name -> google.protobuf.Timestamp
-	13, // 30: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
-	15, // 31: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
-	3,  // 32: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
-	15, // 33: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
-	13, // 34: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
-	15, // 35: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	15, // 0: blixard.v1.VM.started_at:type_name -> google.protobuf.Timestamp
+	3,  // 1: blixard.v1.VM.restarts:type_name -> blixard.v1.Restarts
+	4,  // 2: blixard.v1.VM.last_exit:type_name -> blixard.v1.LastExit
+	6,  // 3: blixard.v1.VM.probes:type_name -> blixard.v1.Probe
+	7,  // 4: blixard.v1.VM.reservation:type_name -> blixard.v1.Reservation
+	8,  // 5: blixard.v1.VM.usage:type_name -> blixard.v1.Usage
+	16, // 6: blixard.v1.VM.spec:type_name -> blixard.v1.VMSpec
+	15, // 7: blixard.v1.VM.phase_since:type_name -> google.protobuf.Timestamp
+	15, // 8: blixard.v1.VM.deadline:type_name -> google.protobuf.Timestamp
+	15, // 9: blixard.v1.VM.ready_at:type_name -> google.protobuf.Timestamp
+	15, // 10: blixard.v1.VM.health_since:type_name -> google.protobuf.Timestamp
+	15, // 11: blixard.v1.VM.created_at:type_name -> google.protobuf.Timestamp
+	9,  // 12: blixard.v1.VM.saved:type_name -> blixard.v1.SavedState
+	10, // 13: blixard.v1.VM.limits:type_name -> blixard.v1.Limits
+	16, // 14: blixard.v1.VM.runs:type_name -> blixard.v1.VMSpec
+	1,  // 15: blixard.v1.VM.rungs:type_name -> blixard.v1.RungUse
+	2,  // 16: blixard.v1.VM.bundles:type_name -> blixard.v1.BundlesHeld
+	17, // 17: blixard.v1.Restarts.window:type_name -> google.protobuf.Duration
+	15, // 18: blixard.v1.Restarts.next_retry_at:type_name -> google.protobuf.Timestamp
+	17, // 19: blixard.v1.Restarts.delay:type_name -> google.protobuf.Duration
+	15, // 20: blixard.v1.LastExit.at:type_name -> google.protobuf.Timestamp
+	5,  // 21: blixard.v1.LastExit.decision:type_name -> blixard.v1.Decision
+	17, // 22: blixard.v1.LastExit.cpu_time:type_name -> google.protobuf.Duration
+	17, // 23: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
+	15, // 24: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
+	17, // 25: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
+	17, // 26: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
+	15, // 27: blixard.v1.Probe.at:type_name -> google.protobuf.Timestamp
+	15, // 28: blixard.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	15, // 29: blixard.v1.Usage.idle_since:type_name -> google.protobuf.Timestamp
+	15, // 30: blixard.v1.SavedState.at:type_name -> google.protobuf.Timestamp
+	15, // 31: blixard.v1.Alert.since:type_name -> google.protobuf.Timestamp
+	15, // 32: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
+	17, // 33: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
+	5,  // 34: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
+	17, // 35: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
+	15, // 36: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
+	17, // 37: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_vm_proto_init() }
@@ -1906,16 +2052,16 @@ func file_blixard_v1_vm_proto_init() {
 	}
 	file_blixard_v1_spec_proto_init()
 	file_blixard_v1_vm_proto_msgTypes[0].OneofWrappers = []any{}
-	file_blixard_v1_vm_proto_msgTypes[2].OneofWrappers = []any{}
-	file_blixard_v1_vm_proto_msgTypes[6].OneofWrappers = []any{}
-	file_blixard_v1_vm_proto_msgTypes[10].OneofWrappers = []any{}
+	file_blixard_v1_vm_proto_msgTypes[4].OneofWrappers = []any{}
+	file_blixard_v1_vm_proto_msgTypes[8].OneofWrappers = []any{}
+	file_blixard_v1_vm_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_blixard_v1_vm_proto_rawDesc), len(file_blixard_v1_vm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
