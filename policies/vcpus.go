@@ -34,9 +34,14 @@ func Followed(now, before []vm.VCPU) []vm.VCPU {
 
 // Standstill says which processor of a guest that runs provably makes no
 // progress, or nothing. In the kernel it counts as stuck only where it was so in
-// the look before, too, and has not run since.
+// the look before, too. One that has run between two looks stands still in
+// neither: a tracer that only listens stops it for a moment at each call.
 func Standstill(now, before []vm.VCPU) string {
 	for i, c := range now {
+		again := len(before) == len(now) && before[i].State == c.State
+		if again && before[i].Ran != c.Ran {
+			continue
+		}
 		what := ""
 		switch c.State {
 		case vm.ProcessGone, vm.ProcessZombie:
@@ -46,7 +51,7 @@ func Standstill(now, before []vm.VCPU) string {
 		case vm.ProcessTraced:
 			what = "is stopped by a tracer"
 		case vm.ProcessUninterruptible:
-			if len(before) == len(now) && before[i] == c {
+			if again {
 				what = "is stuck in the kernel (uninterruptible) and has not run since the round before"
 			}
 		}

@@ -34,6 +34,8 @@ func TestWhichProcessorMakesNoProgress(t *testing.T) {
 		{"none of them could be found", look{{Thread: 11}}, look{{Thread: 11}}, ""},
 		{"one that appears", look{{Thread: 11}}, look{vcpu(11, asleep, 1)}, ""},
 		{"held by a debugger", nil, look{vcpu(11, asleep, 1), vcpu(12, vm.ProcessTraced, 1)}, "vCPU 1 is stopped by a tracer"},
+		{"held still", look{vcpu(11, vm.ProcessTraced, 1)}, look{vcpu(11, vm.ProcessTraced, 1)}, "vCPU 0 is stopped by a tracer"},
+		{"listened to by a tracer, and it ran between", look{vcpu(11, vm.ProcessTraced, 1)}, look{vcpu(11, vm.ProcessTraced, 9)}, ""},
 		{"stopped", nil, look{vcpu(11, vm.ProcessStopped, 1)}, "vCPU 0 is stopped (SIGSTOP)"},
 		{"its thread has ended", look{vcpu(11, asleep, 1), vcpu(12, asleep, 1)}, look{{Thread: 11}, vcpu(12, asleep, 1)}, "vCPU 0 is gone: its thread has ended"},
 		{"its thread waits to be reaped", nil, look{vcpu(11, vm.ProcessZombie, 1)}, "vCPU 0 is gone"},
