@@ -199,7 +199,7 @@ func TestAlertsAreToldAndComeBackAfterARestart(t *testing.T) {
 		s.after(time.Minute)
 		s.alerts()
 		got := s.journal("", "AlertRaised", "AlertCleared")
-		want := []string{"AlertRaised disk: 95 GiB", "AlertCleared disk is over: 50 GiB"} // by the daemon after the next
+		want := []string{"AlertRaised disk: 95GiB", "AlertCleared disk is over: 50GiB"} // by the daemon after the next
 		if !slices.EqualFunc(got, want, strings.HasPrefix) {
 			t.Errorf("the journal says\n%s", strings.Join(got, "\n"))
 		}

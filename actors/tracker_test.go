@@ -80,7 +80,7 @@ func TestAVMThatDoesNotFitIsRefusedUntilAnotherGoes(t *testing.T) {
 		if r := s.make("first", vm.GiB); r != nil {
 			t.Fatal(r)
 		}
-		refusedAs(t, s.make("second", vm.GiB), vm.NoRoom, "needs 1.1 GiB of memory", "of 2 GiB free", "by 1 VM", "2.5 GiB × 1 − 512 MiB", "lower memory to at most")
+		refusedAs(t, s.make("second", vm.GiB), vm.NoRoom, "needs 1.1GiB of memory", "of 2GiB free", "by 1 VM", "2.5GiB × 1 − 512MiB", "lower memory to at most")
 		if _, err := s.node.Needs(vm.Spec{Name: "second", Memory: vm.GiB}.Filled()); err == nil {
 			t.Error("a dry run finds room where the real one doesn't")
 		}
