@@ -17,6 +17,18 @@ import (
 
 func seconds(n int) *durationpb.Duration { return durationpb.New(time.Duration(n) * time.Second) }
 
+// endsBy brings a guest up that ends by what its command line asks for, and isn't
+// started again meanwhile.
+func (w *world) endsBy(name, words string) *v1.Event {
+	w.t.Helper()
+	spec := node.Builtin(name, words)
+	spec.Restart = node.Patient(time.Hour)
+	spec.Restart.Policy = "always"
+	w.up(spec)
+	w.patience(2*boot + quiet)
+	return w.ended(name, boot+quiet) // one that burns its processor is judged in a quiet moment alone: see judged
+}
+
 // Each way in which a guest ends by itself has a name of its own.
 func TestGuestsOwnEndHasItsCause(t *testing.T) {
 	t.Parallel()
@@ -33,15 +45,27 @@ func TestGuestsOwnEndHasItsCause(t *testing.T) {
 		t.Run(one.fault, func(t *testing.T) {
 			t.Parallel()
 			w := begin(t, node.Options{})
-			spec := node.Builtin("guest", "blixard.fault="+one.fault+"@4s")
-			spec.Restart = node.Patient(time.Hour)
-			spec.Restart.Policy = "always"
-			w.up(spec)
-			end := w.ended("guest", boot)
-			if end.GetCause() != one.cause {
+			if end := w.endsBy("guest", "blixard.fault="+one.fault+"@4s"); end.GetCause() != one.cause {
 				t.Errorf("want %s, got %s: %s", one.cause, end.GetCause(), end.GetWhy())
 			}
 		})
+	}
+}
+
+// A guest without a driver for its panic device that reboots after its panic, as
+// most are set up to, is known by its console.
+func TestAPanicThatNoDeviceTellsOfIsNoReboot(t *testing.T) {
+	t.Parallel()
+	w := begin(t, node.Options{})
+	w.endsBy("mute", "module_blacklist=pvpanic_mmio,pvpanic blixard.fault=panic@4s")
+	crashes, err := w.Crashes(w.ctx, "mute")
+	w.must(err)
+	if len(crashes) != 1 {
+		t.Fatalf("want one crash, got %v", crashes)
+	}
+	crash := crashes[0]
+	if crash.GetCause() != "guest-panic" || crash.GetConfidence() != "likely" || !strings.Contains(crash.GetEvidence(), "Kernel panic - not syncing: sysrq triggered crash") {
+		t.Errorf("got %s (%s): %s", crash.GetCause(), crash.GetConfidence(), crash.GetEvidence())
 	}
 }
 
@@ -193,10 +217,7 @@ func folderSize(root string) (sum int64) {
 func TestAgentFloodIsBounded(t *testing.T) {
 	t.Parallel()
 	w := begin(t, node.Options{})
-	spec := node.Builtin("chatty", "blixard.fault=flood-agent@3s")
-	spec.Restart = node.Patient(time.Hour)
-	w.up(spec)
-	w.ended("chatty", boot)
+	w.endsBy("chatty", "blixard.fault=flood-agent@3s")
 	if rss := node.Resident(w.PID()); rss > 200<<20 {
 		t.Errorf("the daemon has %d MiB resident", rss>>20)
 	}
@@ -206,10 +227,7 @@ func TestAgentFloodIsBounded(t *testing.T) {
 func TestEscapesOfAGuestReachNoTerminal(t *testing.T) {
 	t.Parallel()
 	w := begin(t, node.Options{})
-	spec := node.Builtin("sly", "blixard.fault=escapes,panic@4s blixard.beat=1s")
-	spec.Restart = node.Patient(time.Hour)
-	w.up(spec)
-	w.ended("sly", boot)
+	w.endsBy("sly", "blixard.fault=escapes,panic@4s blixard.beat=1s")
 	w.reaches("sly", "backoff", soon)
 	for _, args := range [][]string{
 		{"vm", "show", "sly"},
