@@ -33,7 +33,8 @@ type Bundles interface {
 	Read(ctx context.Context, ref vm.Ref, number uint64, tail vm.Bytes) (Evidence, error)
 	// Export writes one as a tar archive, whole; Gone where it isn't.
 	Export(ctx context.Context, ref vm.Ref, number uint64, into io.Writer) error
-	// Prune removes those of a VM that drop says yes to, and tells what that was.
+	// Prune removes those of a VM that drop says yes to, and tells what that was;
+	// drop is asked of what a person asked for too.
 	// Repeating it is safe.
 	Prune(ctx context.Context, ref vm.Ref, drop func(vm.KeptBundle) bool) ([]vm.KeptBundle, error)
 	// Enforce removes what beyond names of all that is kept, what a person asked for

@@ -69,6 +69,7 @@ func TestClassifyFindsTheRootCause(t *testing.T) {
 		{"the bus is away", policies.Evidence{StartError: "no answer of the bus"}, vm.CauseStartTransient, vm.Certain, "no answer of the bus"},
 		{"the start failed because the VMM ended", policies.Evidence{StartError: "connection refused", Exit: exit(1, 0), Stderr: "qemu: bad option\n"}, vm.CauseVMMCrash, vm.Certain, "the VMM ended with status 1 before the guest answered: qemu: bad option"},
 		{"segfault", policies.Evidence{Exit: exit(0, 11), Ready: true}, vm.CauseVMMCrash, vm.Certain, "the VMM crashed, killed by signal 11 (SEGV)"},
+		{"segfault with a core", policies.Evidence{Exit: &vm.Exit{Known: true, Signal: 11, Core: true}, Ready: true, Stderr: "oops\n"}, vm.CauseVMMCrash, vm.Certain, "the VMM crashed, killed by signal 11 (SEGV), core dumped: oops"},
 		{"sandbox, the probes noticed first", policies.Evidence{Exit: exit(0, 31), Unhealthy: "x", Ready: true}, vm.CauseVMMCrash, vm.Certain, "the VMM crashed, killed by signal 31 (SYS)"},
 		{"SIGKILL by who knows", policies.Evidence{Exit: exit(0, 9), Ready: true}, vm.CauseVMMCrash, vm.Guessed, "the VMM was killed by signal 9 (KILL)"},
 		{"an odd signal", policies.Evidence{Exit: exit(0, 12), Ready: true}, vm.CauseVMMCrash, vm.Guessed, "the VMM was killed by signal 12"},

@@ -35,6 +35,8 @@ func TestRemedyRefusals(t *testing.T) {
 		dump(vm.Dump{Format: vm.DumpELF}), dump(vm.Dump{Timeout: time.Minute}),
 		dump(vm.Dump{On: []vm.Cause{vm.CauseVMMCrash}}), dump(vm.Dump{On: []vm.Cause{vm.CauseGuestPanic, vm.CauseGuestPanic}}),
 		dump(vm.Dump{On: panics, Format: "minidump"}), dump(vm.Dump{On: panics, Timeout: time.Millisecond}), dump(vm.Dump{On: panics, Timeout: time.Hour}),
+		func(s *vm.Spec) { s.Boot, s.Dump = vm.Boot{Runner: "/r"}, vm.Dump{Core: true} },
+		func(s *vm.Spec) { s.Boot, s.Dump = vm.Boot{Flake: "/f#web"}, vm.Dump{Core: true} },
 
 		func(s *vm.Spec) { s.Seed.Hostname = "web" },
 		func(s *vm.Spec) { s.Boot, s.Seed.Hostname = vm.Boot{Runner: "/r"}, "web" },
@@ -57,6 +59,7 @@ func TestLaddersAndSeedsThatAreAllowed(t *testing.T) {
 		"one rung without limit": rungs(vm.Rung{Do: vm.RemedyReset}),
 		"only for a cause":       rungs(vm.Rung{Do: vm.RemedyReset, For: []vm.Cause{vm.CauseHealthFailed, vm.CauseGuestPanic}}, vm.Rung{Do: vm.RemedyKill}),
 		"a dump":                 dump(vm.Dump{On: []vm.Cause{vm.CauseGuestPanic, vm.CauseHealthFailed}, Format: vm.DumpELF, Timeout: time.Minute}),
+		"a core alone":           dump(vm.Dump{Core: true}),
 		"a host name":            seed(vm.Seed{Hostname: "web-1.example.org"}),
 		"keys":                   seed(vm.Seed{SSHKeys: []string{key, "ssh-rsa AAAAB3Nz", "sk-ssh-ed25519@openssh.com AAAAGnNr x"}}),
 		"user data":              seed(vm.Seed{UserData: "#cloud-config\r\nusers:\n\t- größe\n", Network: "version: 2\n"}),

@@ -71,7 +71,11 @@ func (c *cli) pruneCrashes(cmd *cobra.Command, args []string, b bundles) error {
 	sum := int64(0)
 	for _, one := range res.GetPruned() {
 		sum += one.GetBytes()
-		if err := c.printf("%s: the bundle of crash %d is removed (%s)\n", one.GetName(), one.GetNumber(), size(one.GetBytes())); err != nil {
+		what := fmt.Sprintf("the bundle of crash %d", one.GetNumber())
+		if one.GetNumber() == 0 {
+			what = "the memory that was asked for"
+		}
+		if err := c.printf("%s: %s is removed (%s)\n", one.GetName(), what, size(one.GetBytes())); err != nil {
 			return err
 		}
 	}

@@ -72,9 +72,10 @@ func healingLines(b *block, v *blixardv1.VM) {
 		rungs = append(rungs, text)
 	}
 	b.addIf(len(rungs) > 0, "Remedies", "%s", strings.Join(rungs, ", then "))
-	if d := s.GetDump(); d != nil {
+	if d := s.GetDump(); len(d.GetOn()) > 0 {
 		b.add("Dump", "%s on %s, within %s", d.GetFormat(), strings.Join(d.GetOn(), " or "), span(d.GetTimeout()))
 	}
+	b.addIf(s.GetDump().GetCore(), "VMM's core", "kept with a crash")
 }
 
 // used is " 1 of 3 used"; of a rung without a limit, nothing before its first use.

@@ -47,7 +47,7 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 	}
 	delete(w.verdicts, c.Ref.VM)
 	p := w.start(c.Ref, len(c.Files) > 0)
-	p.limits, p.argv = c.Limits, c.Argv
+	p.limits, p.argv, p.cores = c.Limits, c.Argv, c.MaxCore > 0
 	if err := w.loadInto(p, c); err != nil {
 		p.end(vm.Exit{}, false)
 		return vm.Process{}, host.Fail(host.Broken, "launch", err)

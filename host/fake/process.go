@@ -16,6 +16,7 @@ type process struct {
 	process  vm.Process
 	guest    Guest
 	limits   vm.Limits
+	cores    bool // it leaves a core where it crashes
 	launched time.Time
 	state    host.GuestState
 	silent   bool // the guest hangs
@@ -73,7 +74,7 @@ func (w *World) start(ref vm.Ref, loads bool) *process {
 	if !loads {
 		p.boot()
 	}
-	p.later(p.guest.Crash, func() { p.end(vm.Exit{Known: true, Signal: 11}, true) })
+	p.later(p.guest.Crash, func() { p.end(vm.Exit{Known: true, Signal: 11, Core: p.cores}, true) })
 	p.later(p.guest.OutOfMemory, p.starve)
 	p.later(p.guest.PowerOff, func() { p.stand(host.GuestOff, host.NoticePowerOff) })
 	p.later(p.guest.Panic, func() { p.console = []byte("Kernel panic - not syncing: asked for\n"); p.reset() })

@@ -20,6 +20,9 @@ func (driver) Command(ref vm.Ref, spec vm.Spec, f host.Paths) (host.Command, err
 	if f.Load != "" {
 		c.Files = []host.File{{Name: "saved", Path: f.Load}}
 	}
+	if spec.Dump.Core {
+		c.MaxCore = vm.GiB
+	}
 	for _, name := range tapNames(ref, spec.Networks) {
 		c.Taps = append(c.Taps, host.Tap{Name: name, Link: name})
 	}

@@ -5,8 +5,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -16,18 +18,10 @@ import (
 func askedName(format vm.DumpFormat) string { return "memory." + string(format) }
 
 // asksDump says whether it is the name of one, whole or not.
-func asksDump(name string) bool {
-	_, known := askedFormat(strings.TrimSuffix(name, tryMark))
-	return known
-}
+func asksDump(name string) bool { return askedWhole(strings.TrimSuffix(name, tryMark)) }
 
-func askedFormat(name string) (vm.DumpFormat, bool) {
-	for _, format := range dumpFormats {
-		if name == askedName(format) {
-			return format, true
-		}
-	}
-	return "", false
+func askedWhole(name string) bool {
+	return slices.ContainsFunc(dumpFormats, func(format vm.DumpFormat) bool { return name == askedName(format) })
 }
 
 // askedIn looks for the one in the folder of a VM.
@@ -40,6 +34,33 @@ func askedIn(above *os.Root, name string) (k vm.KeptBundle, ok bool) {
 		}
 	}
 	return k, ok
+}
+
+// pruneAsked removes the one of a VM, if drop says yes to it.
+func (f Bundles) pruneAsked(ref vm.Ref, drop func(vm.KeptBundle) bool) ([]vm.KeptBundle, error) {
+	place, err := f.home(ref, "look for the memory that was asked for of "+string(ref.Name))
+	if host.KindOf(err) == host.Gone {
+		return nil, nil
+	}
+	if err = errors.Join(err, f.lookAtShelves()); err != nil {
+		return nil, err
+	}
+	defer place.Close()
+	asked := f.bundles.asked(ref.Name)
+	if len(asked) == 0 || !drop(asked[0]) {
+		return nil, nil
+	}
+	return asked, f.dropAsked(ref.Name, asked[0])
+}
+
+// asked is the one of a VM, or none.
+func (b *bundles) asked(name vm.Name) []vm.KeptBundle {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if kept := b.shelves[name]; len(kept) > 0 && kept[0].Asked() {
+		return []vm.KeptBundle{kept[0]}
+	}
+	return nil
 }
 
 // dropAsked removes the one that was decided on, and no newer one.

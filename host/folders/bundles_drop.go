@@ -16,13 +16,18 @@ import (
 
 // Prune removes bundles of one VM; see host.Bundles.
 func (f Bundles) Prune(ctx context.Context, ref vm.Ref, drop func(vm.KeptBundle) bool) ([]vm.KeptBundle, error) {
+	asked, err := f.pruneAsked(ref, drop)
+	if err != nil {
+		return nil, err
+	}
 	shelf, all, err := f.stock(ref)
 	if shelf == nil || err != nil {
-		return nil, err
+		return asked, err
 	}
 	defer shelf.Close()
 	all = slices.DeleteFunc(all, func(k vm.KeptBundle) bool { return !drop(k) })
-	return f.dropAll(ctx, ref.Name, shelf, all)
+	gone, err := f.dropAll(ctx, ref.Name, shelf, all)
+	return append(asked, gone...), err
 }
 
 // dropAll says which of them are gone, also where it fails.

@@ -175,10 +175,45 @@ func TestAskedDumpsReplaceEachOther(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if gone, err := (Bundles{f}).Prune(t.Context(), r.Ref(), func(k vm.KeptBundle) bool { return !k.Asked() }); err != nil || len(gone) != 1 || gone[0].Number != 1 {
+		t.Errorf("pruned are %v, %v", gone, err)
+	}
+	keptBundle(t, f, r, 2)
 	if err := (Bundles{after}).Enforce(t.Context(), newest(1)); err != nil {
 		t.Error(err)
 	}
 	if left, err := filepath.Glob(filepath.Join(at.Folder, "memory.*")); err != nil || len(left) != 0 || len(listed(t, f, r)) != 1 {
 		t.Errorf("left are %v and %v, %v", left, listed(t, f, r), err)
+	}
+}
+
+func TestAskedDumpsArePrunedWithTheRest(t *testing.T) {
+	f, r := newFolders(t), record("web", 7)
+	at := prepared(t, f, r)
+	b := Bundles{f}
+	d, err := b.NewDump(t.Context(), r.Ref(), vm.DumpKdump, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.Keep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stranger := r.Ref()
+	stranger.VM = "ffffffffffffffff"
+	for _, one := range []struct {
+		ref  vm.Ref
+		drop bool
+		want int
+	}{{r.Ref(), false, 0}, {stranger, true, 0}, {r.Ref(), true, 1}, {r.Ref(), true, 0}} {
+		gone, err := b.Prune(t.Context(), one.ref, func(vm.KeptBundle) bool { return one.drop })
+		if err != nil || len(gone) != one.want {
+			t.Errorf("%+v: pruned are %v, %v", one, gone, err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(at.Folder, "memory.*")); err != nil || len(left) != 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	if holds, err := b.Held(t.Context()); err != nil || len(holds) != 0 {
+		t.Errorf("held are %v, %v", holds, err)
 	}
 }

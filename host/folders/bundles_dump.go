@@ -197,7 +197,7 @@ func (d *dumpFile) rename() error {
 	if err := d.place.Rename(d.name+tryMark, d.name); err != nil {
 		return err
 	}
-	if _, asked := askedFormat(d.name); asked {
+	if askedWhole(d.name) {
 		d.f.bundles.noted(d.ref.Name, vm.KeptBundle{At: time.Now(), Bytes: d.written, Dump: true})
 	}
 	return nil

@@ -73,10 +73,10 @@ func makeCore(place *os.Root, at host.Paths, r vm.Record, gid int) error {
 }
 
 // sealCores takes the folders of earlier incarnations out of the next VMM's hands,
-// which has the same user, and removes those that are empty or too many. What is
-// in one that nobody can empty in no time stays for the next bundle's writing.
-func sealCores(names []string, place *os.Root, at host.Paths, newest vm.Incarnation) error {
-	var old []vm.Incarnation
+// which has the same user, and removes those that no bundle is to come for, or that
+// are too many. What can't be removed in no time is left to the next bundle's writing.
+func sealCores(names []string, place *os.Root, at host.Paths, r vm.Record, wanted func(vm.ID, vm.Incarnation) bool) error {
+	newest, old := r.State.Incarnation, []vm.Incarnation(nil)
 	for _, name := range names {
 		if n, ok := incarnationOf(name); ok && n < newest && place.Remove(name) != nil {
 			old = append(old, n)
@@ -88,7 +88,7 @@ func sealCores(names []string, place *os.Root, at host.Paths, newest vm.Incarnat
 		if err := sealCore(place, name); err != nil {
 			return fail("seal "+name, at.Folder, err)
 		}
-		if i < len(old)-keptCores && emptyCore(place, name, coreLook) == nil {
+		if (i < len(old)-keptCores || !wanted(r.ID, n)) && emptyCore(place, name, coreLook) == nil {
 			_ = place.Remove(name)
 		}
 	}

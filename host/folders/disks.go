@@ -132,7 +132,7 @@ func prune(place *os.Root, at host.Paths, r vm.Record, held func(vm.ID, vm.Incar
 		return fail("list "+at.Folder, at.Folder, err)
 	}
 	newest := r.State.Incarnation
-	if err := errors.Join(dropAmong(names, place, at, r), sealCores(names, place, at, newest)); err != nil {
+	if err := errors.Join(dropAmong(names, place, at, r), sealCores(names, place, at, r, held)); err != nil {
 		return err
 	}
 	for _, name := range names {

@@ -33,6 +33,7 @@ var clauses = map[string]func(w *World){
 	"AForkBombIsBounded":              aForkBombIsBounded,
 	"AQuotaHolds":                     aQuotaHolds,
 	"AWeightIsAShare":                 aWeightIsAShare,
+	"ACoreIsLeftWhereItWasAskedFor":   aCoreIsLeftWhereItWasAskedFor,
 }
 
 // Contract runs all of it, each clause in a world of its own.

@@ -79,7 +79,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 			{Do: vm.RemedyRestart, Times: 1},
 			{Do: vm.RemedyKill},
 		},
-		Dump: vm.Dump{On: []vm.Cause{vm.CauseGuestPanic}, Format: vm.DumpELF, Timeout: time.Minute},
+		Dump: vm.Dump{On: []vm.Cause{vm.CauseGuestPanic}, Format: vm.DumpELF, Timeout: time.Minute, Core: true},
 		Seed: vm.Seed{
 			Hostname: "web-1", SSHKeys: []string{"ssh-ed25519 AAAAC3Nz me@laptop"},
 			UserData: "#cloud-config\npackages:\n  - nginx\n", Network: "version: 2\n",
@@ -146,7 +146,7 @@ remedies:
   - {do: reset, times: 2, for: [health-failed, guest-panic]}
   - {do: restart, times: 1}
   - {do: kill}
-dump: {on: [guest-panic], format: elf, timeout: 1m}
+dump: {on: [guest-panic], format: elf, timeout: 1m, core: true}
 seed:
   hostname: web-1
   sshKeys: [ssh-ed25519 AAAAC3Nz me@laptop]
