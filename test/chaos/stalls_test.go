@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,44 +109,6 @@ func TestAZombieThatNobodyReapsIsDead(t *testing.T) {
 	var status unix.WaitStatus
 	_, err = unix.Wait4(p.PID, &status, 0, nil)
 	w.must(err)
-}
-
-// The names of a VMM's sockets are deleted under it. What is open goes on; what
-// has to be opened again can't be, and that is told.
-func TestSocketsAreDeletedUnderARunningVM(t *testing.T) {
-	t.Parallel()
-	w := begin(t, node.Options{})
-	vm := w.up(watched("bare", "", &v1.Check{Type: "vmm"}))
-	removed := w.removeSockets("qmp.sock")
-	w.passes(3 * time.Second) // the session lives on
-	w.same(vm, "its control socket's name was deleted")
-
-	w.must(w.Kill())
-	w.start()
-	end := w.event("what the next daemon makes of it", boot, func(e *v1.Event) bool {
-		return e.GetVm() == "bare" && e.GetCause() != "" && e.GetIncarnation() == vm.GetIncarnation()
-	})
-	if end.GetCause() != "health-failed" || !strings.Contains(end.GetWhy(), filepath.Base(removed)) {
-		t.Errorf("the reason does not name what is missing: %s: %s", end.GetCause(), end.GetWhy())
-	}
-	is := w.healthy("bare", end.GetRevision())
-	if is.GetIncarnation() != vm.GetIncarnation()+1 {
-		t.Errorf("want the next incarnation: %v", is)
-	}
-	w.only(is.GetPid())
-}
-
-// removeSockets deletes the one socket of that name and returns its path.
-func (w *world) removeSockets(name string) (found string) {
-	w.t.Helper()
-	_ = filepath.WalkDir(w.Root, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type()&fs.ModeSocket != 0 && filepath.Base(path) == name {
-			found = path
-		}
-		return nil
-	})
-	w.must(os.Remove(found))
-	return found
 }
 
 // A disk of the host that fails a write halts its guest, which is a death of

@@ -130,6 +130,7 @@ func (m *Machine) Boot(ctx context.Context) error {
 		"--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "sh", "-c", switchOn, "sh", m.name, m.Disk,
 		"-q", "-D", filepath.Join(m.Disk, "root"), "--kill-signal=SIGRTMIN+3", "--register=no", "--keep-unit", "--private-network", "--capability=all",
 		"--machine=" + m.name, "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--notify-ready=yes", "--bind=/dev/net/tun",
+		"--system-call-filter=pidfd_getfd", // which no machine but a container forbids
 	}
 	for _, bind := range m.binds {
 		args = append(args, "--bind="+bind)
