@@ -192,7 +192,7 @@ func seen(now time.Time, s vm.State) string {
 		if c.Decision.Remedy == vm.RemedyReset {
 			what = "reset"
 		}
-		last := fmt.Sprintf("its last %s was %s ago, after %s up", what, age(now, c.Failure.At), vm.Span(c.Uptime.Round(time.Millisecond)))
+		last := fmt.Sprintf("its last %s was %s ago, after %s up", what, age(now, c.Failure.At), lasted(c.Uptime))
 		if said || !inReason {
 			last += ": " + c.Failure.Error()
 		}
@@ -266,6 +266,17 @@ func plural(n int, one string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %ss", n, one)
+}
+
+// lasted is a time for the eye: the longer, the rounder.
+func lasted(d time.Duration) string {
+	switch {
+	case d >= time.Minute:
+		d = d.Round(time.Second)
+	case d >= time.Second:
+		d = d.Round(100 * time.Millisecond)
+	}
+	return vm.Span(d.Round(time.Millisecond))
 }
 
 // age is never negative: a clock that was set back makes things now.

@@ -62,7 +62,7 @@ func remedyFor(ladder []vm.Rung, used []int, c vm.Cause) string {
 	if i < 0 {
 		return "it is killed and started, as no remedy is left"
 	}
-	return fmt.Sprintf("%s (%s)", remedyWords[ladder[i].Do], uses(used[i]+1, ladder[i].Times))
+	return fmt.Sprintf("%s, %s", remedyWords[ladder[i].Do], uses(used[i]+1, ladder[i].Times))
 }
 
 var remedyWords = map[vm.Remedy]string{

@@ -89,7 +89,7 @@ func WasReset(s vm.State) bool {
 func failureOf(s vm.State, t Turn) vm.Failure {
 	f := vm.Failure{
 		Cause: vm.CauseStartTransient, Confidence: vm.Likely,
-		Evidence: fmt.Sprintf("still %s after %s", s.Phase, vm.Span(t.At.Sub(s.PhaseSince).Round(time.Millisecond))),
+		Evidence: fmt.Sprintf("still %s after %s", s.Phase, lasted(t.At.Sub(s.PhaseSince))),
 	}
 	if s.Phase == vm.Starting && s.HealthWhy != "" {
 		f.Evidence += ": " + s.HealthWhy

@@ -3,7 +3,6 @@ package policies
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/blixard/blixard/vm"
 )
@@ -55,7 +54,7 @@ func resetInVain(s vm.State, t Turn) Turn {
 	if t.Event != vm.DeadlinePassed || s.Phase != vm.Starting || s.Saved != nil || !WasReset(s) {
 		return t
 	}
-	since := vm.Span(t.At.Sub(s.PhaseSince).Round(time.Millisecond))
+	since := lasted(t.At.Sub(s.PhaseSince))
 	f := vm.Failure{
 		Cause: vm.CauseHealthFailed, Confidence: vm.Likely, Alive: true, Deaf: s.ResetDue,
 		Evidence: with(fmt.Sprintf("the guest did not answer within %s of its reset", since), s.HealthWhy),

@@ -146,7 +146,7 @@ func retry(d *vm.Decision, why []byte, after time.Duration) {
 	}
 	d.Do = vm.BackOff
 	why = append(why, ", next try in "...)
-	if after > time.Second {
+	if after > time.Millisecond {
 		after = after.Round(time.Millisecond)
 	}
 	d.Why = string(append(why, after.String()...))

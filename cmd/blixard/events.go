@@ -77,9 +77,12 @@ func (c *cli) copyEvents(
 		return false, lost(err)
 	}
 	defer func() { _ = stream.Close() }() // it has ended, or nobody listens any more
+	whys := map[string]string{}           // of each VM the last one: what leads through several phases is told once
 	for stream.Receive() {
 		e := stream.Msg()
-		if err := c.printEvent(cmd, e); err != nil {
+		again := e.GetWhy() != "" && e.GetWhy() == whys[e.GetVm()]
+		whys[e.GetVm()] = e.GetWhy()
+		if err := c.printEvent(cmd, e, again); err != nil {
 			return true, err
 		}
 		came, req.After, req.Since = true, proto.Uint64(e.GetSequence()), nil
@@ -87,7 +90,8 @@ func (c *cli) copyEvents(
 	return came, lost(stream.Err())
 }
 
-func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event) error {
+// printEvent shows one line; again: its reason was that of the line before.
+func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event, again bool) error {
 	if outputOf(cmd) == "json" {
 		return c.printJSONLine(e)
 	}
@@ -95,8 +99,15 @@ func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event) error {
 	if e.GetTo() != "" && e.GetTo() != e.GetFrom() {
 		move = fmt.Sprintf(" %s → %s", or(e.GetFrom(), "new"), e.GetTo())
 	}
+	cause, why := e.GetCause(), e.GetWhy()
+	if strings.HasPrefix(why, cause+":") {
+		cause = ""
+	}
+	if again {
+		why = ""
+	}
 	var more []string
-	for _, one := range []string{e.GetCause(), e.GetDecision(), e.GetWhy()} {
+	for _, one := range []string{cause, e.GetDecision(), why} {
 		if one != "" {
 			more = append(more, one)
 		}

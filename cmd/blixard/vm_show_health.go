@@ -42,6 +42,7 @@ func probeName(p *blixardv1.Probe) string {
 func probeHealth(p *blixardv1.Probe, wide bool) string {
 	parts := []string{p.GetHealth()}
 	switch n := p.GetStreak(); {
+	case strings.Contains(p.GetWhy(), " in a row"): // it counts itself
 	case n < 0 && -n < p.GetFailures():
 		parts = append(parts, fmt.Sprintf("%d of %s in a row", -n, count(int(p.GetFailures()), "failure", "failures")))
 	case n < 0:
