@@ -96,7 +96,10 @@ func TestAnExportIsANewFileOrNothing(t *testing.T) {
 // A script gets the evidence whole, a person as much as a line holds.
 func TestEvidenceIsCutForPeopleAlone(t *testing.T) {
 	long := strings.Repeat("x", 200)
-	if short(long, true) != long || len([]rune(short(long, false))) != 60 {
-		t.Error(short(long, false))
+	for width, want := range map[int]int{0: 60, 80: 60, 200: 100, 400: 200} {
+		c := &cli{terminal: &terminal{width: width}}
+		if n := len([]rune(c.short(long, false))); n != want || c.short(long, true) != long {
+			t.Errorf("%d columns show %d of it, want %d", width, n, want)
+		}
 	}
 }

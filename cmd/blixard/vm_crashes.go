@@ -72,7 +72,7 @@ func (c *cli) crashTable(res *blixardv1.ListCrashesResponse, wide bool) error {
 	for _, one := range res.GetCrashes() {
 		row := []string{
 			number(one.GetNumber()), c.since(one.GetAt()), number(one.GetIncarnation()), one.GetCause(), one.GetConfidence(),
-			span(one.GetUptime()), yes(one.GetDecision().GetCharged()), one.GetDecision().GetDo(), bundleCell(one), short(one.GetEvidence(), wide || !c.outIs),
+			span(one.GetUptime()), yes(one.GetDecision().GetCharged()), one.GetDecision().GetDo(), bundleCell(one), c.short(one.GetEvidence(), wide || !c.outIs),
 		}
 		if wide {
 			row = append(row, one.GetDecision().GetWhy())
@@ -90,11 +90,12 @@ func yes(b bool) string {
 }
 
 // short keeps a cell of the narrow table from pushing the lines over the edge.
-func short(s string, whole bool) string {
+func (c *cli) short(s string, whole bool) string {
 	if whole {
 		return s
 	}
-	return cut(cell(s), 60)
+	const least, others = 60, 100 // columns
+	return cut(cell(s), max(least, c.width-others))
 }
 
 func (c *cli) oneCrash(cmd *cobra.Command, name, text string) error {
