@@ -103,3 +103,14 @@ func TestEvidenceIsCutForPeopleAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestADecisionIsToldByItsRemedyWhereThatSaysMore(t *testing.T) {
+	for want, d := range map[string]*blixardv1.Decision{
+		"reset": {Do: "restart", Remedy: "reset"}, "hold": {Do: "give-up", Remedy: "hold"}, "backoff": {Do: "backoff", Remedy: "restart"},
+		"restart": {Do: "restart", Remedy: "kill"}, "give-up": {Do: "give-up"}, "": nil,
+	} {
+		if got := verdict(d); got != want {
+			t.Errorf("%v is told as %q, want %q", d, got, want)
+		}
+	}
+}

@@ -218,7 +218,7 @@ const shownRounds = 10
 func (c *cli) evidenceBlock(b *block, res *blixardv1.GetCrashResponse) {
 	one, e := res.GetCrash(), res.GetEvidence()
 	if e == nil {
-		b.addIf(one.GetNoBundle() != "", "Bundle", "none: %s", one.GetNoBundle())
+		b.add("Bundle", "none: %s", or(one.GetNoBundle(), "it was pruned, or the daemon ended before it was written"))
 		return
 	}
 	b.add("Bundle", "%s", bundleCell(one))

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/vm"
 )
 
 func crashesCommand(c *cli) *cobra.Command {
@@ -72,7 +73,7 @@ func (c *cli) crashTable(res *blixardv1.ListCrashesResponse, wide bool) error {
 	for _, one := range res.GetCrashes() {
 		row := []string{
 			number(one.GetNumber()), c.since(one.GetAt()), number(one.GetIncarnation()), one.GetCause(), one.GetConfidence(),
-			span(one.GetUptime()), yes(one.GetDecision().GetCharged()), one.GetDecision().GetDo(), bundleCell(one), c.short(one.GetEvidence(), wide || !c.outIs),
+			span(one.GetUptime()), yes(one.GetDecision().GetCharged()), verdict(one.GetDecision()), bundleCell(one), c.short(one.GetEvidence(), wide || !c.outIs),
 		}
 		if wide {
 			row = append(row, one.GetDecision().GetWhy())
@@ -80,6 +81,16 @@ func (c *cli) crashTable(res *blixardv1.ListCrashesResponse, wide bool) error {
 		t.row(row...)
 	}
 	return c.printTable(t)
+}
+
+// verdict is what was decided, in a word: a machine that is reset in place, and
+// a VM that is held, are neither started again nor given up as others are.
+func verdict(d *blixardv1.Decision) string {
+	switch vm.Remedy(d.GetRemedy()) { //nolint:exhaustive // with the others, the decision says all
+	case vm.RemedyReset, vm.RemedyHold:
+		return d.GetRemedy()
+	}
+	return d.GetDo()
 }
 
 func yes(b bool) string {
@@ -122,7 +133,7 @@ func (c *cli) crashBlock(name string, res *blixardv1.GetCrashResponse) error {
 	used := account(one)
 	b.addIf(used != "", "Used", "%s", used)
 	b.add("Uptime", "%s, the guest had answered: %s", or(span(one.GetUptime()), "0ms"), yes(one.GetReady()))
-	b.add("Decision", "%s, charged: %s, rule: %s", one.GetDecision().GetDo(), yes(one.GetDecision().GetCharged()), one.GetDecision().GetRule())
+	b.add("Decision", "%s, charged: %s, rule: %s", verdict(one.GetDecision()), yes(one.GetDecision().GetCharged()), one.GetDecision().GetRule())
 	b.add("Why", "%s", one.GetDecision().GetWhy())
 	c.evidenceBlock(b, res)
 	if err := c.print(b.bytes(c)); err != nil {
