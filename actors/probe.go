@@ -192,7 +192,7 @@ func (r *runActor) probeAgain(m probeAgain) {
 func (r *runActor) mayAsk(m mayAsk) {
 	switch {
 	case m.visit != r.visit: // it is asked to end
-	case r.paused || r.off || r.dumpAsked:
+	case r.paused || r.off || r.dumpAsked || r.good.cut != nil:
 		r.env.tell(m.from, rest{})
 	default:
 		r.env.tell(m.from, goAhead{session: r.session, process: r.process, ready: r.ready, deaf: r.deaf != ""})
@@ -207,7 +207,7 @@ func (r *runActor) mayAsk(m mayAsk) {
 func (r *runActor) probed(m probed) {
 	r.notes.asked(m.round, len(r.checks))
 	r.env.rounds.count(m.round)
-	if m.visit != r.visit || r.off || r.paused || r.dumpAsked {
+	if m.visit != r.visit || r.off || r.paused || r.dumpAsked || r.good.cut != nil {
 		return
 	}
 	w := &r.probes[m.index]
@@ -216,6 +216,7 @@ func (r *runActor) probed(m probed) {
 	switch {
 	case m.round.OK:
 		w.Probe = w.Took(true, now, "")
+		r.good.passed(w.Check)
 	case m.certain:
 		w.Probe = w.Condemned(now, m.round.Detail)
 	case m.round.Dropped != "":
@@ -228,6 +229,7 @@ func (r *runActor) probed(m probed) {
 		r.judge()
 		r.openProbes()
 	}
+	r.keep()
 }
 
 func (r *runActor) allProbes() []policies.Probe {
@@ -281,6 +283,7 @@ func (r *runActor) judge() {
 		r.evidence.Unhealthy = j.Why
 		r.ended(nil)
 	}
+	r.keep()
 }
 
 // cutOffWhy names the cause: no probe of the guest decides this.

@@ -77,6 +77,7 @@ type runActor struct {
 	off      bool // powering down was asked for
 	paused   bool
 	suspend  suspension
+	good     keeping
 	heard    *atomic.Int64 // bytes of the console since the machine was reset by us; nil: it was not
 	ready    bool
 	evidence policies.Evidence // what was noticed of the guest before its VMM ended
@@ -159,10 +160,8 @@ func (r *runActor) hear(m any) {
 		r.resumed(m)
 	case wasReset:
 		r.wasReset(m)
-	case standsStill:
-		r.standsStill()
-	case runsOn:
-		r.runsOn()
+	case standsStill, runsOn, goesOn, keepEnded:
+		r.hearStill(m)
 	case askedDumpEnded:
 		r.askedDumpEnded()
 	case deafLooked, askedDeaf, lookDown, endDeaf:
@@ -196,7 +195,7 @@ func (r *runActor) begin(c actor.Context) {
 	r.paused = r.rec.State.Phase&(vm.Paused|vm.Suspending) != 0
 	r.suspend.wanted = r.rec.State.Phase == vm.Suspending
 	r.suspend.loading = policies.Loading(r.rec.State)
-	r.suspend.loaded = r.suspend.loading
+	r.suspend.late = r.suspend.loading
 	r.off = r.rec.State.Phase == vm.Stopping
 	switch r.first.(type) {
 	case doPrepare:
@@ -252,6 +251,9 @@ func (r *runActor) launched(m launched) {
 		f := startFailure("launch", m.err)
 		if _, adopting := r.first.(doAttach); adopting && host.KindOf(m.err) == host.Gone {
 			f = vm.Failure{Cause: vm.CauseUnknown, Evidence: "its VMM ended while nobody looked"}
+		}
+		if good := policies.ToLoad(r.rec.State); good != nil && good.Good && f.Cause == vm.CauseStartPermanent {
+			f.Cause = vm.CauseSavedState // booted afresh, it shows whether anything else is wrong
 		}
 		r.fail(f, true)
 	}
@@ -313,7 +315,7 @@ func (r *runActor) standing(ctx context.Context, s host.Session) error {
 		return err
 	}
 	if state == host.GuestPaused || state == host.GuestSaved {
-		r.env.tell(r.self, standsStill{})
+		r.env.tell(r.self, standsStill{saved: state == host.GuestSaved})
 	}
 	if state == host.GuestRuns {
 		r.env.tell(r.self, runsOn{})

@@ -14,6 +14,7 @@ func (r *runActor) crashKernel() {
 		return
 	}
 	r.evidence.Crashed, r.paused = true, true
+	r.good.spoil("the guest panicked meanwhile")
 	r.env.tell(r.parent, messages.HealthJudged{
 		Incarnation: r.ref.Incarnation, Health: vm.Unhealthy, Probes: r.standings(),
 		Why: "the guest panicked; its own crash kernel has " + policies.CrashKernelTime.String() + " for its dump",

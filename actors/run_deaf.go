@@ -68,7 +68,7 @@ func (r *runActor) hearDeaf(m any) {
 // maybeDeaf says whether nobody listens, and nothing is under way with the guest
 // that only a session could bring to its end.
 func (r *runActor) maybeDeaf(err error) bool {
-	return host.KindOf(err) == host.Gone && r.ready && !r.suspend.wanted && !r.suspend.loading && !r.resetDue() && r.rec.State.Stalled == ""
+	return host.KindOf(err) == host.Gone && r.ready && !r.suspend.wanted && !r.suspend.loading && !r.good.halts && !r.resetDue() && r.rec.State.Stalled == ""
 }
 
 // lookWhetherDeaf asks by everything but the socket whether the VMM is well.

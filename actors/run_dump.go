@@ -66,6 +66,7 @@ func (r *runActor) beginDump(f vm.Failure) {
 	ctx, cancel := context.WithTimeout(r.ctx, d.Timeout)
 	r.dumping = &dumping{failure: f, format: d.Format, began: env.ports.Clock.Now(), cancel: cancel}
 	r.paused = true // its probes say nothing more
+	r.keepYields()
 	env.tell(r.parent, messages.HealthJudged{
 		Incarnation: ref.Incarnation, Health: vm.Unhealthy, Probes: r.standings(),
 		Why: fmt.Sprintf("%s; its memory is written down before anything is done about it, in at most %s", f.Error(), d.Timeout),
@@ -124,7 +125,7 @@ func (r *runActor) whileDumping(m any) (heard bool) {
 	case powerDown:
 		r.off = true
 		r.dumped(vm.Dumped{Format: d.format, Took: r.env.ports.Clock.Now().Sub(d.began), Why: "given up, as the VM was asked down"})
-	case noticed, attachAgain, attached, save, pause, resume:
+	case noticed, attachAgain, attached, save, pause, resume, goesOn, keepEnded:
 		// its guest doesn't run, and is not to: the death says what follows
 	default:
 		return false
@@ -188,7 +189,7 @@ func (r *runActor) dump(m dump) {
 		m.reply <- dumpAnswer{err: policies.CantDump(r.ref.Name, r.deaf)}
 		return
 	}
-	if r.dumping != nil || r.suspend.cut != nil || r.dumpAsked {
+	if r.dumping != nil || r.suspend.cut != nil || r.good.cut != nil || r.dumpAsked {
 		m.reply <- dumpAnswer{err: &vm.Refusal{
 			Code: vm.WrongPhase, Why: fmt.Sprintf("the memory of %s is being written already", r.ref.Name), Try: "again in a moment",
 		}}

@@ -72,6 +72,7 @@ func (r *runActor) notice(n host.Notice) {
 	}
 	switch n.Kind {
 	case host.NoticePowerOff:
+		r.good.spoil("the guest powered off meanwhile")
 		r.evidence.PoweredOff = true
 		r.ask("quit", host.Session.Quit)
 		r.after(quitGrace, exitOverdue{vm.Failure{Cause: vm.CauseGuestPoweroff, Evidence: "the guest powered off, its VMM did not end"}})
@@ -111,6 +112,7 @@ func (r *runActor) outOfSpace(n host.Notice) {
 		r.ended(nil)
 	}
 	r.paused, r.rec.State.Stalled = true, n.Detail
+	r.good.spoil("a disk of the guest could not grow meanwhile")
 	r.env.tell(r.parent, messages.OutOfSpace{Incarnation: r.ref.Incarnation, Why: n.Detail})
 }
 
@@ -122,6 +124,7 @@ func (r *runActor) reset(n host.Notice) {
 		r.ended(nil)
 	}
 	r.ready = false
+	r.good.spoil("the guest rebooted itself meanwhile")
 	go r.agent.cut() // off the mailbox: somebody may be opening it
 	r.env.tell(r.parent, messages.GuestReset{Incarnation: r.ref.Incarnation, Why: n.Detail})
 	r.startProbes()
@@ -134,6 +137,7 @@ func (r *runActor) powerDown() {
 	if r.suspend.loading { // it doesn't run, and what it was is still on the disk
 		r.fail(vm.Failure{Cause: vm.CauseUs, Evidence: "its saved guest was not loaded yet"}, true)
 	}
+	r.keepYields() // it has to run to hear of it
 	method := r.rec.Spec.Stop.Method
 	if method == "kill" {
 		r.fail(vm.Failure{Cause: vm.CauseOperator, Evidence: "stop method is kill"}, true)

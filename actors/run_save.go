@@ -28,7 +28,7 @@ type (
 	}
 	guestLoaded struct{ err error }
 	resumed     struct{ err error }
-	standsStill struct{}
+	standsStill struct{ saved bool }
 	runsOn      struct{}
 )
 
@@ -38,7 +38,7 @@ type suspension struct {
 	cut     context.CancelFunc // gives up the saving that is under way; nil: none is
 	givenUp bool               // the one under way
 	loading bool               // a saved guest that doesn't run yet
-	loaded  bool               // this incarnation began with a saved guest
+	late    bool               // its clock stood still with it
 }
 
 // clockBound is how long a guest's agent may take to hear of the time.
@@ -51,7 +51,7 @@ func (r *runActor) save() {
 		return
 	}
 	r.suspend.wanted, r.paused = true, true
-	if r.dumpHolds() {
+	if r.dumpHolds() || r.keepYields() {
 		return
 	}
 	if r.session != nil && r.suspend.cut == nil {
@@ -100,7 +100,7 @@ func (e *env) keptGuest(ctx context.Context, s host.Session, ref vm.Ref) (vm.Sav
 }
 
 func (e *env) writeGuest(ctx context.Context, s host.Session, ref vm.Ref, memory vm.Bytes) (vm.SavedState, error) {
-	file, err := e.ports.Folders.NewState(ctx, ref, policies.SavedAtMost(memory))
+	file, err := e.ports.Folders.NewState(ctx, ref, false, policies.SavedAtMost(memory))
 	if err != nil {
 		return vm.SavedState{}, err
 	}
@@ -136,7 +136,7 @@ func (r *runActor) resume() {
 		r.suspend.cut() // its end goes on
 		return
 	}
-	if !r.dumpHolds() {
+	if !r.dumpHolds() && r.good.cut == nil {
 		r.goOn()
 	}
 }
@@ -144,7 +144,7 @@ func (r *runActor) resume() {
 // pause halts the guest as a person asked.
 func (r *runActor) pause() {
 	r.paused = true
-	if !r.dumpHolds() {
+	if !r.dumpHolds() && r.good.cut == nil {
 		r.ask("pause", host.Session.Pause)
 	}
 }
@@ -164,7 +164,14 @@ func (r *runActor) resumed(m resumed) {
 		r.sessionFailed(sessionFailed{"resume", m.err})
 		return
 	}
-	if r.paused || r.off || r.suspend.wanted || r.dumpAsked {
+	r.good.halts = false
+	if r.off || r.suspend.wanted || r.dumpAsked {
+		return
+	}
+	if r.paused { // meanwhile
+		if !r.evidence.Crashed {
+			r.pause()
+		}
 		return
 	}
 	r.watchGuest()
@@ -182,7 +189,7 @@ func (r *runActor) watchGuest() {
 func (r *runActor) meet() {
 	switch {
 	case r.suspend.wanted:
-		if !r.dumpHolds() {
+		if !r.dumpHolds() && !r.keepYields() {
 			r.beginSave()
 		}
 	case r.suspend.loading:
@@ -209,10 +216,13 @@ func (r *runActor) guestLoaded(m guestLoaded) {
 }
 
 // standsStill: an earlier daemon was to let the guest run, and didn't come to it.
-func (r *runActor) standsStill() {
-	if !r.paused && !r.off && !r.suspend.loading && !r.suspend.wanted && !r.dumpHolds() {
-		r.goOn()
+// One that is paused, and was being kept, is as it was when it was paused only
+// after it went on: a suspension must not take it for one that was suspended.
+func (r *runActor) standsStill(m standsStill) {
+	if r.suspend.loading || r.suspend.wanted || r.good.cut != nil || r.paused && !m.saved || r.dumpHolds() {
+		return
 	}
+	r.goOn()
 }
 
 // runsOn: an earlier daemon was to halt the guest, and didn't come to it.
@@ -227,13 +237,12 @@ type unloadable struct{ error }
 
 // compute makes the command line; a saved guest is looked at before a VMM is launched for it.
 func (r *runActor) compute(ctx context.Context) (host.Command, error) {
-	if r.suspend.loading {
-		saved := *r.rec.State.Saved
-		err := r.env.ports.Driver.Loads(r.rec.Spec, saved)
+	if saved := policies.ToLoad(r.rec.State); r.suspend.loading && saved != nil {
+		err := r.env.ports.Driver.Loads(r.rec.Spec, *saved)
 		if err == nil {
-			err = r.env.ports.Folders.CheckState(ctx, r.ref, saved)
+			err = r.env.ports.Folders.CheckState(ctx, r.ref, *saved)
 		}
-		if host.KindOf(err) == host.Broken {
+		if err != nil && (saved.Good || host.KindOf(err) == host.Broken) { // a guest boots rather than wait for its known-good state
 			err = unloadable{err}
 		}
 		if err != nil {
@@ -251,13 +260,13 @@ func (r *runActor) computeFailed(err error) {
 	r.launched(launched{err: err})
 }
 
-// setClock tells a guest that was loaded how late it is: it stood still, and so
-// did its clock. Without an agent it finds out by itself, or never.
+// setClock tells a guest that was loaded, or kept, how late it is: it stood still,
+// and so did its clock. Without an agent it finds out by itself, or never.
 func (r *runActor) setClock() {
-	if !r.suspend.loaded {
+	if !r.suspend.late {
 		return
 	}
-	r.suspend.loaded = false
+	r.suspend.late = false
 	owner, now := r.ctx, r.env.ports.Clock.Now
 	r.background(clockBound, func(ctx context.Context) any {
 		conn, err := r.agentConn(ctx, owner)

@@ -204,7 +204,7 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 		if v.rec.State.Stalled != "" { // else a person paused it
 			v.turn(c, policies.Turn{Event: vm.SpaceBack})
 		}
-	case messages.GuestSaved, messages.SaveFailed, messages.GuestLoaded, messages.StatesDropped, messages.StatesLeft:
+	case messages.GuestSaved, messages.SaveFailed, messages.GuestLoaded, messages.GuestKept, messages.KeepFailed, messages.StatesDropped, messages.StatesLeft:
 		v.hearSaved(c, m)
 	case messages.Found:
 		v.turn(c, policies.Adopted(v.rec, m.Process, m.Exit, v.env.ports.BootID, v.now()))

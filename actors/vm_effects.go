@@ -64,8 +64,8 @@ func (v *vmActor) begin(c actor.Context, first any) {
 		panic(fmt.Sprintf("actors: %s still has a run actor", v.rec.Spec.Name)) // P1
 	}
 	paths := v.env.ports.Folders.Paths(v.rec.Ref())
-	if policies.Loading(v.rec.State) {
-		paths.Load = paths.State(v.rec.State.Saved.Incarnation)
+	if saved := policies.ToLoad(v.rec.State); saved != nil {
+		paths.Load = paths.Saved(*saved)
 	}
 	rec, env, prepare, behind := v.rec, v.env, make(chan struct{}), []<-chan struct{}{v.prepare, v.cleaning}
 	if v.notes == nil || v.begun != rec.State.Incarnation {

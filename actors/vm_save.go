@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -19,6 +20,11 @@ func (v *vmActor) hearSaved(c actor.Context, f messages.Fact) {
 		v.turn(c, policies.Turn{Event: vm.SaveFailed, Why: m.Why})
 	case messages.GuestLoaded:
 		v.turn(c, policies.Turn{Event: vm.GuestLoaded})
+	case messages.GuestKept:
+		size := (m.Good.Bytes + vm.MiB - 1) / vm.MiB * vm.MiB
+		v.turn(c, policies.Turn{Event: vm.GuestKept, Saved: &m.Good, Why: fmt.Sprintf("its known-good state is kept, %s", size)})
+	case messages.KeepFailed:
+		v.turn(c, policies.Turn{Event: vm.KeepFailed, Why: m.Why})
 	case messages.StatesLeft:
 		v.dropSaved()
 	case messages.StatesDropped:

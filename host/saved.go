@@ -15,11 +15,12 @@ import (
 // has another: so there is never half a guest under a name that is loaded.
 type States interface {
 	// NewState begins a file for the guest of the incarnation, which takes at most
-	// limit bytes, in place of an earlier try, and of one whose guest has run on. Where the disk has no room for them,
-	// it fails as Transient, before the guest is halted for it.
-	NewState(ctx context.Context, ref vm.Ref, limit vm.Bytes) (StateFile, error)
-	// Kept is the whole file of the incarnation's guest, as Keep told of it; Gone
-	// where there is none. It reads all of it.
+	// limit bytes, in place of an earlier try, and of a suspended one, whose guest
+	// has run on; good: for its known-good state. Where the disk has no room for
+	// them, it fails as Transient, before the guest is halted for it.
+	NewState(ctx context.Context, ref vm.Ref, good bool, limit vm.Bytes) (StateFile, error)
+	// Kept is the whole file of the incarnation's suspended guest, as Keep told of
+	// it; Gone where there is none. It reads all of it.
 	Kept(ctx context.Context, ref vm.Ref) (vm.SavedState, error)
 	// CheckState says why a saved guest can't be loaded: Broken where it is gone
 	// or isn't what was written. It reads the whole file.
@@ -47,26 +48,62 @@ type File struct {
 
 const (
 	statePrefix = "saved-"
+	goodPrefix  = "good-"
 	stateSuffix = ".state"
 	stateCut    = ".tmp" // behind the name of one that isn't whole
 )
 
-// State is the place of the saved guest of an incarnation.
-func (p Paths) State(n vm.Incarnation) string {
-	return filepath.Join(p.Folder, fmt.Sprintf("%s%d%s", statePrefix, n, stateSuffix))
+// StateName is what the name of a saved guest's file says.
+type StateName struct {
+	Of    vm.Incarnation // whose guest it is
+	Good  bool           // its known-good state; else it was suspended
+	Whole bool
 }
 
-// StateTry is its place until it is whole.
-func (p Paths) StateTry(n vm.Incarnation) string { return p.State(n) + stateCut }
+// String is the name.
+func (n StateName) String() string {
+	prefix, end := statePrefix, stateCut
+	if n.Good {
+		prefix = goodPrefix
+	}
+	if n.Whole {
+		end = ""
+	}
+	return fmt.Sprintf("%s%d%s%s", prefix, n.Of, stateSuffix, end)
+}
 
 // StateOf reads the name of a saved guest's file.
-func StateOf(name string) (n vm.Incarnation, whole, ok bool) {
-	rest, whole := name, true
-	if cut, found := strings.CutSuffix(rest, stateCut); found {
-		rest, whole = cut, false
+func StateOf(name string) (n StateName, ok bool) {
+	rest, cut := strings.CutSuffix(name, stateCut)
+	n.Whole = !cut
+	rest, n.Good = strings.CutPrefix(rest, goodPrefix)
+	if !n.Good {
+		rest, ok = strings.CutPrefix(rest, statePrefix)
 	}
-	if _, err := fmt.Sscanf(rest, statePrefix+"%d"+stateSuffix, &n); err != nil {
-		return 0, false, false
+	if !ok && !n.Good {
+		return StateName{}, false
 	}
-	return n, whole, rest == fmt.Sprintf("%s%d%s", statePrefix, n, stateSuffix)
+	if _, err := fmt.Sscanf(rest, "%d"+stateSuffix, &n.Of); err != nil {
+		return StateName{}, false
+	}
+	return n, n.String() == name
+}
+
+// State is the place of the suspended guest of an incarnation.
+func (p Paths) State(n vm.Incarnation) string {
+	return filepath.Join(p.Folder, StateName{Of: n, Whole: true}.String())
+}
+
+// Saved is the place of a saved guest.
+func (p Paths) Saved(s vm.SavedState) string {
+	return filepath.Join(p.Folder, StateName{Of: s.Incarnation, Good: s.Good, Whole: true}.String())
+}
+
+// NamedBy says whether a record names the file: nothing loads any other.
+func (n StateName) NamedBy(s vm.State) bool {
+	of := s.Saved
+	if n.Good {
+		of = s.Good
+	}
+	return n.Whole && of != nil && of.Incarnation == n.Of
 }

@@ -121,6 +121,19 @@ type SaveFailed struct {
 // record has forgotten the file. May come twice and late.
 type GuestLoaded struct{ Incarnation vm.Incarnation }
 
+// GuestKept: the guest's known-good state is whole on the disk, durable, and the
+// guest has run on. May come twice and late.
+type GuestKept struct {
+	Incarnation vm.Incarnation
+	Good        vm.SavedState
+}
+
+// KeepFailed: it was not written, and the guest has run on. May come late.
+type KeepFailed struct {
+	Incarnation vm.Incarnation
+	Why         string
+}
+
 // StatesDropped: saved guests that the record doesn't name are gone.
 type StatesDropped struct{ Incarnation vm.Incarnation }
 
@@ -162,6 +175,8 @@ func (f HeardAgain) Of() vm.Incarnation    { return f.Incarnation }
 func (f GuestSaved) Of() vm.Incarnation    { return f.Incarnation }
 func (f SaveFailed) Of() vm.Incarnation    { return f.Incarnation }
 func (f GuestLoaded) Of() vm.Incarnation   { return f.Incarnation }
+func (f GuestKept) Of() vm.Incarnation     { return f.Incarnation }
+func (f KeepFailed) Of() vm.Incarnation    { return f.Incarnation }
 func (f StatesDropped) Of() vm.Incarnation { return f.Incarnation }
 func (f Found) Of() vm.Incarnation         { return f.Incarnation }
 func (f KillConfirmed) Of() vm.Incarnation { return f.Incarnation }

@@ -26,9 +26,7 @@ func VMToProto(r vm.Record) *blixardv1.VM {
 		HealthSince: Stamp(s.HealthSince), HealthWhy: Text(s.HealthWhy), CreatedAt: Stamp(s.CreatedAt), Crashes: s.Crashes,
 		Probes: probes(r), Queued: s.Queued && s.Phase == vm.Backoff, Stalled: Text(s.Stalled), SpecPending: s.Pending,
 	}
-	if s.Saved != nil {
-		out.Saved = &blixardv1.SavedState{Incarnation: uint64(s.Saved.Incarnation), At: Stamp(s.Saved.At), Bytes: int64(s.Saved.Bytes)}
-	}
+	out.Saved, out.Good = savedState(s.Saved), savedState(s.Good)
 	if p := s.Process; p != nil {
 		out.Launcher, out.Unit, out.StartedAt = p.Launcher, Text(p.Unit), Stamp(s.LaunchedAt)
 		if s.Phase&(vm.Live|vm.Killing|vm.Adopting) != 0 { // elsewhere the record still names one that is gone
@@ -44,6 +42,13 @@ func VMToProto(r vm.Record) *blixardv1.VM {
 		out.LastExit = lastExit(*e)
 	}
 	return out
+}
+
+func savedState(s *vm.SavedState) *blixardv1.SavedState {
+	if s == nil {
+		return nil
+	}
+	return &blixardv1.SavedState{Incarnation: uint64(s.Incarnation), At: Stamp(s.At), Bytes: int64(s.Bytes)}
 }
 
 // probes shows each check, and what it said last of this incarnation.

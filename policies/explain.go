@@ -53,6 +53,8 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 		takenBack(&e, r)
 	case s.Phase == vm.Starting && WasReset(s):
 		w.late = afterReset(&e, now, r)
+	case s.Phase&(vm.Preparing|vm.Starting) != 0 && WasRestored(s):
+		w.late = toldRestored(&e, now, r, w.late)
 	case s.Phase == vm.Failed && s.LastExit != nil && s.LastExit.Decision.Rule == ruleHold:
 		e.State = fmt.Sprintf("%s: its remedies hold it until a person decides; wanted %s, health %s", s.Phase, s.Intent, s.Health)
 	case s.Phase == vm.Running && s.Health == vm.Degraded:
@@ -186,6 +188,9 @@ func seen(now time.Time, s vm.State) string {
 	}
 	if s.Phase&up != 0 && !s.LaunchedAt.IsZero() {
 		out = append(out, "up for "+age(now, s.LaunchedAt))
+	}
+	if good := seenGood(now, s); good != "" {
+		out = append(out, good)
 	}
 	if c := s.LastExit; c != nil {
 		what := "end"

@@ -49,7 +49,7 @@ func ifSick(now time.Time, r vm.Record) string {
 	if len(ladder) == 0 {
 		return ""
 	}
-	hangs, panics := remedyFor(ladder, used, vm.CauseHealthFailed), remedyFor(ladder, used, vm.CauseGuestPanic)
+	hangs, panics := remedyFor(r, used, vm.CauseHealthFailed), remedyFor(r, used, vm.CauseGuestPanic)
 	if hangs == panics {
 		return "if it gets sick, " + hangs
 	}
@@ -57,10 +57,14 @@ func ifSick(now time.Time, r vm.Record) string {
 }
 
 // remedyFor is the next remedy of a cause that is charged, in words.
-func remedyFor(ladder []vm.Rung, used []int, c vm.Cause) string {
-	i := nextRung(ladder, used, c, true)
+func remedyFor(r vm.Record, used []int, c vm.Cause) string {
+	ladder := r.Spec.Remedies
+	i := nextRung(ladder, used, c, true, restoredInVain(r.State))
 	if i < 0 {
 		return "it is killed and started, as no remedy is left"
+	}
+	if why := noGood(r); ladder[i].Do == vm.RemedyRestore && why != "" {
+		return fmt.Sprintf("it is killed and started, as %s, %s", why, uses(used[i]+1, ladder[i].Times))
 	}
 	return fmt.Sprintf("%s, %s", remedyWords[ladder[i].Do], uses(used[i]+1, ladder[i].Times))
 }

@@ -12,7 +12,7 @@ import (
 // death. A VM that is not wanted up is never brought back by it (P5).
 func judged(out *Outcome, t Turn) {
 	s := &out.Record.State
-	f := failureOf(*s, t)
+	f, vain := failureOf(*s, t), restoredInVain(*s)
 	d := vm.Decision{Do: vm.StayDown, Rule: ruleUnwanted, Why: "it was asked down"}
 	switch {
 	case s.Intent == vm.WantSuspended:
@@ -22,12 +22,18 @@ func judged(out *Outcome, t Turn) {
 	case s.Saved != nil && f.Cause == vm.CauseSavedState:
 		s.Saved, d = nil, vm.Decision{Do: vm.RestartNow, Rule: ruleUnloadable, Why: "it boots afresh, and its saved memory is lost"}
 		follow(s, d)
+	case s.Saved == nil && Loading(*s) && f.Cause == vm.CauseSavedState:
+		s.Good, d = nil, vm.Decision{Do: vm.RestartNow, Rule: ruleUnloadable, Why: "it boots afresh, and its known-good state is given up"}
+		follow(s, d)
 	case t.Decision != nil:
 		d = *t.Decision
 		follow(s, d)
 	default:
 		d = Supervise(t.At, out.Record.Spec.Restart, *s, f, t.Spread)
 		follow(s, d)
+	}
+	if vain && d.Charged {
+		s.Good, s.GoodWhy = nil, "its guest did not answer when it was restored"
 	}
 	*s = Charge(t.At, out.Record.Spec.Restart, *s, d)
 	if t.Rungs != nil {
@@ -45,6 +51,10 @@ func judged(out *Outcome, t Turn) {
 // follow turns a decision into what comes after the release. A reset in place
 // releases nothing.
 func follow(s *vm.State, d vm.Decision) {
+	s.Restore = 0
+	if d.Remedy == vm.RemedyRestore {
+		s.Restore = s.Incarnation + 1
+	}
 	if d.Remedy == vm.RemedyReset {
 		return
 	}

@@ -214,8 +214,9 @@ var boots = []row{
 	{vm.Stopped | vm.Failed | vm.Suspended | vm.Removing, on(vm.NodeEnding), ignore},
 }
 
-// suspends are a guest's way to the disk and back, and its halt while a disk is
-// full. A saved guest is loaded once: GuestLoaded forgets it before it runs on.
+// suspends are a guest's way to the disk and back, its known-good state, and its
+// halt while a disk is full. A suspended guest is loaded once: GuestLoaded forgets
+// it before it runs on.
 var suspends = []row{
 	{vm.Running | vm.Paused, on(vm.SuspendAsked), move(vm.Suspending, vm.Save)},
 	{vm.Suspending | vm.Suspended, on(vm.SuspendAsked), stay()},
@@ -232,6 +233,10 @@ var suspends = []row{
 	{rest &^ vm.Suspending, on(vm.SaveFailed), ignore},
 	{vm.Starting, on(vm.GuestLoaded), stay(vm.Resume, vm.DropSaved)},
 	{rest &^ vm.Starting, on(vm.GuestLoaded), ignore},
+
+	{vm.Starting | vm.Running | vm.Paused | vm.Suspending | vm.Stopping, on(vm.GuestKept), stay(vm.DropSaved)},
+	{vm.Starting | vm.Running | vm.Paused | vm.Suspending | vm.Stopping, on(vm.KeepFailed), stay()},
+	{rest &^ (vm.Starting | vm.Running | vm.Paused | vm.Suspending | vm.Stopping), on(vm.GuestKept, vm.KeepFailed), ignore},
 
 	{vm.Running, on(vm.OutOfSpace), move(vm.Paused)},
 	{rest &^ vm.Running, on(vm.OutOfSpace), ignore},

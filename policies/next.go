@@ -32,7 +32,7 @@ func Next(rec vm.Record, t Turn) Outcome {
 	if r := refused(rec, t, a); r != nil {
 		return Outcome{Record: rec, Refusal: r}
 	}
-	if a.verb == verbIgnore || t.Event == vm.GuestLoaded && rec.State.Saved == nil {
+	if a.verb == verbIgnore || t.Event == vm.GuestLoaded && !Loading(rec.State) || t.Event == vm.GuestKept && !WantsGood(rec) {
 		return Outcome{Record: rec}
 	}
 	out := Outcome{Record: rec, Effects: a.effects}
@@ -96,6 +96,7 @@ func refused(rec vm.Record, t Turn, a action) *vm.Refusal {
 // carry keeps what the event brought, whatever the phase.
 func carry(out *Outcome, t Turn) {
 	carrySaved(&out.Record, t)
+	carryGood(&out.Record, t)
 	if t.Event.Asked() {
 		carryAsk(out, t)
 		return
@@ -176,6 +177,9 @@ func carryAsk(out *Outcome, t Turn) {
 // differ from what was launched; going back to that ends the wait.
 func respec(r *vm.Record, t Turn) {
 	s, runs, need := &r.State, r.Runs(), t.Reservation
+	if !Loading(*s) && (!t.Spec.Launches(runs.Spec) || !t.Spec.Restores()) {
+		s.Good, s.GoodWhy = nil, "" // it is of another VM than the next one
+	}
 	if s.Phase&(idle|vm.Removing) == 0 && (s.Runs != nil || !s.Pending) {
 		s.Pending, s.Runs = !t.Spec.Launches(runs.Spec), nil
 		if s.Pending {
@@ -226,6 +230,7 @@ func enter(r *vm.Record, to vm.Phase, t Turn) {
 	if to&(vm.Stopped|vm.Removing) != 0 || to == vm.Preparing && outgrown(*r) != "" {
 		s.Saved = nil
 	}
+	enterGood(r, to)
 	if to == vm.Preparing {
 		s.Incarnation++
 		s.Hardware = r.Spec.Hardware()

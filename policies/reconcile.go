@@ -246,22 +246,26 @@ func (c *comparison) record(r *vm.Record, folder *vm.FoundFolder) {
 		})
 	}
 	if folder != nil && folder.ID == r.ID {
-		c.saved(r, folder.Saved)
+		c.saved(r, folder.Saved, false)
+		c.saved(r, folder.Good, true)
 	}
 }
 
 // saved finds guests that were saved and will never be loaded. One of the
 // incarnation that is up may be just being written.
-func (c *comparison) saved(r *vm.Record, found []vm.Incarnation) {
-	s := r.State
+func (c *comparison) saved(r *vm.Record, found []vm.Incarnation, good bool) {
+	s, of, kind, what := r.State, r.State.Saved, "saved", "saved guest"
+	if good {
+		of, kind, what = s.Good, "good", "known-good state"
+	}
 	for _, n := range found {
-		named := s.Saved != nil && s.Saved.Incarnation == n
+		named := of != nil && of.Incarnation == n
 		if named || n > s.Incarnation || n == s.Incarnation && s.Phase&idle == 0 {
 			continue
 		}
 		c.tell(Discrepancy{
-			Key: fmt.Sprintf("saved/%s/%d", r.ID, n), Mend: MendDropSaved, Gate: GateTwice, VM: r.Spec.Name, Record: r,
-			What: fmt.Sprintf("saved guest of %s/%d", r.Spec.Name, n), Why: "its record doesn't name it, so nothing will ever load it",
+			Key: fmt.Sprintf("%s/%s/%d", kind, r.ID, n), Mend: MendDropSaved, Gate: GateTwice, VM: r.Spec.Name, Record: r,
+			What: fmt.Sprintf("%s of %s/%d", what, r.Spec.Name, n), Why: "its record doesn't name it, so nothing will ever load it",
 		})
 	}
 }

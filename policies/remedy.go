@@ -9,8 +9,9 @@ import (
 
 // The rules that a ladder of remedies adds to supervision's.
 const (
-	ruleReset = "remedy-reset" // the machine is reset in place, and its incarnation goes on
-	ruleHold  = "remedy-hold"  // it is killed and held, before its budget is spent
+	ruleRestore = "remedy-restore" // it is killed, and its known-good state is loaded
+	ruleReset   = "remedy-reset"   // the machine is reset in place, and its incarnation goes on
+	ruleHold    = "remedy-hold"    // it is killed and held, before its budget is spent
 )
 
 // Remedied is the turn of a sick guest as its VM's ladder has it: supervision
@@ -25,11 +26,12 @@ const (
 //
 // A reset waits for no delay, as a guest that hangs gains nothing by it. It may
 // not turn fast either: where supervision would delay, only a guest that had
-// answered since it last booted is reset; any other is killed, and waits.
+// answered since it last booted is reset; any other is killed, and waits. A
+// restore waits for that delay where the guest had not answered.
 func Remedied(rec vm.Record, t Turn) Turn {
-	t = resetInVain(rec.State, t)
+	t = healedInVain(rec.State, t)
 	s, ladder := rec.State, rec.Spec.Remedies
-	if t.Event != vm.GuestSick || t.Decision != nil || s.Phase&(vm.Starting|vm.Running) == 0 || s.Intent != vm.WantRunning || s.Saved != nil {
+	if t.Event != vm.GuestSick || t.Decision != nil || s.Phase&(vm.Starting|vm.Running) == 0 || s.Intent != vm.WantRunning || s.Saved != nil || Loading(s) {
 		return t
 	}
 	f := failureOf(s, t)
@@ -38,7 +40,7 @@ func Remedied(rec vm.Record, t Turn) Turn {
 		return t // a spent budget, and a guest's own will, stand above every remedy
 	}
 	used := RungsUsed(t.At, rec)
-	i := nextRung(ladder, used, f.Cause, d.Charged)
+	i := nextRung(ladder, used, f.Cause, d.Charged, restoredInVain(s))
 	if i < 0 {
 		return t
 	}
@@ -47,17 +49,22 @@ func Remedied(rec vm.Record, t Turn) Turn {
 	return byRung(rec, t, f, d, i)
 }
 
-// resetInVain is the turn of a start whose time is up: where its machine was
-// reset in place, its VMM had served a guest before, so it is the guest that
-// fails, and the next rung is its remedy. Every other turn comes back as it was.
-func resetInVain(s vm.State, t Turn) Turn {
-	if t.Event != vm.DeadlinePassed || s.Phase != vm.Starting || s.Saved != nil || !WasReset(s) {
+// healedInVain is the turn of a start whose time is up: where its machine was
+// reset in place, or its known-good state is loaded, its VMM has served a guest
+// before, so it is the guest that fails, and the next rung is its remedy. Every
+// other turn comes back as it was.
+func healedInVain(s vm.State, t Turn) Turn {
+	by := "reset"
+	if WasRestored(s) {
+		by = "restore"
+	}
+	if t.Event != vm.DeadlinePassed || s.Phase != vm.Starting || Loading(s) || !WasReset(s) && !WasRestored(s) {
 		return t
 	}
 	since := lasted(t.At.Sub(s.PhaseSince))
 	f := vm.Failure{
 		Cause: vm.CauseHealthFailed, Confidence: vm.Likely, Alive: true, Deaf: s.ResetDue,
-		Evidence: with(fmt.Sprintf("the guest did not answer within %s of its reset", since), s.HealthWhy),
+		Evidence: with(fmt.Sprintf("the guest did not answer within %s of its %s", since, by), s.HealthWhy),
 	}
 	if s.ResetDue {
 		f.Evidence = fmt.Sprintf("it could not be reset within %s", since)
@@ -66,9 +73,13 @@ func resetInVain(s vm.State, t Turn) Turn {
 	return t
 }
 
-// nextRung is the first rung that fits a cause and isn't used up; below zero: none is left.
-func nextRung(ladder []vm.Rung, used []int, c vm.Cause, charged bool) int {
+// nextRung is the first rung that fits a cause and isn't used up; below zero: none
+// is left. What was restored in vain is not restored again.
+func nextRung(ladder []vm.Rung, used []int, c vm.Cause, charged, vain bool) int {
 	for i, rung := range ladder {
+		if vain && rung.Do == vm.RemedyRestore {
+			continue
+		}
 		if fits(rung, c, charged) && (rung.Times <= 0 || used[i] < rung.Times) {
 			return i
 		}
@@ -90,7 +101,7 @@ func fits(r vm.Rung, c vm.Cause, charged bool) bool {
 func byRung(rec vm.Record, t Turn, f vm.Failure, d vm.Decision, i int) Turn {
 	rung := rec.Spec.Remedies[i]
 	which := fmt.Sprintf("remedy %d of %d: %s, %s", i+1, len(t.Rungs), rung.Do, uses(t.Rungs[i], rung.Times))
-	cant := hinders(rung.Do, rec.State, f, d)
+	cant := hinders(rung.Do, rec, f, d)
 	switch {
 	case rung.Do == vm.RemedyHold:
 		d.Do, d.After, d.Rule = vm.GiveUp, 0, ruleHold
@@ -102,6 +113,13 @@ func byRung(rec vm.Record, t Turn, f vm.Failure, d vm.Decision, i int) Turn {
 		t.Event = vm.GuestToReset
 		d.Do, d.After, d.Rule = vm.RestartNow, 0, ruleReset
 		d.Why = fmt.Sprintf("%s, reset in place (%s)", met(rec, t, f, d), which)
+	case rung.Do == vm.RemedyRestore:
+		d.Rule = ruleRestore
+		d.Why = fmt.Sprintf("%s; killed, and %s is restored then (%s)", d.Why, goodOf(t.At, *rec.State.Good), which)
+		if !rec.State.ReadyAt.IsZero() {
+			d.Do, d.After = vm.RestartNow, 0
+			d.Why = fmt.Sprintf("%s, killed, and %s is restored (%s)", met(rec, t, f, d), goodOf(t.At, *rec.State.Good), which)
+		}
 	case rung.Do == vm.RemedyRestart:
 		t.Event = vm.GuestToRestart
 		d.Why = fmt.Sprintf("%s; asked to power off before (%s)", d.Why, which)
@@ -114,13 +132,13 @@ func byRung(rec vm.Record, t Turn, f vm.Failure, d vm.Decision, i int) Turn {
 }
 
 // hinders is why a rung can't be done, or empty.
-func hinders(do vm.Remedy, s vm.State, f vm.Failure, d vm.Decision) string {
+func hinders(do vm.Remedy, r vm.Record, f vm.Failure, d vm.Decision) string {
 	stands := f.Cause == vm.CauseGuestPanic || f.Cause == vm.CauseGuestReset
 	switch {
 	case do == vm.RemedyKill || do == vm.RemedyHold:
 		return ""
-	case do != vm.RemedyReset && do != vm.RemedyRestart:
-		return fmt.Sprintf("%q is not supported", do)
+	case do == vm.RemedyRestore:
+		return noGood(r)
 	case f.Deaf:
 		return "its VMM does not answer"
 	case do == vm.RemedyRestart && stands:
@@ -129,7 +147,7 @@ func hinders(do vm.Remedy, s vm.State, f vm.Failure, d vm.Decision) string {
 		return ""
 	case !d.Charged || f.Cause != vm.CauseHealthFailed && !stands:
 		return "no reset mends " + string(f.Cause)
-	case d.Do == vm.BackOff && s.ReadyAt.IsZero():
+	case d.Do == vm.BackOff && r.State.ReadyAt.IsZero():
 		return "it had not answered since it booted"
 	}
 	return ""

@@ -15,12 +15,12 @@ import (
 func drawLadder(t *rapid.T) []vm.Rung {
 	var out []vm.Rung
 	for i := range rapid.IntRange(0, 4).Draw(t, "rungs") {
-		r := vm.Rung{Do: rapid.SampledFrom([]vm.Remedy{vm.RemedyReset, vm.RemedyRestart, vm.RemedyKill}).Draw(t, "do"), Times: rapid.IntRange(1, 3).Draw(t, "times")}
+		r := vm.Rung{Do: rapid.SampledFrom([]vm.Remedy{vm.RemedyReset, vm.RemedyRestore, vm.RemedyRestart, vm.RemedyKill}).Draw(t, "do"), Times: rapid.IntRange(1, 3).Draw(t, "times")}
 		if rapid.IntRange(0, 3).Draw(t, "for?") == 0 {
 			r.For = []vm.Cause{rapid.SampledFrom([]vm.Cause{vm.CauseHealthFailed, vm.CauseGuestPanic, vm.CauseIOError, vm.CauseLinkLost}).Draw(t, "for")}
 		}
 		if i == 3 {
-			r = vm.Rung{Do: rapid.SampledFrom([]vm.Remedy{vm.RemedyReset, vm.RemedyKill, vm.RemedyHold}).Draw(t, "last")}
+			r = vm.Rung{Do: rapid.SampledFrom([]vm.Remedy{vm.RemedyReset, vm.RemedyRestore, vm.RemedyKill, vm.RemedyHold}).Draw(t, "last")}
 		}
 		out = append(out, r)
 	}

@@ -27,9 +27,7 @@ func WhileLoading(f vm.Failure, stderr string) vm.Failure {
 
 // Loading says whether the incarnation begins with a saved guest that is not
 // known to be whole in its VMM yet.
-func Loading(s vm.State) bool {
-	return s.Saved != nil && s.Saved.Incarnation < s.Incarnation && s.Phase&(vm.Preparing|vm.Starting|vm.Adopting|vm.Stopping) != 0
-}
+func Loading(s vm.State) bool { return ToLoad(s) != nil }
 
 // SaveTime is how long saving a guest may take.
 func SaveTime(s vm.Spec) time.Duration {
@@ -100,6 +98,9 @@ func lostBy(before, after vm.Record) string {
 		return ""
 	}
 	before.Spec = after.Spec
+	if why := unfit(before); why != "" && before.State.Restore == after.State.Incarnation {
+		return why + ", so it boots afresh"
+	}
 	return outgrown(before)
 }
 

@@ -42,6 +42,7 @@ func (w *walker) step() {
 	out := Next(before, turn)
 	w.checkShape(before, e, out)
 	w.checkRemedy(before, turn, out)
+	w.checkGood(before, turn, out)
 	w.checkIntent(before, turn, out)
 	if out.Removed {
 		w.rec = newWalker(w.t).rec
@@ -78,7 +79,7 @@ func (w *walker) fill(e vm.Event) Turn {
 		t.Process = &vm.Process{PID: 7}
 	case vm.SpecAsked:
 		t.Spec = &w.rec.Spec
-	case vm.GuestSaved:
+	case vm.GuestSaved, vm.GuestKept:
 		t.Saved = &vm.SavedState{Incarnation: w.rec.State.Incarnation, Hardware: w.rec.Spec.Hardware()}
 	case vm.HealthChanged:
 		t.Health = vm.Degraded

@@ -38,6 +38,8 @@ const (
 	GuestSaved     // suspending: the guest's state is whole on the disk; the turn carries it
 	SaveFailed     // suspending: it could not be saved, and the guest is to go on
 	GuestLoaded    // starting: a saved guest is whole in its VMM, and stands still
+	GuestKept      // the guest's known-good state is whole on the disk; the turn carries it
+	KeepFailed     // it could not be written, and the guest runs on; Why says why
 	OutOfSpace     // the VMM stopped the guest, as a disk can't grow; Why says which
 	SpaceBack      // there is room again for what stopped by OutOfSpace
 	WentDeaf       // the VMM lives and its guest had answered, and its control socket is gone; Why says more
@@ -79,7 +81,7 @@ var eventNames = [...]string{
 	StartAsked: "StartAsked", StopAsked: "StopAsked", KillAsked: "KillAsked", RestartAsked: "RestartAsked",
 	PauseAsked: "PauseAsked", ResumeAsked: "ResumeAsked", ResetAsked: "ResetAsked", DeleteAsked: "DeleteAsked",
 	ForceDeleteAsked: "ForceDeleteAsked", SpecAsked: "SpecAsked", SuspendAsked: "SuspendAsked",
-	GuestSaved: "GuestSaved", SaveFailed: "SaveFailed", GuestLoaded: "GuestLoaded", OutOfSpace: "OutOfSpace", SpaceBack: "SpaceBack",
+	GuestSaved: "GuestSaved", SaveFailed: "SaveFailed", GuestLoaded: "GuestLoaded", GuestKept: "GuestKept", KeepFailed: "KeepFailed", OutOfSpace: "OutOfSpace", SpaceBack: "SpaceBack",
 	Launched: "Launched", GuestAnswered: "GuestAnswered", GuestReset: "GuestReset",
 	HealthChanged: "HealthChanged", VMMGone: "VMMGone", GuestSick: "GuestSick",
 	GuestToReset: "GuestToReset", GuestToRestart: "GuestToRestart", GuestWasReset: "GuestWasReset", FoundReady: "FoundReady",

@@ -32,4 +32,5 @@ type FoundFolder struct {
 	Run    bool        // a run folder exists
 
 	Saved []Incarnation // whose guests are saved in it, whole or not
+	Good  []Incarnation // whose known-good states are in it, whole or not
 }

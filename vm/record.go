@@ -45,6 +45,10 @@ type State struct {
 	Stalled     string      `json:"stalled,omitempty"`   // in Paused: which disk can't grow; empty: a person paused it
 	Reclaimed   bool        `json:"reclaimed,omitempty"` // in Paused and Suspended: the node did that by itself, as the VM was idle
 	Saved       *SavedState `json:"saved,omitempty"`     // the next start loads it; nil: it boots
+	Good        *SavedState `json:"good,omitempty"`      // the known-good state: the guest as it was when it became healthy, for the remedy restore; nil: none
+	GoodWhy     string      `json:"goodWhy,omitempty"`   // why this incarnation has left none; empty: it has, or nobody has tried
+	Restore     Incarnation `json:"restore,omitempty"`   // the incarnation that begins with Good, until that is loaded; 0: none does
+	Loaded      Incarnation `json:"loaded,omitempty"`    // the last one that began with Saved or Good
 	Hardware    string      `json:"hardware,omitempty"`  // Spec.Hardware of what Incarnation was begun with; empty: an older daemon began it
 	Deaf        string      `json:"deaf,omitempty"`      // why nobody can speak to this VMM, though it lives; empty: somebody can
 	ResetDue    bool        `json:"resetDue,omitempty"`  // in Starting: the machine is to be reset in place, and what it does until then proves nothing

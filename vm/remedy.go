@@ -1,6 +1,9 @@
 package vm
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Remedy is a way to heal a guest that is sick while its VMM lives.
 type Remedy string
@@ -21,6 +24,11 @@ type Rung struct {
 	Do    Remedy  `json:"do"`
 	Times int     `json:"times,omitempty"` // before the next rung is taken; 0: without limit
 	For   []Cause `json:"for,omitempty"`   // empty: for all that is charged
+}
+
+// Restores says whether a remedy of the VM loads its known-good state.
+func (s Spec) Restores() bool {
+	return slices.ContainsFunc(s.Remedies, func(r Rung) bool { return r.Do == RemedyRestore })
 }
 
 // Dump says when a guest's memory is written down before its VMM is killed, and

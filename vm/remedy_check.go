@@ -29,6 +29,11 @@ func (s Spec) checkRemedies() *Refusal {
 		if r := rung.check(f); r != nil {
 			return r
 		}
+		if rung.Do == RemedyRestore {
+			if r := s.checkRestore(f + ".do"); r != nil {
+				return r
+			}
+		}
 		if last := i == len(s.Remedies)-1; !last && rung.Times == 0 && len(rung.For) == 0 {
 			if rung.Do == RemedyHold {
 				return invalid("put it last, or name the causes that it is for: for: [guest-panic]", "%s is hold, and nothing comes after it", f)
@@ -39,12 +44,27 @@ func (s Spec) checkRemedies() *Refusal {
 	return nil
 }
 
-func (r Rung) check(f string) *Refusal {
-	if r.Do == RemedyRestore {
-		return invalid("do: restart", "%s.do is restore, which is not yet supported", f)
+// checkRestore refuses what a known-good state can't be of: its memory goes back
+// to what it was, and what the guest wrote to a disk since does not.
+func (s Spec) checkRestore(f string) *Refusal {
+	if s.Boot.Built() {
+		return invalid("do: restart", "%s is restore, but only a VMM that Blixard made itself can save its guest, and this VM is a runner's", f)
 	}
+	if s.Boot.Disk != "" {
+		return invalid("do: restart", "%s is restore, but the guest writes to boot.disk, which would not go back with its memory", f)
+	}
+	for _, d := range s.Disks {
+		if !d.ReadOnly {
+			return invalid("readOnly: true for that disk, or another remedy, such as do: restart",
+				"%s is restore, but the guest writes to disk %s, which would not go back with its memory", f, cut(d.Name))
+		}
+	}
+	return nil
+}
+
+func (r Rung) check(f string) *Refusal {
 	if bad := firstRefusal(
-		oneOf(f+".do", r.Do, RemedyReset, RemedyRestart, RemedyKill, RemedyHold),
+		oneOf(f+".do", r.Do, RemedyReset, RemedyRestore, RemedyRestart, RemedyKill, RemedyHold),
 		between(f+".times", r.Times, 0, MaxTimes),
 	); bad != nil {
 		return bad

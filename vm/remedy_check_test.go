@@ -10,6 +10,13 @@ import (
 
 func rungs(all ...vm.Rung) func(*vm.Spec) { return func(s *vm.Spec) { s.Remedies = all } }
 
+func restoring(and func(*vm.Spec)) func(*vm.Spec) {
+	return func(s *vm.Spec) {
+		s.Remedies = []vm.Rung{{Do: vm.RemedyReset, Times: 1}, {Do: vm.RemedyRestore, Times: 1}}
+		and(s)
+	}
+}
+
 func dump(d vm.Dump) func(*vm.Spec) { return func(s *vm.Spec) { s.Dump = d } }
 
 func seed(d vm.Seed) func(*vm.Spec) {
@@ -23,7 +30,13 @@ func TestRemedyRefusals(t *testing.T) {
 	panics := []vm.Cause{vm.CauseGuestPanic}
 	keys := func(all ...string) func(*vm.Spec) { return seed(vm.Seed{SSHKeys: all}) }
 	refusals(t, []func(*vm.Spec){
-		rungs(vm.Rung{}), rungs(vm.Rung{Do: "reboot"}), rungs(vm.Rung{Do: vm.RemedyRestore, Times: 1}),
+		rungs(vm.Rung{}), rungs(vm.Rung{Do: "reboot"}),
+		restoring(func(s *vm.Spec) { s.Disks = []vm.Disk{{Name: "data", Size: vm.GiB}} }),
+		restoring(func(s *vm.Spec) {
+			s.Disks = []vm.Disk{{Name: "root", Path: "/r", ReadOnly: true}, {Name: "data", Path: "/d"}}
+		}),
+		restoring(func(s *vm.Spec) { s.Boot = vm.Boot{Disk: "/srv/debian.qcow2"} }),
+		restoring(func(s *vm.Spec) { s.Boot = vm.Boot{Runner: "/r"} }), restoring(func(s *vm.Spec) { s.Boot = vm.Boot{Flake: "/f#web"} }),
 		rungs(vm.Rung{Do: vm.RemedyReset, Times: -1}), rungs(vm.Rung{Do: vm.RemedyReset, Times: 101}),
 		rungs(vm.Rung{Do: vm.RemedyReset, For: []vm.Cause{vm.CauseVMMCrash}}), rungs(vm.Rung{Do: vm.RemedyReset, For: []vm.Cause{"flood\n"}}),
 		rungs(vm.Rung{Do: vm.RemedyReset, For: []vm.Cause{vm.CauseGuestPanic, vm.CauseGuestPanic}}),
@@ -57,6 +70,7 @@ func TestLaddersAndSeedsThatAreAllowed(t *testing.T) {
 			vm.Rung{Do: vm.RemedyHold, For: []vm.Cause{vm.CauseIOError}}, vm.Rung{Do: vm.RemedyReset, Times: 2},
 			vm.Rung{Do: vm.RemedyRestart, Times: 1}, vm.Rung{Do: vm.RemedyKill, Times: 3}, vm.Rung{Do: vm.RemedyHold}),
 		"one rung without limit": rungs(vm.Rung{Do: vm.RemedyReset}),
+		"a restore":              restoring(func(s *vm.Spec) { s.Disks = []vm.Disk{{Name: "root", Path: "/r", ReadOnly: true}} }),
 		"only for a cause":       rungs(vm.Rung{Do: vm.RemedyReset, For: []vm.Cause{vm.CauseHealthFailed, vm.CauseGuestPanic}}, vm.Rung{Do: vm.RemedyKill}),
 		"a dump":                 dump(vm.Dump{On: []vm.Cause{vm.CauseGuestPanic, vm.CauseHealthFailed}, Format: vm.DumpELF, Timeout: time.Minute}),
 		"a core alone":           dump(vm.Dump{Core: true}),

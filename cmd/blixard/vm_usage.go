@@ -214,7 +214,7 @@ func reclaimWords(r *blixardv1.Reclaim) string {
 }
 
 // stillLines tell of a guest that stands still: saved on the disk, or halted as
-// its disk can't grow.
+// its disk can't grow; and of the state that one which runs can go back to.
 func (c *cli) stillLines(b *block, v *blixardv1.VM) {
 	if why := v.GetStalled(); why != "" {
 		b.add(stalled, "%s", why)
@@ -226,6 +226,9 @@ func (c *cli) stillLines(b *block, v *blixardv1.VM) {
 			brings = "blixard vm resume " + v.GetName() + " brings it back"
 		}
 		b.add("Saved", "the guest of incarnation %d, %s on the disk, %s: %s", s.GetIncarnation(), size(s.GetBytes()), c.moment(s.GetAt()), brings)
+	}
+	if g := v.GetGood(); g != nil {
+		b.add("Known good", "the guest of incarnation %d, %s on the disk, %s: a remedy of its restores it", g.GetIncarnation(), size(g.GetBytes()), c.moment(g.GetAt()))
 	}
 }
 

@@ -46,6 +46,8 @@ type process struct {
 	loaded chan struct{} // closed when that is whole
 	saving int           // counts savings, and what ends one
 	images []*image      // that hold this guest's memory
+
+	restored vm.Incarnation // whose known-good state it was launched with; 0: none
 }
 
 // verdict is how an incarnation ended, as somebody remembers who is not the daemon.

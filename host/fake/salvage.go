@@ -25,8 +25,12 @@ func (s salvage) List(ctx context.Context) ([]vm.FoundFolder, error) {
 		found[name] = vm.FoundFolder{Name: name, Path: "/state/vms/" + string(name), ID: id, Folder: true}
 	}
 	for name, one := range found {
-		for n := range w.images[one.ID] {
-			one.Saved = append(one.Saved, n)
+		for of := range w.images[one.ID] {
+			if of.good {
+				one.Good = append(one.Good, of.n)
+			} else {
+				one.Saved = append(one.Saved, of.n)
+			}
 		}
 		found[name] = one
 	}

@@ -13,11 +13,18 @@ import (
 )
 
 // image is a guest on the disk. It may be loaded until that guest has run on:
-// from then on the disks are ahead of its memory.
+// from then on the disks are ahead of its memory. A known-good state may be
+// loaded again and again, until another one has replaced it.
 type image struct {
 	saved   vm.SavedState
 	ran     bool // the guest that it holds has run on, in whichever VMM
 	damaged bool
+}
+
+// imageOf names one of the images of a VM.
+type imageOf struct {
+	n    vm.Incarnation
+	good bool // its known-good state
 }
 
 // by is what the fake VMM calls itself.
@@ -28,28 +35,47 @@ var (
 	errCut     = errors.New("the saving was cut off")
 )
 
-// Images are the saved guests of a VM that are whole.
-func (w *World) Images(id vm.ID) []vm.Incarnation {
+// Images are the suspended guests of a VM that are whole.
+func (w *World) Images(id vm.ID) []vm.Incarnation { return w.imagesOf(id, false) }
+
+// Goods are the known-good states of a VM that are whole.
+func (w *World) Goods(id vm.ID) []vm.Incarnation { return w.imagesOf(id, true) }
+
+func (w *World) imagesOf(id vm.ID, good bool) []vm.Incarnation {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []vm.Incarnation
-	for n := range w.images[id] {
-		out = append(out, n)
+	for of := range w.images[id] {
+		if of.good == good {
+			out = append(out, of.n)
+		}
 	}
 	return out
+}
+
+// Restored says which known-good state the live VMM of an incarnation was launched with; 0: none.
+func (w *World) Restored(id vm.ID, n vm.Incarnation) vm.Incarnation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.live {
+		if p.ref.VM == id && p.ref.Incarnation == n {
+			return p.restored
+		}
+	}
+	return 0
 }
 
 // Spoil damages the saved guests of a VM, so that no VMM loads them, or removes them.
 func (w *World) Spoil(id vm.ID, gone bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for n, i := range w.images[id] {
+	for of, i := range w.images[id] {
 		i.damaged = true
 		if gone {
-			delete(w.images[id], n)
+			delete(w.images[id], of)
 		}
 		w.spoilt[id] = true
-		w.story("the guest that %s saved in incarnation %d is spoilt, gone %v", id, n, gone)
+		w.story("the guest that %s saved in incarnation %d is spoilt, known-good %v, gone %v", id, of.n, of.good, gone)
 	}
 }
 
@@ -83,11 +109,12 @@ func (driver) Loads(_ vm.Spec, s vm.SavedState) error {
 type stateFile struct {
 	d      *Daemon
 	ref    vm.Ref
+	good   bool
 	holds  *process // whose guest was written
 	saving int
 }
 
-func (f folders) NewState(ctx context.Context, ref vm.Ref, _ vm.Bytes) (host.StateFile, error) {
+func (f folders) NewState(ctx context.Context, ref vm.Ref, good bool, _ vm.Bytes) (host.StateFile, error) {
 	if err := f.d.call(ctx, "save into "+string(ref.Name), 0); err != nil {
 		return nil, err
 	}
@@ -96,8 +123,11 @@ func (f folders) NewState(ctx context.Context, ref vm.Ref, _ vm.Bytes) (host.Sta
 	if f.d.world.full {
 		return nil, host.Fail(host.Transient, "save into the disk", errors.New("no room"))
 	}
-	delete(f.d.world.images[ref.VM], ref.Incarnation)
-	return &stateFile{d: f.d, ref: ref}, nil
+	if f.d.dead() || ctx.Err() != nil {
+		return nil, host.Fail(host.Transient, "save into the disk", errCut)
+	}
+	delete(f.d.world.images[ref.VM], imageOf{n: ref.Incarnation})
+	return &stateFile{d: f.d, ref: ref, good: good}, nil
 }
 
 func (f folders) Kept(ctx context.Context, ref vm.Ref) (vm.SavedState, error) {
@@ -107,7 +137,7 @@ func (f folders) Kept(ctx context.Context, ref vm.Ref) (vm.SavedState, error) {
 	w := f.d.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one := w.images[ref.VM][ref.Incarnation]
+	one := w.images[ref.VM][imageOf{n: ref.Incarnation}]
 	if one == nil {
 		return vm.SavedState{}, host.Fail(host.Gone, "look for a saved guest", errNoImage)
 	}
@@ -128,14 +158,16 @@ func (s *stateFile) Keep(ctx context.Context) (vm.SavedState, error) {
 		return vm.SavedState{}, host.Fail(host.Transient, "keep", errCut)
 	}
 	one := &image{
-		saved: vm.SavedState{At: time.Now(), Bytes: vm.MiB, Sum: uint32(s.saving)},
+		saved: vm.SavedState{At: time.Now(), Bytes: vm.MiB, Sum: uint32(s.saving), Good: s.good},
 		ran:   s.holds.saving != s.saving || s.holds.state == host.GuestRuns,
 	}
 	if w.images[s.ref.VM] == nil {
-		w.images[s.ref.VM] = map[vm.Incarnation]*image{}
+		w.images[s.ref.VM] = map[imageOf]*image{}
 	}
-	w.images[s.ref.VM][s.ref.Incarnation] = one
-	s.holds.images = append(s.holds.images, one)
+	w.images[s.ref.VM][imageOf{s.ref.Incarnation, s.good}] = one
+	if !s.good {
+		s.holds.images = append(s.holds.images, one)
+	}
 	if w.chance("late keep "+string(s.ref.Name), w.faults.LateKeep) {
 		return vm.SavedState{}, host.Fail(host.Transient, "keep", errors.New("failed after the file had its name"))
 	}
@@ -151,7 +183,7 @@ func (f folders) CheckState(ctx context.Context, ref vm.Ref, s vm.SavedState) er
 	w := f.d.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one := w.images[ref.VM][s.Incarnation]
+	one := w.images[ref.VM][imageOf{s.Incarnation, s.Good}]
 	if one == nil || one.saved.Sum != s.Sum {
 		return host.Fail(host.Broken, "check", errNoImage)
 	}
@@ -173,10 +205,10 @@ func (f folders) DropStates(ctx context.Context, r vm.Record) error {
 
 // dropStates keeps to the words of host.States.
 func (w *World) dropStates(r vm.Record) {
-	for n := range w.images[r.ID] {
-		named := r.State.Saved != nil && r.State.Saved.Incarnation == n
-		if !named && (n < r.State.Incarnation || n == r.State.Incarnation && r.State.Phase&vm.AtRest != 0) {
-			delete(w.images[r.ID], n)
+	for of := range w.images[r.ID] {
+		named := host.StateName{Of: of.n, Good: of.good, Whole: true}.NamedBy(r.State)
+		if !named && (of.n < r.State.Incarnation || of.n == r.State.Incarnation && r.State.Phase&vm.AtRest != 0) {
+			delete(w.images[r.ID], of)
 		}
 	}
 }
@@ -184,10 +216,18 @@ func (w *World) dropStates(r vm.Record) {
 // Kind is what the fake VMM calls itself.
 func (s *session) Kind(context.Context) (string, error) { return by, nil }
 
-// Save halts the guest at once and takes as long as a slow call.
+// Saves sets how long saving a guest takes from now on, besides a slow call.
+func (w *World) Saves(takes time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.saves = takes
+}
+
+// Save halts the guest at once and takes as long as a slow call, and as World.Saves says.
 func (s *session) Save(ctx context.Context, into io.Writer) error {
-	mine := 0
+	mine, takes := 0, time.Duration(0)
 	err := s.with(ctx, func(p *process) {
+		takes = p.world.saves
 		p.saving++
 		mine = p.saving
 		if p.state == host.GuestSaved {
@@ -200,6 +240,9 @@ func (s *session) Save(ctx context.Context, into io.Writer) error {
 	}
 	if err := s.d.call(ctx, "save "+string(s.p.ref.Name), s.d.faults().Save); err != nil {
 		return err
+	}
+	if err := wait(ctx, takes); err != nil {
+		return host.Fail(host.Transient, "save", err)
 	}
 	cut := false
 	err = s.with(ctx, func(p *process) {
@@ -249,15 +292,20 @@ func (w *World) loadInto(p *process, c host.Command) error {
 	if len(c.Files) == 0 {
 		return nil
 	}
-	n, whole, ok := host.StateOf(path.Base(c.Files[0].Path))
-	one := w.images[c.Ref.VM][n]
-	if !ok || !whole || one == nil {
+	n, ok := host.StateOf(path.Base(c.Files[0].Path))
+	one := w.images[c.Ref.VM][imageOf{n.Of, n.Good}]
+	if !ok || !n.Whole || one == nil {
 		return errNoImage
 	}
-	if one.ran {
-		w.promise("P17", "%s/%d loads what incarnation %d saved, and that guest has run on", c.Ref.Name, c.Ref.Incarnation, n)
+	p.loads, p.state = true, host.GuestLoading
+	if n.Good {
+		p.restored = n.Of
+	} else {
+		p.images = []*image{one}
 	}
-	p.loads, p.state, p.images = true, host.GuestLoading, []*image{one}
+	if one.ran && !n.Good {
+		w.promise("P17", "%s/%d loads what incarnation %d saved, and that guest has run on", c.Ref.Name, c.Ref.Incarnation, n.Of)
+	}
 	p.later(time.Millisecond, func() {
 		if one.damaged {
 			p.end(vm.Exit{Known: true, Signal: 11}, true)

@@ -40,7 +40,7 @@ type World struct {
 	taps          map[string]*tap          // by name
 	made          int                      // taps so far: each has an index of its own
 	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
-	images        map[vm.ID]map[vm.Incarnation]*image
+	images        map[vm.ID]map[imageOf]*image
 	spoilt        map[vm.ID]bool
 	shelves       map[vm.ID]*shelf  // of bundles
 	verdicts      map[vm.ID]verdict // of the last process of each VM
@@ -50,6 +50,7 @@ type World struct {
 	pressure      host.Pressure
 	stall         stall
 	dumps         time.Duration // what one takes
+	saves         time.Duration // the same of savings
 	spent         vm.NodeUsage
 	services      map[string]Service // by address
 	sockets       sockets
@@ -98,7 +99,7 @@ type Watch struct {
 func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...any)) *World {
 	f := &World{
 		seed: seed, dice: map[string]*rand.Rand{}, live: map[int]*process{}, named: map[vm.Name][]*process{}, folders: map[vm.Name]vm.ID{},
-		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, verdicts: map[vm.ID]verdict{}, images: map[vm.ID]map[vm.Incarnation]*image{}, spoilt: map[vm.ID]bool{}, guests: guests, watch: w, story: story, pid: 1000,
+		runs: map[vm.Name]vm.ID{}, aside: map[string]vm.ID{}, taps: map[string]*tap{}, verdicts: map[vm.ID]verdict{}, images: map[vm.ID]map[imageOf]*image{}, spoilt: map[vm.ID]bool{}, guests: guests, watch: w, story: story, pid: 1000,
 	}
 	f.capacity = vm.Capacity{CPUs: 1 << 20, Memory: 1 << 50, Disk: 1 << 50}
 	f.on()

@@ -3,6 +3,7 @@
 //	STATE/             0711 at least: VMMs pass through, nobody lists it
 //	  vms/NAME/        0750 root:VMM   durable
 //	    saved-N.state  0600 root       the guest of incarnation N, suspended
+//	    good-N.state   0600 root       the same, as it was when it became healthy
 //	    manifest.json  0600 root       identity and spec: the store can be rebuilt from it
 //	    disks/D.raw    0600 VMM        sparse; only Discard removes one (P14)
 //	    seed.iso       0640 root:VMM   what cloud-init finds, where the spec has a seed

@@ -87,8 +87,12 @@ func identify(f *vm.FoundFolder) {
 				n, _ := strconv.ParseUint(match[1], 10, 64) // the pattern lets nothing else through but what overflows to the highest
 				f.Last = max(f.Last, vm.Incarnation(n))
 			}
-			if n, _, ok := host.StateOf(e.Name()); ok && in == f.Path {
-				f.Saved = append(f.Saved, n)
+			switch n, ok := host.StateOf(e.Name()); {
+			case !ok || in != f.Path:
+			case n.Good:
+				f.Good = append(f.Good, n.Of)
+			default:
+				f.Saved = append(f.Saved, n.Of)
 			}
 		}
 	}

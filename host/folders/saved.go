@@ -35,9 +35,12 @@ var (
 )
 
 // NewState begins a saved guest; see host.States.
-func (f *Folders) NewState(_ context.Context, ref vm.Ref, limit vm.Bytes) (host.StateFile, error) {
+func (f *Folders) NewState(ctx context.Context, ref vm.Ref, good bool, limit vm.Bytes) (host.StateFile, error) {
 	at := f.Paths(ref)
 	doing := "save into " + at.Folder
+	if err := ctx.Err(); err != nil { // what it removes may be another one's by now
+		return nil, fail(doing, at.Folder, err)
+	}
 	if err := roomFor(at.Folder, limit); err != nil {
 		return nil, host.Fail(host.Transient, doing, err)
 	}
@@ -46,7 +49,8 @@ func (f *Folders) NewState(_ context.Context, ref vm.Ref, limit vm.Bytes) (host.
 		return nil, fail(doing, at.Folder, err)
 	}
 	// An earlier try may still be written to: it has lost its name, and so can't be kept.
-	name := filepath.Base(at.StateTry(ref.Incarnation))
+	final := host.StateName{Of: ref.Incarnation, Good: good, Whole: true}
+	name := host.StateName{Of: ref.Incarnation, Good: good}.String()
 	for _, old := range []string{name, filepath.Base(at.State(ref.Incarnation))} {
 		if err := place.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, errors.Join(fail(doing, at.Folder, err), place.Close())
@@ -57,7 +61,7 @@ func (f *Folders) NewState(_ context.Context, ref vm.Ref, limit vm.Bytes) (host.
 		return nil, errors.Join(fail(doing, at.Folder, err), place.Close())
 	}
 	return &stateFile{
-		place: place, file: file, name: name, final: filepath.Base(at.State(ref.Incarnation)),
+		place: place, file: file, name: name, final: final,
 		doing: doing, limit: limit, sum: crc32.New(castagnoli),
 	}, nil
 }
@@ -79,7 +83,8 @@ func roomFor(folder string, need vm.Bytes) error {
 type stateFile struct {
 	place          *os.Root
 	file           *os.File
-	name, final    string
+	name           string
+	final          host.StateName
 	doing          string
 	written, limit vm.Bytes
 	sum            hash.Hash32
@@ -110,7 +115,7 @@ func (s *stateFile) Keep(ctx context.Context) (vm.SavedState, error) {
 	for _, step := range []func() error{
 		s.file.Sync,
 		s.named,
-		func() error { return s.place.Rename(s.name, s.final) },
+		func() error { return s.place.Rename(s.name, s.final.String()) },
 		func() error { return syncRoot(s.place) },
 	} {
 		if err := step(); err != nil {
@@ -118,7 +123,7 @@ func (s *stateFile) Keep(ctx context.Context) (vm.SavedState, error) {
 		}
 	}
 	s.name = "" // nothing is to be dropped
-	return vm.SavedState{At: time.Now(), Bytes: s.written, Sum: s.sum.Sum32()}, nil
+	return vm.SavedState{At: time.Now(), Bytes: s.written, Sum: s.sum.Sum32(), Good: s.final.Good}, nil
 }
 
 // named proves that the name is still this file's, and no later try's.
@@ -176,7 +181,7 @@ func (f *Folders) Kept(ctx context.Context, ref vm.Ref) (vm.SavedState, error) {
 // where its VMM finds it.
 func (f *Folders) CheckState(ctx context.Context, ref vm.Ref, saved vm.SavedState) error {
 	at := f.Paths(ref)
-	path := at.State(saved.Incarnation)
+	path := at.Saved(saved)
 	doing := "check " + path
 	file, err := openState(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -234,11 +239,11 @@ func (f *Folders) DropStates(_ context.Context, r vm.Record) error {
 
 func dropAmong(names []string, place *os.Root, at host.Paths, r vm.Record) error {
 	for _, name := range names {
-		n, whole, ok := host.StateOf(name)
-		if !ok || n > r.State.Incarnation || n == r.State.Incarnation && r.State.Phase&vm.AtRest == 0 {
+		n, ok := host.StateOf(name)
+		if !ok || n.Of > r.State.Incarnation || n.Of == r.State.Incarnation && r.State.Phase&vm.AtRest == 0 {
 			continue // it may be just being written
 		}
-		if whole && r.State.Saved != nil && r.State.Saved.Incarnation == n {
+		if n.NamedBy(r.State) {
 			continue
 		}
 		if err := place.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

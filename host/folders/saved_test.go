@@ -12,7 +12,7 @@ import (
 
 func begun(t *testing.T, f *Folders, r vm.Record) host.StateFile {
 	t.Helper()
-	s, err := f.NewState(t.Context(), r.Ref(), vm.MiB)
+	s, err := f.NewState(t.Context(), r.Ref(), false, vm.MiB)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestAGuestThatIsTooLargeIsNotSaved(t *testing.T) {
 	write(t, s, string(make([]byte, vm.MiB)))
 	_, err := s.Write([]byte{1})
 	wantKind(t, "a byte too many", err, host.Broken, "more than a guest of this size has")
-	_, err = f.NewState(t.Context(), r.Ref(), 1<<60)
+	_, err = f.NewState(t.Context(), r.Ref(), false, 1<<60)
 	wantKind(t, "a guest larger than the disk", err, host.Transient, "no room", "stay free")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -60,6 +60,7 @@ type VM struct {
 	Waits         []string               `protobuf:"bytes,33,rep,name=waits,proto3" json:"waits,omitempty"`                                 // with runs: what waits: "memory: 128MiB -> 256MiB"
 	Rungs         []*RungUse             `protobuf:"bytes,34,rep,name=rungs,proto3" json:"rungs,omitempty"`                                 // of each of spec.remedies how often it was taken since the crashes were forgiven last
 	Bundles       *BundlesHeld           `protobuf:"bytes,35,opt,name=bundles,proto3" json:"bundles,omitempty"`                             // what is kept of its deaths; absent: nobody knows
+	Good          *SavedState            `protobuf:"bytes,36,opt,name=good,proto3" json:"good,omitempty"`                                   // its known-good state, which the remedy restore loads; absent: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -328,6 +329,13 @@ func (x *VM) GetRungs() []*RungUse {
 func (x *VM) GetBundles() *BundlesHeld {
 	if x != nil {
 		return x.Bundles
+	}
+	return nil
+}
+
+func (x *VM) GetGood() *SavedState {
+	if x != nil {
+		return x.Good
 	}
 	return nil
 }
@@ -1141,7 +1149,7 @@ func (x *Usage) GetMemoryChargedBytes() int64 {
 	return 0
 }
 
-// SavedState is a guest that was suspended.
+// SavedState is a guest on the disk: one that was suspended, or a known-good state.
 type SavedState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Incarnation   uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // whose guest it is
@@ -1761,7 +1769,7 @@ var File_blixard_v1_vm_proto protoreflect.FileDescriptor
 const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\n" +
 	"\x13blixard/v1/vm.proto\x12\n" +
-	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\n" +
+	"blixard.v1\x1a\x15blixard/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\n" +
 	"\n" +
 	"\x02VM\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
@@ -1802,7 +1810,8 @@ const file_blixard_v1_vm_proto_rawDesc = "" +
 	"\x04runs\x18  \x01(\v2\x12.blixard.v1.VMSpecR\x04runs\x12\x14\n" +
 	"\x05waits\x18! \x03(\tR\x05waits\x12)\n" +
 	"\x05rungs\x18\" \x03(\v2\x13.blixard.v1.RungUseR\x05rungs\x121\n" +
-	"\abundles\x18# \x01(\v2\x17.blixard.v1.BundlesHeldR\abundlesB\x06\n" +
+	"\abundles\x18# \x01(\v2\x17.blixard.v1.BundlesHeldR\abundles\x12*\n" +
+	"\x04good\x18$ \x01(\v2\x16.blixard.v1.SavedStateR\x04goodB\x06\n" +
 	"\x04_pid\"C\n" +
 	"\aRungUse\x12\x0e\n" +
 	"\x02do\x18\x01 \x01(\tR\x02do\x12\x12\n" +
@@ -2017,32 +2026,33 @@ var file_blixard_v1_vm_proto_depIdxs = []int32{
 	16, // 14: blixard.v1.VM.runs:type_name -> blixard.v1.VMSpec
 	1,  // 15: blixard.v1.VM.rungs:type_name -> blixard.v1.RungUse
 	2,  // 16: blixard.v1.VM.bundles:type_name -> blixard.v1.BundlesHeld
-	17, // 17: blixard.v1.Restarts.window:type_name -> google.protobuf.Duration
-	15, // 18: blixard.v1.Restarts.next_retry_at:type_name -> google.protobuf.Timestamp
-	17, // 19: blixard.v1.Restarts.delay:type_name -> google.protobuf.Duration
-	15, // 20: blixard.v1.LastExit.at:type_name -> google.protobuf.Timestamp
-	5,  // 21: blixard.v1.LastExit.decision:type_name -> blixard.v1.Decision
-	17, // 22: blixard.v1.LastExit.cpu_time:type_name -> google.protobuf.Duration
-	17, // 23: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
-	15, // 24: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
-	17, // 25: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
-	17, // 26: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
-	15, // 27: blixard.v1.Probe.at:type_name -> google.protobuf.Timestamp
-	15, // 28: blixard.v1.Usage.at:type_name -> google.protobuf.Timestamp
-	15, // 29: blixard.v1.Usage.idle_since:type_name -> google.protobuf.Timestamp
-	15, // 30: blixard.v1.SavedState.at:type_name -> google.protobuf.Timestamp
-	15, // 31: blixard.v1.Alert.since:type_name -> google.protobuf.Timestamp
-	15, // 32: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
-	17, // 33: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
-	5,  // 34: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
-	17, // 35: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
-	15, // 36: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
-	17, // 37: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	9,  // 17: blixard.v1.VM.good:type_name -> blixard.v1.SavedState
+	17, // 18: blixard.v1.Restarts.window:type_name -> google.protobuf.Duration
+	15, // 19: blixard.v1.Restarts.next_retry_at:type_name -> google.protobuf.Timestamp
+	17, // 20: blixard.v1.Restarts.delay:type_name -> google.protobuf.Duration
+	15, // 21: blixard.v1.LastExit.at:type_name -> google.protobuf.Timestamp
+	5,  // 22: blixard.v1.LastExit.decision:type_name -> blixard.v1.Decision
+	17, // 23: blixard.v1.LastExit.cpu_time:type_name -> google.protobuf.Duration
+	17, // 24: blixard.v1.Decision.after:type_name -> google.protobuf.Duration
+	15, // 25: blixard.v1.Probe.since:type_name -> google.protobuf.Timestamp
+	17, // 26: blixard.v1.Probe.interval:type_name -> google.protobuf.Duration
+	17, // 27: blixard.v1.Probe.timeout:type_name -> google.protobuf.Duration
+	15, // 28: blixard.v1.Probe.at:type_name -> google.protobuf.Timestamp
+	15, // 29: blixard.v1.Usage.at:type_name -> google.protobuf.Timestamp
+	15, // 30: blixard.v1.Usage.idle_since:type_name -> google.protobuf.Timestamp
+	15, // 31: blixard.v1.SavedState.at:type_name -> google.protobuf.Timestamp
+	15, // 32: blixard.v1.Alert.since:type_name -> google.protobuf.Timestamp
+	15, // 33: blixard.v1.Crash.at:type_name -> google.protobuf.Timestamp
+	17, // 34: blixard.v1.Crash.uptime:type_name -> google.protobuf.Duration
+	5,  // 35: blixard.v1.Crash.decision:type_name -> blixard.v1.Decision
+	17, // 36: blixard.v1.Crash.cpu_time:type_name -> google.protobuf.Duration
+	15, // 37: blixard.v1.Event.at:type_name -> google.protobuf.Timestamp
+	17, // 38: blixard.v1.Event.delay:type_name -> google.protobuf.Duration
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_blixard_v1_vm_proto_init() }

@@ -1,7 +1,12 @@
 package chaos
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/test/node"
@@ -88,4 +93,105 @@ func TestDaemonKilledWhileAResetIsDue(t *testing.T) {
 	if again.GetPid() != first.GetPid() {
 		t.Errorf("it came back as process %d, and was %d", again.GetPid(), first.GetPid())
 	}
+}
+
+// A guest that hangs goes back to what it was when it became healthy: in the boot
+// that it was in then, without the wait for another one. The second time its
+// ladder leads on.
+func TestAHungGuestIsRestored(t *testing.T) {
+	t.Parallel()
+	w := begin(t, node.Options{})
+	spec := node.Builtin("good", "")
+	spec.Health = append(spec.Health, &v1.Check{ // a kernel makes the name of its boot when it is first asked
+		Type: "exec", Role: "startup", Command: []string{"cat", "/proc/sys/kernel/random/boot_id"},
+	})
+	spec.Remedies = []*v1.Rung{{Do: "restore", Times: 1}, {Do: "kill"}}
+	first := w.up(spec)
+	w.event("its known-good state", boot, func(e *v1.Event) bool { return e.GetKind() == "GuestKept" })
+	was := w.life("good")
+	kept := w.known("good", 1)
+
+	w.hurt("good", "fault", "hang")
+	w.crashed("good", 1, "health-failed", "restore")
+	second := w.healthy("good", first.GetRevision())
+	if is := w.life("good"); is != was || second.GetIncarnation() != first.GetIncarnation()+1 {
+		t.Fatalf("boot %s in incarnation %d, it was %s in %d", is, second.GetIncarnation(), was, first.GetIncarnation())
+	}
+	w.only(second.GetPid())
+	booted, restored := comeUp(first), comeUp(second)
+	t.Logf("the boot took %s, the restore %s, with %d MiB on the disk", booted, restored, kept>>20)
+	if restored >= booted {
+		t.Errorf("a restore took %s, a boot %s", restored, booted)
+	}
+	if still := w.known("good", 1); still != kept {
+		t.Errorf("the file had %d bytes, and has %d", kept, still)
+	}
+
+	w.hurt("good", "fault", "hang")
+	w.crashed("good", 2, "health-failed", "kill")
+	third := w.healthy("good", second.GetRevision())
+	if is := w.life("good"); is == was || third.GetIncarnation() != second.GetIncarnation()+1 {
+		t.Fatalf("the second time it did not boot: incarnation %d", third.GetIncarnation())
+	}
+	w.eventually("the next known-good state, and no other", soon, func() bool {
+		found := goods(w.State)
+		return len(found) == 1 && filepath.Base(found[0]) == fmt.Sprintf("good-%d.state", third.GetIncarnation())
+	})
+	_, err := w.StopOf(w.ctx, "good", true)
+	w.must(err)
+	w.reaches("good", "stopped", soon)
+	w.eventually("its known-good state to go", soon, func() bool { return len(goods(w.State)) == 0 })
+}
+
+// comeUp is how long an incarnation took from its launch to its guest's answer.
+func comeUp(v *v1.VM) time.Duration { return v.GetReadyAt().AsTime().Sub(v.GetStartedAt().AsTime()) }
+
+func goods(root string) []string {
+	found, err := filepath.Glob(filepath.Join(root, "vms", "*", "good-*"))
+	if err != nil {
+		panic(err) // the pattern is ours
+	}
+	return found
+}
+
+// known is the size of a VM's known-good state, which is that of an incarnation.
+func (w *world) known(name string, n int) int64 {
+	w.t.Helper()
+	at := filepath.Join(w.State, "vms", name, fmt.Sprintf("good-%d.state", n))
+	info, err := os.Stat(at)
+	w.must(err)
+	if found := goods(w.State); len(found) != 1 {
+		w.t.Errorf("want %s alone, got %v", at, found)
+	}
+	return info.Size()
+}
+
+// A state that was damaged costs a boot, which says why, and nothing else.
+func TestAKnownGoodStateThatDoesNotLoad(t *testing.T) {
+	t.Parallel()
+	w := begin(t, node.Options{})
+	spec := node.Builtin("bent", "")
+	spec.Remedies = []*v1.Rung{{Do: "restore"}}
+	first := w.up(spec)
+	w.event("its known-good state", boot, func(e *v1.Event) bool { return e.GetKind() == "GuestKept" })
+	w.must(w.Kill()) // it outlives the daemon
+	w.start()
+	w.must(os.Truncate(goods(w.State)[0], 1<<20))
+	w.hurt("bent", "fault", "hang")
+	w.crashed("bent", 1, "health-failed", "restore")
+	next := w.healthy("bent", first.GetRevision())
+	all, err := w.Crashes(w.ctx, "bent")
+	w.must(err)
+	for _, c := range all {
+		if c.GetNumber() == 2 && (c.GetCause() != "saved-state" || c.GetDecision().GetCharged() || !strings.Contains(c.GetEvidence(), "isn't what was written")) {
+			t.Errorf("a damaged state: %v", c)
+		}
+	}
+	if len(all) != 2 || next.GetIncarnation() != 3 {
+		t.Errorf("%d crashes, incarnation %d", len(all), next.GetIncarnation())
+	}
+	w.eventually("the next known-good state", soon, func() bool {
+		found := goods(w.State)
+		return len(found) == 1 && filepath.Base(found[0]) == "good-3.state"
+	})
 }

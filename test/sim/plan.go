@@ -51,7 +51,7 @@ func draw(seed uint64, dice *rand.Rand) *plan {
 		spec := drawSpec(name, dice)
 		spec.Autostart.DependsOn = drawDependencies(dice, p.names[:i]) // on earlier ones: no cycle
 		spec.Reclaim = drawReclaim(seed, idleness(seed, string(name)))
-		spec.Remedies = drawRemedies(seed, string(name))
+		spec.Remedies = withRestore(seed, string(name), drawRemedies(seed, string(name)))
 		spec.Dump = drawDump(seed, string(name))
 		p.casts[name] = cast{spec: spec, nature: drawNature(dice)}
 	}
@@ -82,6 +82,22 @@ func drawRemedies(seed uint64, name string) []vm.Rung {
 		out = append(out, vm.Rung{Do: pick(dice, vm.RemedyReset, vm.RemedyHold)})
 	}
 	return out
+}
+
+// withRestore puts the known-good state before what else a third of the VMs is
+// tried with, by dice of its own.
+func withRestore(seed uint64, name string, ladder []vm.Rung) []vm.Rung {
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s/restore", name)
+	dice := rand.New(rand.NewPCG(seed, h.Sum64())) //nolint:gosec // reproducible by seed
+	rung := vm.Rung{Do: vm.RemedyRestore, Times: 1 + dice.IntN(3)}
+	if dice.IntN(3) > 0 {
+		return ladder
+	}
+	if len(ladder) == 0 && dice.IntN(2) == 0 {
+		rung.Times = 0
+	}
+	return append([]vm.Rung{rung}, ladder...)
 }
 
 // drawDump has half of the VMs dumped before they are killed, by dice of its own.

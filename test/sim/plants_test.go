@@ -17,12 +17,15 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
-// plants are bugs, each with the checker that has to notice it: one that
-// nobody notices is a missing checker.
-var plants = []struct {
+// planted is a bug with the checker that has to notice it.
+type planted struct {
 	name, checker string
 	plant         Plant
-}{
+}
+
+// plants are bugs, each with the checker that has to notice it: one that
+// nobody notices is a missing checker.
+var plants = []planted{
 	{"an adoption that finds nothing begins anew", "checkP1", Plant{Ports: func(_ *stage, p host.Ports) host.Ports {
 		p.Launcher = blindLauncher{p.Launcher}
 		return p
@@ -237,7 +240,7 @@ func (keptLinks) List(context.Context) ([]vm.FoundLink, error) { return nil, nil
 const patienceWithPlants = 80
 
 func TestPlantedBugs(t *testing.T) {
-	for _, one := range plants {
+	for _, one := range slices.Concat(plants, goodPlants) {
 		t.Run(one.checker+" "+one.name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(patienceWithPlants) {

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing/synctest"
 	"time"
 
@@ -95,6 +96,7 @@ func (s *stage) sized(spec vm.Spec) vm.Spec {
 	spec.Memory = vm.Bytes(pick(r.dice, 80, 128, 256, 512)) * vm.MiB
 	if r.dice.IntN(3) == 0 {
 		spec.Disks = []vm.Disk{{Name: "data", Size: vm.Bytes(1+r.dice.IntN(4)) * vm.GiB}}
+		spec.Remedies = slices.DeleteFunc(slices.Clone(spec.Remedies), func(one vm.Rung) bool { return one.Do == vm.RemedyRestore }) // the door refuses it
 	}
 	return spec
 }

@@ -13,8 +13,9 @@ import (
 
 // checkP17turn: a saved guest is given up for a reason that was there.
 func (s *stage) checkP17turn(before, after vm.Record, t persistence.Turn) {
+	s.checkGoodTurn(before, after, t)
 	c := t.Crash
-	if c != nil && c.Failure.Cause == vm.CauseSavedState && !s.world.Spoilt(after.ID) {
+	if c != nil && before.State.Saved != nil && c.Failure.Cause == vm.CauseSavedState && !s.world.Spoilt(after.ID) {
 		s.judge.broken("checkP17", after.Spec.Name, "what was saved was whole, and was not loaded: %s", c.Failure.Evidence)
 	}
 	dropped := []string{
@@ -36,6 +37,7 @@ func (s *stage) checkP17rest(r vm.Record) {
 			s.judge.broken("checkP17", r.Spec.Name, "what incarnation %d saved is left on the disk", n)
 		}
 	}
+	s.checkGoodRest(r)
 	if at.Phase != vm.Suspended || s.world.Spoilt(r.ID) {
 		return
 	}

@@ -55,6 +55,7 @@ type stage struct {
 	mu     sync.Mutex
 	dice   map[string]*rand.Rand
 	lives  int
+	kept   map[vm.ID]vm.Incarnation // whose known-good state was written last
 }
 
 // run plays one seed inside a synctest bubble and returns what was broken, and
@@ -75,6 +76,7 @@ func run(seed uint64, p Plant, log *zap.Logger) ([]Violation, *story) {
 		Launching: s.judge.launching, Killing: s.judge.killing, Discarded: s.judge.discarded, Broken: s.judge.brokenByWorld,
 	}, s.guest, s.story.tell)
 	s.judge.saved, s.judge.well, s.judge.deaf = s.checkP17turn, s.well, s.world.Deaf
+	s.kept = map[vm.ID]vm.Incarnation{}
 	s.drawRoom()
 	s.boot()
 	s.play()
