@@ -40,7 +40,7 @@ func (d *Driver) Attach(ctx context.Context, spec vm.Spec, f host.Paths, notice 
 			limit: max(spec.Stop.Timeout, time.Second),
 		}, nil
 	}
-	conn, err := knock(ctx, work, at.QMP, uid)
+	conn, err := knock(ctx, work, at.QMP, uid, f.VMM)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blixard/blixard/host"
+	"github.com/blixard/blixard/host/unlinked"
+	"github.com/blixard/blixard/vm"
 )
 
 // A VMM listens some microseconds after its socket's name exists, and no event
@@ -22,8 +24,9 @@ const listenPause = 5 * time.Millisecond
 
 // knock connects to the socket that the VMM makes in its working folder, as
 // soon as it does, and proves that the VM's user listens there: the VMM could
-// have put a link to another's socket in its place (P8).
-func knock(ctx context.Context, work, name string, uid int) (net.Conn, error) {
+// have put a link to another's socket in its place (P8). One that listens
+// already, and whose name somebody deleted, is reached without it.
+func knock(ctx context.Context, work, name string, uid int, by vm.Process) (net.Conn, error) {
 	path := name
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(work, name)
@@ -45,6 +48,10 @@ func knock(ctx context.Context, work, name string, uid int) (net.Conn, error) {
 			return nil, host.Fail(host.Transient, doing, fmt.Errorf("%w; its runner says why in the VMM's log", last))
 		case errors.Is(err, unix.ECONNREFUSED):
 		case errors.Is(err, fs.ErrNotExist):
+			if conn := nameless(ctx, by, name, uid); conn != nil {
+				return conn, nil
+			}
+			by = vm.Process{} // once is enough: from now on its name is waited for
 			if err := waitNews(news); err != nil && ctx.Err() == nil {
 				return nil, fail(doing, err)
 			}
@@ -70,6 +77,23 @@ func watchFolder(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("watch %s: %w", dir, err), news.Close())
 	}
 	return news, nil
+}
+
+// nameless connects to a socket that the VMM has bound to that name, as the VMM
+// spells it, and of which the name is gone; nil: there is none, or nobody may.
+func nameless(ctx context.Context, by vm.Process, name string, uid int) net.Conn {
+	if by.PID == 0 {
+		return nil
+	}
+	conn, err := unlinked.Dial(ctx, by, name)
+	if err != nil {
+		return nil
+	}
+	if heldBy(conn, uid) != nil {
+		_ = conn.Close()
+		return nil
+	}
+	return conn
 }
 
 func waitNews(news *os.File) error {

@@ -32,8 +32,8 @@ var importMap = []arrow{
 	{"host/unlinked", []string{"vm", "=host", "host/procfs"}},
 	{"host/qemu", []string{"vm", "=host", "host/unlinked"}},
 	{"host/console", []string{"vm", "=host", "host/unlinked"}},
-	{"host/folders", []string{"vm", "=host", "host/seed"}},            // cloud-init's disk lies beside the others
-	{"host/runner", []string{"vm", "=host", "host/qemu", "host/tun"}}, // a runner of QEMU's speaks QMP
+	{"host/folders", []string{"vm", "=host", "host/seed"}},                             // cloud-init's disk lies beside the others
+	{"host/runner", []string{"vm", "=host", "host/qemu", "host/tun", "host/unlinked"}}, // a runner of QEMU's speaks QMP
 	{"actors", []string{"vm", "messages", "policies", "persistence", "=host", "actors"}},
 	{"cmd", []string{"vm", "messages", "policies", "persistence", "host", "actors", "cmd"}},
 	{"cmd/blixard-init", nil}, // PID 1 of a guest stays tiny

@@ -33,6 +33,13 @@ func TestARunnerIsKeptAliveLikeAnyOtherVM(t *testing.T) {
 	if now.GetPid() != first.GetPid() {
 		t.Errorf("P6: it was restarted with the daemon: %v", now.GetLastExit())
 	}
+	_, err = s.Run(s.ctx, "sh", "-c", "rm $(find /var/lib/blixard -name runner.sock -type s)")
+	s.must(err)
+	s.must(s.Restart(s.ctx))
+	if is := s.adopted(first, "the name of its runner's socket"); is.GetHealth() != "healthy" {
+		t.Errorf("without the name of its socket it is %s: %s", is.GetHealth(), is.GetHealthWhy())
+	}
+	now = s.healthy("runner", 0)
 	_, err = s.Run(s.ctx, "systemctl", "kill", "-s", "KILL", "blixard-runner.service")
 	s.must(err)
 	again := s.healthy("runner", now.GetRevision()+1) // the daemon may have told of its health once more
