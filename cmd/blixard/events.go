@@ -103,7 +103,7 @@ func (c *cli) printEvent(cmd *cobra.Command, e *blixardv1.Event, again bool) err
 	if strings.HasPrefix(why, cause+":") {
 		cause = ""
 	}
-	if again {
+	if again && move != "" {
 		why = ""
 	}
 	var more []string

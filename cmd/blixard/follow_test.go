@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -193,5 +194,28 @@ func TestAnEmptyListHasItsHeads(t *testing.T) {
 func TestTheVersionIsAFlagToo(t *testing.T) {
 	if code, out, _ := runOnce([]string{"--version"}, "", false); code != 0 || out != versionLine(ownVersion()) {
 		t.Errorf("code %d, %q", code, out)
+	}
+}
+
+// What leads a VM through several phases is told once; what happens again where
+// it stands is told again.
+func TestAReasonIsToldOnceOnTheWay(t *testing.T) {
+	var out bytes.Buffer
+	c := &cli{terminal: &terminal{out: &out, now: func() time.Time { return noon }}}
+	cmd := eventsCommand(c)
+	for i, one := range []struct {
+		e     *blixardv1.Event
+		again bool
+		want  string
+	}{
+		{&blixardv1.Event{Kind: "GuestSick", From: "running", To: "killing", Cause: "guest-panic", Decision: "backoff", Why: "guest-panic: oops"}, false, "GuestSick running → killing: backoff, guest-panic: oops\n"},
+		{&blixardv1.Event{Kind: "VMMGone", From: "killing", To: "reaping", Why: "guest-panic: oops"}, true, "VMMGone killing → reaping\n"},
+		{&blixardv1.Event{Kind: "HealthChanged", From: "running", To: "running", Why: "site: refused"}, true, "HealthChanged: site: refused\n"},
+		{&blixardv1.Event{Kind: "KillConfirmed", From: "killing", To: "reaping", Cause: "killed-by-us", Why: "it was asked down"}, false, "KillConfirmed killing → reaping: killed-by-us, it was asked down\n"},
+	} {
+		out.Reset()
+		if err := c.printEvent(cmd, one.e, one.again); err != nil || !strings.HasSuffix(out.String(), " "+one.want) {
+			t.Errorf("%d: %q, %v", i, out.String(), err)
+		}
 	}
 }
