@@ -215,3 +215,32 @@ func TestAKnownGoodStateThatNoRecordNamesIsDropped(t *testing.T) {
 		t.Errorf("dropped: %v", got)
 	}
 }
+
+func TestExplainTellsOfAKnownGoodState(t *testing.T) {
+	loading := restoring(t, restoreThenHold...)
+	failed := good(restoreThenHold...)
+	failed.State.Good, failed.State.GoodWhy = nil, "no room"
+	for name, one := range map[string]struct {
+		rec               vm.Record
+		state, seen, next string
+	}{
+		"kept": {
+			good(restoreThenHold...), "running: the guest has answered", "its known-good state is 1m old and takes 70MiB of the disk",
+			"if it gets sick, its known-good state is restored, time 1 of 1",
+		},
+		"not kept": {
+			failed, "running", "it has no known-good state: no room",
+			"if it gets sick, it is killed and started, as there is no known-good state: no room, time 1 of 1",
+		},
+		"loading": {loading, "starting: the known-good state of 1m ago is being restored", "takes 70MiB of the disk", "the try counts as failed"},
+		"loaded": {
+			through(t, loading, Turn{Event: vm.GuestLoaded}), "starting: its known-good state was restored, the guest has not answered yet", "",
+			"when the time is up, the guest counts as sick: it is killed and held",
+		},
+	} {
+		e := Explain(noon, one.rec, nil)
+		if !strings.Contains(e.State, one.state) || !strings.Contains(e.Seen, one.seen) || !strings.Contains(e.Next, one.next) {
+			t.Errorf("%s:\nstate %s\nseen  %s\nnext  %s", name, e.State, e.Seen, e.Next)
+		}
+	}
+}

@@ -31,6 +31,7 @@ func sicken(v *blixardv1.VM) {
 	v.Probes = []*blixardv1.Probe{boot, site, ssh, unit, beat}
 	v.Health, v.HealthWhy = "degraded", "site: it is 503 Service Unavailable, wanted is 200-399"
 	v.Spec.Remedies = []*blixardv1.Rung{{Do: "hold", For: []string{"io-error"}}, {Do: "reset", Times: 2, For: []string{"health-failed", "guest-panic"}}, {Do: "restart", Times: 1}, {Do: "kill"}}
+	v.Good = &blixardv1.SavedState{Incarnation: 2, At: ago(40 * time.Minute), Bytes: int64(63 * vm.MiB)}
 	v.Rungs = []*blixardv1.RungUse{{Do: "hold"}, {Do: "reset", Used: 1, Times: 2}, {Do: "restart", Times: 1}, {Do: "kill", Used: 3}}
 	v.Bundles = &blixardv1.BundlesHeld{Bytes: int64(20*vm.MiB + 70*vm.KiB), QuotaBytes: int64(256 * vm.MiB)}
 	v.Spec.Dump = &blixardv1.Dump{On: []string{"guest-panic"}, Format: "kdump", Timeout: durationpb.New(30 * time.Second)}
