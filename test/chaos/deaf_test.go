@@ -128,6 +128,9 @@ func TestAVMMThatNobodyCanSpeakToKeepsItsGuest(t *testing.T) {
 		t.Errorf("a pause is refused: %s", why)
 	}
 	w.ctl(0, "vm", "restart", "bare")
+	ends := w.event("the end of its VMM", boot, func(e *v1.Event) bool { return e.GetVm() == "bare" && e.GetKind() == "VMMGone" })
+	asked := w.event("the restart", soon, func(e *v1.Event) bool { return e.GetVm() == "bare" && e.GetKind() == "RestartAsked" })
+	t.Logf("a guest whose agent alone can be asked is down %v after", ends.GetAt().AsTime().Sub(asked.GetAt().AsTime()))
 	is := w.healthy("bare", vm.GetRevision()+3)
 	if is.GetIncarnation() != vm.GetIncarnation()+1 || is.GetCrashes() != 0 {
 		t.Errorf("after its restart: %v", is)
