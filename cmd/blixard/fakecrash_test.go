@@ -106,7 +106,7 @@ func TestEvidenceIsCutForPeopleAlone(t *testing.T) {
 
 func TestADecisionIsToldByItsRemedyWhereThatSaysMore(t *testing.T) {
 	for want, d := range map[string]*blixardv1.Decision{
-		"reset": {Do: "restart", Remedy: "reset"}, "hold": {Do: "give-up", Remedy: "hold"}, "backoff": {Do: "backoff", Remedy: "restart"},
+		"reset": {Do: "restart", Remedy: "reset"}, "restore": {Do: "restart", Remedy: "restore"}, "hold": {Do: "give-up", Remedy: "hold"}, "backoff": {Do: "backoff", Remedy: "restart"},
 		"restart": {Do: "restart", Remedy: "kill"}, "give-up": {Do: "give-up"}, "": nil,
 	} {
 		if got := verdict(d); got != want {

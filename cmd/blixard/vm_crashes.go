@@ -83,11 +83,11 @@ func (c *cli) crashTable(res *blixardv1.ListCrashesResponse, wide bool) error {
 	return c.printTable(t)
 }
 
-// verdict is what was decided, in a word: a machine that is reset in place, and
-// a VM that is held, are neither started again nor given up as others are.
+// verdict is what was decided, in a word: a machine that is reset in place or
+// restored, and a VM that is held, are neither started again nor given up as others are.
 func verdict(d *blixardv1.Decision) string {
 	switch vm.Remedy(d.GetRemedy()) { //nolint:exhaustive // with the others, the decision says all
-	case vm.RemedyReset, vm.RemedyHold:
+	case vm.RemedyReset, vm.RemedyRestore, vm.RemedyHold:
 		return d.GetRemedy()
 	}
 	return d.GetDo()
