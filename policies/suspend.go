@@ -122,7 +122,7 @@ func wouldLose(rec vm.Record, t Turn) *vm.Refusal {
 	case s.Phase != vm.Suspending:
 		return nil
 	}
-	if saved == t.Spec.Hardware() {
+	if saved == t.Spec.Hardware() && t.Spec.Seed.None() == rec.Spec.Seed.None() { // a seed is a disk more
 		return nil
 	}
 	return &vm.Refusal{
@@ -140,7 +140,8 @@ func cantSuspend(rec vm.Record, t Turn) *vm.Refusal {
 			Try: fmt.Sprintf("blixard vm pause %s, or blixard vm stop %s", name, name),
 		}
 	}
-	if s := rec.State; s.Hardware != "" && s.Hardware != rec.Spec.Hardware() {
+	seeded := rec.Runs().Spec.Seed.None() != rec.Spec.Seed.None()
+	if s := rec.State; seeded || s.Hardware != "" && s.Hardware != rec.Spec.Hardware() {
 		return &vm.Refusal{
 			Code: vm.WrongPhase, Why: fmt.Sprintf("%s has a new spec that waits for its next start, with other hardware than it runs on: a saved guest would not load into it", name),
 			Try: fmt.Sprintf("blixard vm restart %s first, or apply the hardware that it runs on", name),

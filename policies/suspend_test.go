@@ -139,6 +139,31 @@ func TestWhatCannotBeSavedGoesOn(t *testing.T) {
 	}
 }
 
+// A seed is a disk more: a guest that was saved with one loads into no machine
+// without it, nor the other way round.
+func TestASuspendedGuestIsNotLostToASeed(t *testing.T) {
+	with := suspended()
+	with.Spec.Seed.Hostname = "web"
+	for name, r := range map[string]vm.Record{"it goes": with, "it comes": suspended()} {
+		to := r.Spec
+		if to.Seed = (vm.Seed{}); name == "it comes" {
+			to.Seed.Hostname = "web"
+		}
+		if out := Next(r, Turn{Event: vm.SpecAsked, At: noon, Spec: &to}); out.Refusal == nil {
+			t.Errorf("%s: applied, and its saved guest is lost at the next start", name)
+		}
+		if out := Next(r, Turn{Event: vm.SpecAsked, At: noon, Spec: &r.Spec}); out.Refusal != nil {
+			t.Errorf("%s: the spec as it is is refused: %v", name, out.Refusal)
+		}
+		is := record(vm.Running, vm.WantRunning)
+		is.Spec.Seed = r.Spec.Seed
+		is = WithSpec(is, to, is.Reservation)
+		if out := Next(is, Turn{Event: vm.SuspendAsked, At: noon}); out.Refusal == nil {
+			t.Errorf("%s at the next start: suspended all the same", name)
+		}
+	}
+}
+
 func TestABootOfTheNodeKeepsWhatWasSaved(t *testing.T) {
 	loading := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Launched, Process: &vm.Process{PID: 7}})
 	for name, r := range map[string]vm.Record{"suspended": suspended(), "loading": loading} {
