@@ -13,6 +13,10 @@ func pending(out *blixardv1.VM, r vm.Record) {
 	}
 	runs := r.State.Runs.Spec
 	out.Runs = messages.SpecToProto(runs)
-	runs.Restart, runs.Autostart, runs.Reclaim = r.Spec.Restart, r.Spec.Autostart, r.Spec.Reclaim // none of it waits
+	// None of it waits: see vm.Spec.Launches.
+	runs.Restart, runs.Autostart, runs.Reclaim, runs.Health, runs.Remedies = r.Spec.Restart, r.Spec.Autostart, r.Spec.Reclaim, r.Spec.Health, r.Spec.Remedies
+	core := runs.Dump.Core
+	runs.Dump = r.Spec.Dump
+	runs.Dump.Core = core
 	out.Waits = differences(messages.SpecToProto(runs), messages.SpecToProto(r.Spec))
 }

@@ -14,6 +14,8 @@ func TestWhatWaitsIsToldApartFromWhatRuns(t *testing.T) {
 	spec := vm.Spec{Name: "web"}.Filled()
 	rec := vm.Record{ID: "a", Spec: spec, State: vm.State{Phase: vm.Running}}
 	spec.Memory, spec.Resources.CPUQuota, spec.Autostart.Priority = 256*vm.MiB, 50, 7
+	spec.Health = []vm.Check{{Type: vm.CheckConsole, Send: "secret"}}
+	spec.Remedies, spec.Dump.On = []vm.Rung{{Do: vm.RemedyKill}}, []vm.Cause{vm.CauseGuestPanic}
 	spec.Reclaim.Steps = []vm.ReclaimStep{{Do: vm.ReclaimPause, After: time.Hour}}
 	rec = policies.WithSpec(rec, spec.Filled(), rec.Reservation)
 	out := messages.VMToProto(rec)

@@ -110,7 +110,7 @@ func TestViewersGetTheSizesOfSecretsAndNothingMore(t *testing.T) {
 	if got, want := res.Msg.GetSpec().GetSeed().GetUserData(), "redacted: 30 bytes"; got != want {
 		t.Errorf("user data of 30 bytes is %q", got)
 	}
-	want := []string{"health[0].headers[0].value: redacted", "health[1].send: redacted", "seed.network: redacted", "seed.userData: redacted"}
+	want := []string{"seed.network: redacted", "seed.userData: redacted"}
 	for _, one := range want {
 		if !strings.Contains(strings.Join(res.Msg.GetWaits(), "\n")+"\n", one+"\n") {
 			t.Errorf("what waits is %q, and lacks %q", res.Msg.GetWaits(), one)
