@@ -99,6 +99,13 @@ func (f Bundles) NewDump(_ context.Context, ref vm.Ref, format vm.DumpFormat, cr
 	return d, nil
 }
 
+func (b *bundles) roomOn(folder string) (vm.Bytes, error) {
+	if b.room != nil { // a test's
+		return b.room(folder)
+	}
+	return roomOn(folder)
+}
+
 // roomOn is what may be written and leaves the reserve free; below zero: nothing.
 func roomOn(folder string) (vm.Bytes, error) {
 	var s unix.Statfs_t
@@ -138,11 +145,7 @@ func (d *dumpFile) begin() (err error) {
 
 // measure looks whether the disk has room for that many bytes.
 func (d *dumpFile) measure(need vm.Bytes) error {
-	look := d.f.bundles.room
-	if look == nil {
-		look = roomOn
-	}
-	left, err := look(d.folder)
+	left, err := d.f.bundles.roomOn(d.folder)
 	if err != nil {
 		return fail(d.doing, d.folder, err)
 	}

@@ -62,7 +62,7 @@ func (f *Folders) NewState(ctx context.Context, ref vm.Ref, good bool, limit vm.
 	}
 	return &stateFile{
 		place: place, file: file, name: name, final: final,
-		doing: doing, limit: limit, sum: crc32.New(castagnoli),
+		doing: doing, limit: limit, look: f.bundles.roomOn, sum: crc32.New(castagnoli),
 	}, nil
 }
 
@@ -87,6 +87,8 @@ type stateFile struct {
 	final          host.StateName
 	doing          string
 	written, limit vm.Bytes
+	room           vm.Bytes // that may be written before the next look at the disk: others write too
+	look           func(folder string) (vm.Bytes, error)
 	sum            hash.Hash32
 	over           bool // kept or dropped
 }
@@ -96,8 +98,18 @@ func (s *stateFile) Write(b []byte) (int, error) {
 	if s.written+vm.Bytes(len(b)) > s.limit {
 		return 0, host.Fail(host.Broken, s.doing, errTooLong)
 	}
+	if size := vm.Bytes(len(b)); s.room < size {
+		left, err := s.look(s.place.Name())
+		if err != nil {
+			return 0, fail(s.doing, s.place.Name(), err)
+		}
+		if left < size {
+			return 0, host.Fail(host.Transient, s.doing, fmt.Errorf("%w: %d MiB stay free", errNoRoom, stateReserve/vm.MiB))
+		}
+		s.room = max(size, min(left, dumpPiece))
+	}
 	n, err := s.file.Write(b)
-	s.written += vm.Bytes(n)
+	s.written, s.room = s.written+vm.Bytes(n), s.room-vm.Bytes(n)
 	_, _ = s.sum.Write(b[:n]) // never fails
 	if err != nil {
 		return n, fail(s.doing, s.place.Name(), err)

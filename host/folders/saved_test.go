@@ -49,6 +49,27 @@ func savedIn(t *testing.T, at host.Paths) []string {
 	return found
 }
 
+// Many guests are written at once: each found room for itself, and none for all.
+func TestGuestsThatAreSavedAtOnceLeaveTheReserve(t *testing.T) {
+	f, r := newFolders(t), record("web", 7)
+	prepared(t, f, r)
+	left := 2 * dumpPiece
+	f.bundles.room = func(string) (vm.Bytes, error) { return left, nil }
+	s, err := f.NewState(t.Context(), r.Ref(), true, 4*dumpPiece)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Drop)
+	piece := make([]byte, dumpPiece)
+	if _, err := s.Write(piece); err != nil {
+		t.Fatal(err)
+	}
+	left = dumpPiece - 1 // others have written
+	if _, err := s.Write(piece); host.KindOf(err) != host.Transient || err == nil {
+		t.Errorf("beyond what may be written: %v, want Transient", err)
+	}
+}
+
 func TestASavedGuestIsWholeOrNotThere(t *testing.T) {
 	f, r := newFolders(t), record("web", 7)
 	at := prepared(t, f, r)
