@@ -112,7 +112,10 @@ func TestAGuestThatIsKeptIsNotSick(t *testing.T) {
 					t.Fatal("it is not being kept")
 				}
 				s.world.Saves(0)
-				s.askAll("web", one.ask)
+				for _, e := range one.ask {
+					s.askAll("web", []vm.Event{e})
+					s.after(time.Second) // nobody is refused because a VMM is just being ended
+				}
 				s.after(90 * time.Second)
 				st := s.state("web")
 				if st.Phase != one.phase || s.world.Runs("web") != one.runs || (st.Good != nil) != one.good || st.Crashes > 0 && one.runs {
