@@ -34,7 +34,7 @@ type spawner interface {
 // spawn starts a child with the middleware that every actor of ours has. A
 // producer runs even if the name is taken: it must have no side effects.
 func spawn(in spawner, log *zap.Logger, name string, produce func() actor.Actor) *actor.PID {
-	props := actor.PropsFromProducer(produce, actor.WithReceiverMiddleware(endSafely(log), keepStack(log)))
+	props := actor.PropsFromProducer(produce, actor.WithMailbox(newMailbox), actor.WithReceiverMiddleware(endSafely(log), keepStack(log)))
 	pid, err := in.SpawnNamed(props, name)
 	if err != nil {
 		panic("actors: spawn " + name + ": " + err.Error()) // P1: a name is taken only if the last one did not end
