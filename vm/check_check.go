@@ -47,7 +47,7 @@ func (s Spec) checkStartPeriods() *Refusal {
 	for i, c := range s.Health {
 		if c.Critical() && c.StartPeriod > 0 && c.StartPeriod >= s.Start.Timeout {
 			f := fmt.Sprintf("health[%d].startPeriod", i)
-			return invalid("a shorter startPeriod, or a longer start.timeout", "%s is %s, so start.timeout (%s) ends each start before the check is asked", f, c.StartPeriod, s.Start.Timeout)
+			return invalid("a shorter startPeriod, or a longer start.timeout", "%s is %s, so start.timeout (%s) ends each start before the check is asked", f, Span(c.StartPeriod), Span(s.Start.Timeout))
 		}
 	}
 	return nil
@@ -159,7 +159,7 @@ func (c Check) checkConsole(f string) *Refusal {
 	case c.Healthy == c.Unhealthy:
 		return invalid("leave one of them out", "%s.healthy and unhealthy are both %q, and no text is both", f, cut(c.Healthy))
 	case c.Role == RoleStartup && c.Every != 0:
-		return invalid("leave every out, or role: liveness", "%s.every is %s, but a startup check is over once it has passed", f, c.Every)
+		return invalid("leave every out, or role: liveness", "%s.every is %s, but a startup check is over once it has passed", f, Span(c.Every))
 	case c.Healthy == "" && c.Every != 0:
 		return invalid("healthy: with what has to come again and again", "%s.every needs healthy", f)
 	case c.Healthy == "" && c.Send != "":

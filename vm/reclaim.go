@@ -108,7 +108,7 @@ func (s Spec) checkReclaim() *Refusal {
 			return invalid("do: pause", "%s.do is %s, which takes a VMM that Blixard made itself: %s is a runner's VM", f, step.Do, s.Name)
 		}
 		if i > 0 && (r.Steps[i-1].Do.Rank() >= step.Do.Rank() || r.Steps[i-1].After > step.After) {
-			return invalid("balloon before pause before suspend, each after the same time or longer", "%s (%s after %s) is no harder and later than the step before it", f, step.Do, step.After)
+			return invalid("balloon before pause before suspend, each after the same time or longer", "%s (%s after %s) is no harder and later than the step before it", f, step.Do, Span(step.After))
 		}
 	}
 	return nil

@@ -258,7 +258,16 @@ func between[T ~int | ~int64 | ~float64](field string, v, low, high T) *Refusal 
 	if v >= low && v <= high {
 		return nil
 	}
-	return invalid(fmt.Sprintf("set %s to a value from %v to %v", field, low, high), "%s is %v, allowed are %v to %v", field, v, low, high)
+	from, to := shown(low), shown(high)
+	return invalid(fmt.Sprintf("set %s to a value from %s to %s", field, from, to), "%s is %s, allowed are %s to %s", field, shown(v), from, to)
+}
+
+// shown is a value as a spec writes it.
+func shown(v any) string {
+	if d, ok := v.(time.Duration); ok {
+		return Span(d)
+	}
+	return fmt.Sprint(v)
 }
 
 func oneOf[T ~string](field string, v T, allowed ...T) *Refusal {
