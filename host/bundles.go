@@ -41,7 +41,8 @@ type Bundles interface {
 	// included. beyond must be short. Repeating it is safe.
 	Enforce(ctx context.Context, beyond func(kept vm.Shelves) vm.Shelves) error
 	// Held is what all that is kept of each VM holds of the disk, what a person asked
-	// for included. It costs nothing but for its first time, when folders are read.
+	// for included. It costs nothing but for its first time, when folders are read:
+	// Transient where that takes longer than ctx.
 	Held(ctx context.Context) (map[vm.Name]vm.Bytes, error)
 	// NewDump begins a file for the guest's memory at the crash of that number,
 	// which is yet to be recorded, in place of an earlier try of the same; 0: a

@@ -55,6 +55,7 @@ type bundles struct {
 	mu      sync.Mutex
 	held    map[vm.ID]map[vm.Incarnation]int // whose logs stay
 	shelves vm.Shelves                       // of all VMs, sorted by number; nil: nobody has looked yet
+	totals  totals                           // of shelves
 	gone    map[vm.Name]vm.ID                // whose folder is discarded, until another VM claims it
 	step    func(what string) error          // fails a step of the writing: for tests; nil: none
 	pattern string                           // the kernel's core_pattern, for tests; empty: it is read

@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -101,20 +103,54 @@ func (f Bundles) Enforce(ctx context.Context, beyond func(vm.Shelves) vm.Shelves
 	return errors.Join(errs...)
 }
 
-// Held sums up what is on the shelves; see host.Bundles.
-func (f Bundles) Held(context.Context) (map[vm.Name]vm.Bytes, error) {
-	if err := f.lookAtShelves(); err != nil {
-		return nil, err
+// Held is what is on the shelves; see host.Bundles.
+func (f Bundles) Held(ctx context.Context) (map[vm.Name]vm.Bytes, error) {
+	if held := f.bundles.totals.all(); held != nil {
+		return held, nil
 	}
-	f.bundles.mu.Lock()
-	defer f.bundles.mu.Unlock()
-	out := map[vm.Name]vm.Bytes{}
-	for name, kept := range f.bundles.shelves {
-		for _, k := range kept {
-			out[name] += k.Bytes
-		}
+	looked := make(chan error, 1)
+	go func() { looked <- f.lookAtShelves() }()
+	select {
+	case err := <-looked:
+		return f.bundles.totals.all(), err
+	case <-ctx.Done():
+		return nil, host.Fail(host.Transient, "look for bundles", ctx.Err())
 	}
-	return out, nil
+}
+
+// totals are what shelves hold. Their lock is held by nobody who works on a
+// disk, as whoever asks for a VM's status waits for it (P11).
+type totals struct {
+	mu sync.Mutex
+	of map[vm.Name]vm.Bytes // nil: nobody has looked yet
+}
+
+func (t *totals) all() map[vm.Name]vm.Bytes {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.of)
+}
+
+func (t *totals) begin(shelves vm.Shelves) {
+	t.mu.Lock()
+	t.of = map[vm.Name]vm.Bytes{}
+	t.mu.Unlock()
+	for name, kept := range shelves {
+		t.sum(name, kept)
+	}
+}
+
+// sum follows a shelf, once there was a look at all.
+func (t *totals) sum(name vm.Name, kept []vm.KeptBundle) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of == nil {
+		return
+	}
+	delete(t.of, name)
+	for _, k := range kept {
+		t.of[name] += k.Bytes
+	}
 }
 
 // dropFrom drops bundles of a VM of which only the name is known: the folder
@@ -176,6 +212,7 @@ func (f Bundles) lookAtShelves() error {
 		_ = shelf.Close()
 	}
 	f.bundles.shelves = shelves
+	f.bundles.totals.begin(shelves)
 	return nil
 }
 
@@ -194,6 +231,7 @@ func (b *bundles) noted(name vm.Name, k vm.KeptBundle) {
 	kept = append(kept, k)
 	slices.SortFunc(kept, older)
 	b.shelves[name] = kept
+	b.totals.sum(name, kept)
 }
 
 func (b *bundles) forget(name vm.Name, number uint64) {
@@ -205,6 +243,7 @@ func (b *bundles) forget(name vm.Name, number uint64) {
 // forgotten is forget where the lock is held.
 func (b *bundles) forgotten(name vm.Name, number uint64) {
 	kept := slices.DeleteFunc(b.shelves[name], func(o vm.KeptBundle) bool { return o.Number == number })
+	b.totals.sum(name, kept)
 	if len(kept) == 0 {
 		delete(b.shelves, name)
 		return
@@ -217,4 +256,5 @@ func (b *bundles) discarded(name vm.Name) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.shelves, name)
+	b.totals.sum(name, nil)
 }

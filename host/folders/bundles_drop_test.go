@@ -2,6 +2,7 @@ package folders
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -215,5 +216,31 @@ func TestAskedDumpsArePrunedWithTheRest(t *testing.T) {
 	}
 	if holds, err := b.Held(t.Context()); err != nil || len(holds) != 0 {
 		t.Errorf("held are %v, %v", holds, err)
+	}
+}
+
+func TestWhatBundlesHoldIsToldWhileADiskStalls(t *testing.T) {
+	f, r := newFolders(t), record("web", 1)
+	logged(t, prepared(t, f, r), "panic\n", "oops")
+	keptBundle(t, f, r, 1)
+	held, err := (Bundles{f}).Held(t.Context())
+	if err != nil || held["web"] == 0 {
+		t.Fatalf("held are %v, %v", held, err)
+	}
+	f.bundles.mu.Lock() // as whoever renames and removes does
+	defer f.bundles.mu.Unlock()
+	if now, err := (Bundles{f}).Held(t.Context()); err != nil || now["web"] != held["web"] {
+		t.Errorf("held are %v, not %v: %v", now, held, err)
+	}
+	next, err := New(f.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.bundles.mu.Lock()
+	defer next.bundles.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if now, err := (Bundles{next}).Held(ctx); host.KindOf(err) != host.Transient || now != nil {
+		t.Errorf("before the first look: %v, %v", now, err)
 	}
 }
