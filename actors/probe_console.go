@@ -177,6 +177,6 @@ func (p *probeActor) sending() func(context.Context) sight {
 			}
 		case <-ctx.Done():
 		}
-		return sight{detail: fmt.Sprintf("%q did not come within %s", c.Healthy, c.Timeout)}
+		return sight{detail: fmt.Sprintf("%q did not come within %s", c.Healthy, vm.Span(c.Timeout))}
 	}
 }

@@ -193,7 +193,7 @@ func unanswered(a policies.Attempt, c vm.Check, seen vm.Glance, aside string) st
 	if why != "" {
 		why = ", " + why
 	}
-	return "no answer within " + within.String() + why
+	return "no answer within " + vm.Span(within) + why
 }
 
 // guarded works off the mailbox and sends the one result; a bug in it is this actor's.

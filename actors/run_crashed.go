@@ -17,9 +17,9 @@ func (r *runActor) crashKernel() {
 	r.good.spoil("the guest panicked meanwhile")
 	r.env.tell(r.parent, messages.HealthJudged{
 		Incarnation: r.ref.Incarnation, Health: vm.Unhealthy, Probes: r.standings(),
-		Why: "the guest panicked; its own crash kernel has " + policies.CrashKernelTime.String() + " for its dump",
+		Why: "the guest panicked; its own crash kernel has " + vm.Span(policies.CrashKernelTime) + " for its dump",
 	})
 	r.after(policies.CrashKernelTime, exitOverdue{vm.Failure{
-		Cause: vm.CauseGuestPanic, Evidence: "the guest panicked, and its own crash kernel did not end within " + policies.CrashKernelTime.String(),
+		Cause: vm.CauseGuestPanic, Evidence: "the guest panicked, and its own crash kernel did not end within " + vm.Span(policies.CrashKernelTime),
 	}})
 }

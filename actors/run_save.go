@@ -77,7 +77,7 @@ func (e *env) saveGuest(ctx context.Context, s host.Session, ref vm.Ref, memory 
 	if err != nil {
 		return vm.SavedState{}, err
 	}
-	state, err := e.keptGuest(ctx, s, ref)
+	state, err := e.savedGuest(ctx, s, ref)
 	if err != nil {
 		state, err = e.writeGuest(ctx, s, ref, memory)
 	}
@@ -85,10 +85,10 @@ func (e *env) saveGuest(ctx context.Context, s host.Session, ref vm.Ref, memory 
 	return state, err
 }
 
-// keptGuest is the file of a guest that stands still since it was saved. To let
+// savedGuest is the file of a guest that stands still since it was saved. To let
 // it run for another saving would leave the disks ahead of a file that a record
 // may name already, where the store failed to say so.
-func (e *env) keptGuest(ctx context.Context, s host.Session, ref vm.Ref) (vm.SavedState, error) {
+func (e *env) savedGuest(ctx context.Context, s host.Session, ref vm.Ref) (vm.SavedState, error) {
 	state, err := s.State(ctx)
 	if err != nil {
 		return vm.SavedState{}, err

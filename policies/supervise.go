@@ -149,7 +149,7 @@ func retry(d *vm.Decision, why []byte, after time.Duration) {
 	if after > time.Millisecond {
 		after = after.Round(time.Millisecond)
 	}
-	d.Why = string(append(why, after.String()...))
+	d.Why = string(vm.AppendSpan(why, after))
 }
 
 // delay is how long to wait before the next try after n earlier failures. A

@@ -124,7 +124,7 @@ func (d *Door) pruneCrashes(ctx context.Context, m *blixardv1.PruneCrashesReques
 	}
 	age := m.GetOlderThan().AsDuration()
 	if age < 0 || age > oldestBundle {
-		return nil, invalid(fmt.Sprintf("olderThan is %s", age), "a time such as 168h")
+		return nil, invalid(fmt.Sprintf("olderThan is %s", vm.Span(age)), "a time such as 168h")
 	}
 	now := d.Now()
 	out := &blixardv1.PruneCrashesResponse{}

@@ -210,12 +210,12 @@ func notRun(rec vm.Record, limit time.Duration, late bool, err error) error {
 	}
 	if hasAgent {
 		return &vm.Refusal{
-			Code: vm.TimedOut, Why: fmt.Sprintf("the guest of %s did not finish the command within %s", name, limit),
+			Code: vm.TimedOut, Why: fmt.Sprintf("the guest of %s did not finish the command within %s", name, vm.Span(limit)),
 			Try: "a longer --timeout; it may still run in the guest",
 		}
 	}
 	return &vm.Refusal{
-		Code: vm.TimedOut, Why: fmt.Sprintf("no guest agent of %s has answered within %s, and no check of it says that there is one", name, limit),
+		Code: vm.TimedOut, Why: fmt.Sprintf("no guest agent of %s has answered within %s, and no check of it says that there is one", name, vm.Span(limit)),
 		Try: fmt.Sprintf("qemu-guest-agent in the guest, or blixard vm console %s", name),
 	}
 }
