@@ -42,10 +42,13 @@ func (f Bundles) pruneAsked(ref vm.Ref, drop func(vm.KeptBundle) bool) ([]vm.Kep
 	if host.KindOf(err) == host.Gone {
 		return nil, nil
 	}
-	if err = errors.Join(err, f.lookAtShelves()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	defer place.Close()
+	if err := f.lookAtShelves(); err != nil {
+		return nil, err
+	}
 	asked := f.bundles.asked(ref.Name)
 	if len(asked) == 0 || !drop(asked[0]) {
 		return nil, nil
