@@ -285,6 +285,23 @@ func TestADaemonThatDiesWhileAGuestIsKeptHarmsNothing(t *testing.T) {
 	})
 }
 
+// A daemon that is told to end lets it go on first: the next one may come much later.
+func TestADaemonThatEndsWhileAGuestIsKeptLetsItRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		s.world.Saves(time.Minute)
+		s.create("web", restoreThenHold)
+		s.after(10 * time.Second)
+		if s.world.Runs("web") {
+			t.Fatal("it is not being kept")
+		}
+		s.end()
+		if !s.world.Runs("web") {
+			t.Error("no daemon is there, and the guest stands still")
+		}
+	})
+}
+
 // A guest that hung while no daemon looked is no known-good state, however well
 // it was before.
 func TestWhatAnEarlierDaemonSawIsNoProof(t *testing.T) {

@@ -97,6 +97,9 @@ type runActor struct {
 
 // Receive is the run actor's mailbox.
 func (r *runActor) Receive(c actor.Context) {
+	if r.ctx != nil && r.ctx.Err() != nil {
+		return // it ends, and waits for its children: another one would be told by nobody to end
+	}
 	defer r.dumpFirst()
 	if r.dumping != nil && r.whileDumping(c.Message()) {
 		return
@@ -370,5 +373,6 @@ func (r *runActor) after(d time.Duration, m any) {
 
 // letGo ends what belongs to this actor, and nothing of the guest (P6).
 func (r *runActor) letGo() {
+	r.letRun()
 	r.cancel() // whatever was opened is closed by it, also what is still being opened
 }

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"time"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
@@ -46,6 +47,7 @@ func (r *runActor) hearStill(m any) {
 type keeping struct {
 	tried  bool
 	cut    context.CancelFunc // gives the writing up; nil: the guest doesn't stand still for it
+	runs   chan struct{}      // closed when it was let run again
 	halts  bool               // the guest was halted for it, and is not known to run again
 	spoilt string             // why what was written is no known-good state; empty: it is one
 	proved map[string]bool    // checks that have passed since this actor began
@@ -81,11 +83,15 @@ func (r *runActor) keep() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, policies.SaveTime(r.rec.Spec))
-	r.good.cut, r.good.halts = cancel, true
+	runs := make(chan struct{})
+	r.good.cut, r.good.halts, r.good.runs = cancel, true, runs
 	env, self, session, ref, memory := r.env, r.self, r.session, r.ref, r.rec.Spec.Memory
 	go func() {
 		defer cancel()
-		good, err := env.keepGuest(ctx, session, ref, memory, func(err error) { env.tell(self, goesOn{err}) })
+		good, err := env.keepGuest(ctx, session, ref, memory, func(err error) {
+			close(runs)
+			env.tell(self, goesOn{err})
+		})
 		env.tell(self, keepEnded{good, err})
 	}()
 }
@@ -136,6 +142,24 @@ func (r *runActor) keepYields() bool {
 	r.good.spoil("it was given up for what was asked of the VM meanwhile")
 	r.good.cut()
 	return true
+}
+
+// runAgain is how long an ending actor waits for its guest to be let run.
+const runAgain = time.Second
+
+// letRun has a guest that stands still to be written run on before this actor
+// ends: the next daemon may come much later.
+func (r *runActor) letRun() {
+	if r.good.cut == nil {
+		return
+	}
+	r.good.cut()
+	late := make(chan struct{})
+	defer r.env.ports.Clock.After(runAgain, func() { close(late) })()
+	select {
+	case <-r.good.runs:
+	case <-late:
+	}
 }
 
 // goesOn: what was asked of the guest meanwhile is done now. Its probes begin

@@ -81,7 +81,7 @@ func (s *session) with(ctx context.Context, act func(*process)) error {
 	}
 	s.d.world.mu.Lock()
 	defer s.d.world.mu.Unlock()
-	if s.p.ended || s.d.dead() {
+	if s.p.ended || s.d.dead() || s.closed.Load() {
 		return host.Fail(host.Gone, "command", errNone)
 	}
 	act(s.p)
