@@ -350,13 +350,17 @@ func (r *runActor) tryAgain(err error) {
 	r.after(time.Second, attachAgain{})
 }
 
-// background works off the mailbox and sends itself the one typed result.
+// background works off the mailbox and sends itself the one typed result. After
+// this actor's end nobody is told: by then its name may be that of the next one,
+// whose machine was reset in place.
 func (r *runActor) background(limit time.Duration, work func(ctx context.Context) any) {
 	parent, self, env := r.ctx, r.self, r.env
 	go func() {
 		ctx, cancel := context.WithTimeout(parent, limit)
 		defer cancel()
-		env.tell(self, work(ctx))
+		if m := work(ctx); parent.Err() == nil {
+			env.tell(self, m)
+		}
 	}()
 }
 

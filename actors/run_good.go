@@ -85,14 +85,19 @@ func (r *runActor) keep() {
 	ctx, cancel := context.WithTimeout(r.ctx, policies.SaveTime(r.rec.Spec))
 	runs := make(chan struct{})
 	r.good.cut, r.good.halts, r.good.runs = cancel, true, runs
-	env, self, session, ref, memory := r.env, r.self, r.session, r.ref, r.rec.Spec.Memory
+	env, self, session, ref, memory, owner := r.env, r.self, r.session, r.ref, r.rec.Spec.Memory, r.ctx
+	tell := func(m any) {
+		if owner.Err() == nil { // see background
+			env.tell(self, m)
+		}
+	}
 	go func() {
 		defer cancel()
 		good, err := env.keepGuest(ctx, session, ref, memory, func(err error) {
 			close(runs)
-			env.tell(self, goesOn{err})
+			tell(goesOn{err})
 		})
-		env.tell(self, keepEnded{good, err})
+		tell(keepEnded{good, err})
 	}()
 }
 
