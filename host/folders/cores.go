@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
 )
@@ -321,11 +323,53 @@ func (w *bundleWriter) dropCores() {
 		names, err := namesIn(place)
 		for _, name := range names {
 			if n, ok := incarnationOf(name); ok && (n < of || n == of && w.b.Crash.Failure.Exit != nil) {
-				err = errors.Join(err, place.RemoveAll(name))
+				err = errors.Join(err, dropCore(place, name))
 			}
 		}
 		return err
 	})
+}
+
+// dropCore removes such a folder. A VMM may have nested others in it, deeper than
+// this daemon may have files open: what is in one is lifted out of it first.
+func dropCore(place *os.Root, name string) error {
+	in, err := openBundle(place, name)
+	if err != nil {
+		return place.RemoveAll(name) // gone, or no folder
+	}
+	defer in.Close()
+	for n := 0; ; {
+		names, err := someNames(in, coreLook)
+		if err != nil || len(names) == 0 {
+			return errors.Join(err, place.Remove(name))
+		}
+		for _, one := range names {
+			switch err := in.Remove(one); {
+			case errors.Is(err, unix.ENOTEMPTY):
+				if err := lift(in, one, &n); err != nil {
+					return err
+				}
+			case err != nil && !errors.Is(err, fs.ErrNotExist):
+				return err
+			}
+		}
+	}
+}
+
+// lift moves what is in a folder out of it. A name that a VMM has taken is left
+// for the next one.
+func lift(in *os.Root, name string, n *int) error {
+	from, err := openBundle(in, name)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	names, err := someNames(from, coreLook)
+	for _, one := range names {
+		*n++
+		_ = in.Rename(path.Join(name, one), fmt.Sprintf("lifted-%d", *n))
+	}
+	return err
 }
 
 func (w *bundleWriter) inFolder(do func(place *os.Root) error) error {

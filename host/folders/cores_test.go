@@ -348,3 +348,30 @@ func TestACrashLoopLeavesFewCores(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A VMM may nest folders deeper than the daemon may have files open. To follow
+// them would leave none for any other VM, and the VM could never be deleted.
+func TestFoldersInACoresFolderAreNotFollowedDown(t *testing.T) {
+	f, r := cored(t, 7)
+	at := prepared(t, f, r)
+	var was unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(was.Max, 512), Max: was.Max}))
+	t.Cleanup(func() { must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was)) })
+	for _, taken := range []string{"lifted-1", "lifted-2/x"} {
+		must(t, os.MkdirAll(filepath.Join(at.Core, taken), 0o700))
+	}
+	in, err := unix.Open(at.Core, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	must(t, err)
+	for range 1000 {
+		must(t, unix.Mkdirat(in, "d", 0o700))
+		next, err := unix.Openat(in, "d", unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		must(t, errors.Join(err, unix.Close(in)))
+		in = next
+	}
+	must(t, unix.Close(in))
+	must(t, f.Discard(t.Context(), r.Ref()))
+	if _, err := os.Lstat(at.Folder); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its folder is still there: %v", err)
+	}
+}

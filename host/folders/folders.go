@@ -359,6 +359,9 @@ func emptied(ctx context.Context, above *os.Root, name string, id vm.ID, proven 
 // removeAll goes on where something was written meanwhile: a bundle that is
 // being kept has a few files, and none of them is made twice.
 func removeAll(place *os.Root, name string) (err error) {
+	if _, is := incarnationOf(name); is {
+		return dropCore(place, name)
+	}
 	for range 20 {
 		if err = place.RemoveAll(name); !errors.Is(err, unix.ENOTEMPTY) {
 			return err
