@@ -10,6 +10,10 @@ import (
 	"github.com/blixard/blixard/vm"
 )
 
+// EndedUnseen is the evidence of a death whose time nobody knows either: its
+// record has when it was found.
+const EndedUnseen = "its VMM ended while no daemon looked"
+
 // Evidence is all that is known of the end of an incarnation. The zero value
 // of a field means "not seen".
 type Evidence struct {
@@ -130,7 +134,7 @@ func unspoken(e Evidence) verdict {
 	case e.KilledByUs:
 		return verdict{vm.CauseUs, vm.Certain, "killed by the node"}
 	case e.Unseen:
-		return verdict{vm.CauseUnknown, vm.Guessed, "its VMM ended while no daemon looked"}
+		return verdict{vm.CauseUnknown, vm.Guessed, EndedUnseen}
 	}
 	return verdict{vm.CauseUnknown, vm.Guessed, with("the VMM is gone and nobody saw how"+unready(e), lastLine(e.Stderr))}
 }

@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -223,7 +222,7 @@ func tried(now time.Time, r vm.Record, crashes []vm.Crash) string {
 		if i == 0 {
 			join = "; newest first: "
 		}
-		out += fmt.Sprintf("%s#%d %s %s ago (%s)", join, c.Number, c.Failure.Cause, age(now, c.Failure.At), cmp.Or(string(c.Decision.Remedy), string(c.Decision.Do)))
+		out += fmt.Sprintf("%s#%d %s %s ago (%s)", join, c.Number, c.Failure.Cause, age(now, c.Failure.At), Verdict(c.Decision))
 	}
 	return out
 }

@@ -100,11 +100,29 @@ func remembers(now time.Time, r vm.Record) []string {
 	if r.State.Crashes > 0 {
 		out = append(out, "crashes {name}")
 	}
-	_, charged, _ := Budget(now, r.Spec.Restart, r.State)
-	if charged > 0 || slices.Max(append(RungsUsed(now, r), 0)) > 0 {
+	if Remembers(now, r) {
 		out = append(out, forgives)
 	}
 	return out
+}
+
+// Remembers says whether there is anything to forgive: a failure that the budget
+// counts, or a remedy that was used.
+func Remembers(now time.Time, r vm.Record) bool {
+	_, charged, _ := Budget(now, r.Spec.Restart, r.State)
+	return charged > 0 || slices.Max(append(RungsUsed(now, r), 0)) > 0
+}
+
+// Verdict is what was decided of a death, in a word: the remedy where one was
+// taken, with its delay where the next start waits.
+func Verdict(d vm.Decision) string {
+	switch {
+	case d.Remedy == "" || d.Do == vm.GiveUp && d.Remedy != vm.RemedyHold:
+		return string(d.Do)
+	case d.Do == vm.BackOff && d.After > 0:
+		return fmt.Sprintf("%s, in %s", d.Remedy, lasted(d.After))
+	}
+	return string(d.Remedy)
 }
 
 // joined are the sentences that say something.

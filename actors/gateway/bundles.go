@@ -85,6 +85,9 @@ func (d *Door) exportCrash(ctx context.Context, m *blixardv1.ExportCrashRequest,
 	if d.Bundles == nil {
 		return noBundle(rec, m.GetNumber(), "this node keeps none")
 	}
+	if n := m.GetNumber(); n > rec.State.Crashes {
+		return noSuchCrash(rec, n)
+	}
 	out := &chunks{send: send}
 	err = d.Bundles.Export(ctx, rec.Ref(), m.GetNumber(), out)
 	if host.KindOf(err) == host.Gone {
@@ -125,6 +128,9 @@ func (d *Door) pruneCrashes(ctx context.Context, m *blixardv1.PruneCrashesReques
 	age := m.GetOlderThan().AsDuration()
 	if age < 0 || age > oldestBundle {
 		return nil, invalid(fmt.Sprintf("olderThan is %s", vm.Span(age)), "a time such as 168h")
+	}
+	if n := m.GetNumber(); n != 0 && n > recs[0].State.Crashes { // with a number, it is of one VM
+		return nil, noSuchCrash(recs[0], n)
 	}
 	now := d.Now()
 	out := &blixardv1.PruneCrashesResponse{}

@@ -111,6 +111,7 @@ func TestBundlesArePrunedAsAsked(t *testing.T) {
 		{&blixardv1.PruneCrashesRequest{Name: "web"}, "web 1, web 3", ""},
 		{&blixardv1.PruneCrashesRequest{Name: "web", Number: 3}, "web 3", ""},
 		{&blixardv1.PruneCrashesRequest{Name: "web", Number: 2}, "", vm.NotFound},
+		{&blixardv1.PruneCrashesRequest{Name: "web", Number: 44}, "", vm.NotFound},
 		{&blixardv1.PruneCrashesRequest{Name: "web", OlderThan: durationpb.New(8 * time.Hour)}, "web 1", ""},
 		{&blixardv1.PruneCrashesRequest{All: true, OlderThan: durationpb.New(0)}, "web 1, web 3", ""},
 		{&blixardv1.PruneCrashesRequest{All: true, OlderThan: durationpb.New(100 * time.Hour)}, "", ""},
@@ -148,7 +149,7 @@ func TestABundleThatIsLeftOrMissingIsToldOfInOneSentence(t *testing.T) {
 	defer func() { _ = s.Close() }()
 	for s.Receive() {
 	}
-	if r := messages.RefusalOf(s.Err()); r == nil || r.Why != "of crash 9 of web no bundle is kept" {
+	if r := messages.RefusalOf(s.Err()); r == nil || r.Why != "web has no crash 9 on record, its last is 3" {
 		t.Errorf("a missing one: %v", s.Err())
 	}
 }
@@ -177,6 +178,17 @@ func TestSecretsOfGuestsAreForAdministrators(t *testing.T) {
 	for _, ask := range []*blixardv1.DumpVMRequest{{Name: "web", Format: "core"}, {Name: "web", Timeout: durationpb.New(2 * time.Hour)}, {Name: "web", Timeout: durationpb.New(0)}} {
 		if _, err := admin.DumpVM(t.Context(), connect.NewRequest(ask)); messages.RefusalOf(err).Code != vm.Invalid {
 			t.Errorf("%v: %v", ask, err)
+		}
+	}
+}
+
+func TestABundleOfNoCrashIsRefusedAsSuch(t *testing.T) {
+	w, with := shelved(t)
+	_, client := socket(t, w.door(t, with), &messages.Peer{Caller: messages.Caller{UID: 0}})
+	for number, want := range map[uint64]string{44: "web has no crash 44 on record", 2: "of crash 2 of web no bundle is kept"} {
+		_, err := client.PruneCrashes(t.Context(), connect.NewRequest(&blixardv1.PruneCrashesRequest{Name: "web", Number: number}))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("crash %d: %v, want %q", number, err, want)
 		}
 	}
 }

@@ -112,9 +112,12 @@ func (d *Door) change(ctx context.Context, rec vm.Record, s vm.Spec, m *blixardv
 	if err := s.Follows(rec.Spec); err != nil {
 		return nil, err
 	}
-	if len(out.Changes) > 0 {
+	if len(out.Changes) > 0 || !proto.Equal(messages.SpecToProto(rec.Spec), messages.SpecToProto(s)) {
 		out.Action = changed
+		out.Forgives = policies.Remembers(d.Now(), rec)
 		out.Waits = !s.Launches(rec.Spec) && policies.WithSpec(rec, s, rec.Reservation).State.Pending
+		now := messages.SpecToProto(atOnce(rec.Spec, s))
+		out.Now, out.Later = fields(differences(messages.SpecToProto(rec.Spec), now)), fields(differences(now, messages.SpecToProto(s)))
 	}
 	if out.Action == changed && !m.GetDryRun() {
 		if rec, err = d.askVM(ctx, s.Name, messages.Ask{Event: vm.SpecAsked, By: by, Spec: &s}); err != nil {

@@ -280,7 +280,7 @@ func TestApplySaysWhatItDoes(t *testing.T) {
 	w := newWorld()
 	client, _ := socket(t, w.door(t), peer(0))
 	for _, step := range []struct{ body, want string }{
-		{`{"spec":{"name":"web"},"dryRun":true}`, `{"action":"created","changes":[],"vm":null,"needs":{"cpus":1,"memoryBytes":135266304,"diskBytes":0},"waits":false,"takes":{"cpus":1,"memoryBytes":135266304,"diskBytes":0},"left":{"cpus":-1,"memoryBytes":-135266304,"diskBytes":0}}`},
+		{`{"spec":{"name":"web"},"dryRun":true}`, `{"action":"created","changes":[],"vm":null,"needs":{"cpus":1,"memoryBytes":135266304,"diskBytes":0},"waits":false,"takes":{"cpus":1,"memoryBytes":135266304,"diskBytes":0},"left":{"cpus":-1,"memoryBytes":-135266304,"diskBytes":0},"now":[],"later":[],"forgives":false}`},
 		{`{"spec":{"name":"web"}}`, `{"action":"created","changes":[],"vm":{"name":"web"`},
 		{`{"spec":{"name":"web"}}`, `{"action":"unchanged","changes":[],"vm":{"name":"web"`},
 		{`{"spec":{"name":"web","cpus":2},"dryRun":true}`, `{"action":"changed","changes":["cpus: 1 -\u003e 2"]`},

@@ -13,10 +13,14 @@ func pending(out *blixardv1.VM, r vm.Record) {
 	}
 	runs := r.State.Runs.Spec
 	out.Runs = messages.SpecToProto(runs)
-	// None of it waits: see vm.Spec.Launches.
-	runs.Restart, runs.Autostart, runs.Reclaim, runs.Health, runs.Remedies = r.Spec.Restart, r.Spec.Autostart, r.Spec.Reclaim, r.Spec.Health, r.Spec.Remedies
+	out.Waits = differences(messages.SpecToProto(atOnce(runs, r.Spec)), messages.SpecToProto(r.Spec))
+}
+
+// atOnce is what runs with all of a newer spec that doesn't wait for the next
+// start: see vm.Spec.Launches.
+func atOnce(runs, newer vm.Spec) vm.Spec {
 	core := runs.Dump.Core
-	runs.Dump = r.Spec.Dump
+	runs.Restart, runs.Autostart, runs.Reclaim, runs.Health, runs.Remedies, runs.Dump = newer.Restart, newer.Autostart, newer.Reclaim, newer.Health, newer.Remedies, newer.Dump
 	runs.Dump.Core = core
-	out.Waits = differences(messages.SpecToProto(runs), messages.SpecToProto(r.Spec))
+	return runs
 }

@@ -27,3 +27,17 @@ func TestWhatWaitsIsToldApartFromWhatRuns(t *testing.T) {
 		t.Errorf("what waits is %q, want %q", out.GetWaits(), want)
 	}
 }
+
+func TestWhatCountsAtOnceIsToldApartFromWhatWaits(t *testing.T) {
+	was := vm.Spec{Name: "web"}.Filled()
+	is := was
+	is.Memory, is.Dump.Core, is.Dump.On = 256*vm.MiB, true, []vm.Cause{vm.CauseGuestPanic}
+	is.Health, is.Remedies = []vm.Check{{Type: vm.CheckVMM}}, []vm.Rung{{Do: vm.RemedyKill}}
+	is = is.Filled()
+	between := messages.SpecToProto(atOnce(was, is))
+	now := fields(differences(messages.SpecToProto(was), between))
+	later := fields(differences(between, messages.SpecToProto(is)))
+	if !slices.Equal(now, []string{"dump.format", "dump.on", "dump.timeout", "health", "remedies"}) || !slices.Equal(later, []string{"dump.core", "memory"}) {
+		t.Errorf("at once %q, later %q", now, later)
+	}
+}

@@ -80,7 +80,7 @@ func secretsOf(s *blixardv1.VMSpec) []secret {
 	return out
 }
 
-var secretChange = regexp.MustCompile(`^(?:health\[\d+\]\.(?:send|headers\[\d+\]\.value)|seed\.(?:userData|network)): `)
+var secretChange = regexp.MustCompile(`^(?:health\[[^]]*\]\.(?:send|headers\[\d+\]\.value)|seed\.(?:userData|network)): `)
 
 func redacted(n int) string {
 	if n == 1 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -123,26 +124,39 @@ func (c *cli) printApplied(cmd *cobra.Command, name string, res *blixardv1.Apply
 	if res.GetAction() != "changed" {
 		return nil
 	}
-	return c.printf("  %s\n", takesEffect(res, name, dry))
+	for _, line := range takesEffect(res, name, dry) {
+		if err := c.printf("%s\n", hang("  "+line, 2, c.width)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// takesEffect says when a change does.
-func takesEffect(res *blixardv1.ApplyResponse, name string, dry bool) string {
-	takes, phase := "takes", res.GetVm().GetPhase()
+// takesEffect says when a change does, and what it forgives.
+func takesEffect(res *blixardv1.ApplyResponse, name string, dry bool) []string {
+	takes, are, phase := "takes", "are", res.GetVm().GetPhase()
 	if dry {
-		takes = "would take"
+		takes, are = "would take", "would be"
 	}
+	var out []string
 	switch {
+	case res.GetWaits() && len(res.GetNow()) > 0:
+		out = append(out, fmt.Sprintf("now: %s; at its next start (blixard vm restart %s): %s", strings.Join(res.GetNow(), ", "), name, strings.Join(res.GetLater(), ", ")))
 	case res.GetWaits():
-		return fmt.Sprintf("%s effect at its next start: blixard vm restart %s", takes, name)
+		out = append(out, fmt.Sprintf("%s effect at its next start: blixard vm restart %s", takes, name))
 	case res.GetVm().GetPid() != 0:
-		return takes + " effect at once"
+		out = append(out, takes+" effect at once")
 	case dry && (phase == vm.Backoff.String() || phase == vm.Failed.String()):
-		return "its crashes would be forgiven, and it would be started at once"
+		return []string{"its crashes would be forgiven, and it would be started at once"}
 	case phase == vm.Preparing.String():
-		return "its crashes are forgiven, and it is started now"
+		return []string{"its crashes are forgiven, and it is started now"}
+	default:
+		out = append(out, takes+" effect when it is started")
 	}
-	return takes + " effect when it is started"
+	if res.GetForgives() {
+		out = append(out, fmt.Sprintf("its crashes and used remedies %s forgiven", are))
+	}
+	return out
 }
 
 // specsOf reads every file before anything is done with one of them.

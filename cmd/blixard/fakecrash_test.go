@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -106,11 +108,35 @@ func TestEvidenceIsCutForPeopleAlone(t *testing.T) {
 
 func TestADecisionIsToldByItsRemedyWhereThatSaysMore(t *testing.T) {
 	for want, d := range map[string]*blixardv1.Decision{
-		"reset": {Do: "restart", Remedy: "reset"}, "restore": {Do: "restart", Remedy: "restore"}, "hold": {Do: "give-up", Remedy: "hold"}, "backoff": {Do: "backoff", Remedy: "restart"},
-		"restart": {Do: "restart", Remedy: "kill"}, "give-up": {Do: "give-up"}, "": nil,
+		"reset": {Do: "restart", Remedy: "reset"}, "restore": {Do: "restart", Remedy: "restore"}, "hold": {Do: "give-up", Remedy: "hold"}, "kill": {Do: "restart", Remedy: "kill"},
+		"restart, in 4s": {Do: "backoff", Remedy: "restart", After: durationpb.New(4 * time.Second)}, "backoff": {Do: "backoff", After: durationpb.New(time.Second)},
+		"give-up": {Do: "give-up", Remedy: "kill"}, "restart": {Do: "restart"}, "": nil,
 	} {
 		if got := verdict(d); got != want {
 			t.Errorf("%v is told as %q, want %q", d, got, want)
+		}
+	}
+}
+
+// What nobody could see is told as it was found, and a bundle that may still come
+// isn't told as one that is gone.
+func TestACrashTellsWhenItWasFoundAndThatItsBundleIsWritten(t *testing.T) {
+	dead := &blixardv1.Crash{Number: 1, At: ago(2 * time.Second), Cause: string(vm.CauseUnknown), Evidence: policies.EndedUnseen}
+	var out bytes.Buffer
+	c := &cli{terminal: &terminal{out: &out, now: func() time.Time { return noon }}}
+	if err := c.crashBlock("web", &blixardv1.GetCrashResponse{Crash: dead}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Found at: ", "Found after: ", "not yet: it is being written"} {
+		if !strings.Contains(strings.ReplaceAll(out.String(), ":    ", ": "), want) {
+			t.Errorf("%q is missing in:\n%s", want, out.String())
+		}
+	}
+	for want, one := range map[string]*blixardv1.Crash{
+		"writing": dead, "": {At: ago(time.Minute)}, "none": {At: ago(time.Second), NoBundle: "no room"}, "1KiB": {At: ago(time.Second), BundleBytes: 1024},
+	} {
+		if got := c.bundleCell(one); got != want {
+			t.Errorf("%v shows %q, want %q", one, got, want)
 		}
 	}
 }

@@ -216,6 +216,10 @@ func (n fakeNode) Apply(_ context.Context, r *connect.Request[blixardv1.ApplyReq
 		res.Vm = is.Msg
 		res.Action, res.Changes = "changed", []string{"memory: 128MiB -> 256MiB"}
 		res.Waits = is.Msg.GetPid() != 0
+		res.Later = []string{"memory"}
+		if len(r.Msg.GetSpec().GetRemedies()) > 0 {
+			res.Changes, res.Now, res.Forgives = append(res.Changes, "health[bt]: new", `remedies[0].do: new -> "restart"`), []string{"health", "remedies"}, true
+		}
 		if held := is.Msg.GetPhase() == "backoff" || is.Msg.GetPhase() == "failed"; held && !r.Msg.GetDryRun() {
 			is.Msg.Phase = "preparing"
 		}

@@ -187,8 +187,10 @@ func (c *cli) copyCrash(cmd *cobra.Command, req *blixardv1.ExportCrashRequest, t
 }
 
 // bundleCell is what is kept of a death.
-func bundleCell(one *blixardv1.Crash) string {
+func (c *cli) bundleCell(one *blixardv1.Crash) string {
 	switch {
+	case c.isWritten(one):
+		return "writing"
 	case one.GetBundleBytes() == 0 && one.GetNoBundle() != "":
 		return "none" // the crash itself says why
 	case one.GetBundleBytes() == 0:
@@ -204,6 +206,22 @@ func bundleCell(one *blixardv1.Crash) string {
 	return cell
 }
 
+// memoryWords names memory as vm show does: what counts first.
+func memoryWords(u *blixardv1.Usage) string {
+	resident := size(u.GetMemoryBytes()) + " memory resident with pages of files"
+	if u.GetMemoryChargedBytes() == 0 {
+		return resident
+	}
+	return size(u.GetMemoryChargedBytes()) + " memory charged, " + resident
+}
+
+// isWritten says whether the bundle of a death that has none may still come: it is
+// written within moments, unless it has the guest's memory.
+func (c *cli) isWritten(one *blixardv1.Crash) bool {
+	const moments = 5 * time.Second
+	return one.GetBundleBytes() == 0 && one.GetNoBundle() == "" && c.now().Sub(one.GetAt().AsTime()) < moments
+}
+
 func sure(confidence string) string {
 	if confidence == "" {
 		return ""
@@ -217,11 +235,15 @@ const shownRounds = 10
 // evidenceBlock adds what the bundle tells, but for the ends of the logs.
 func (c *cli) evidenceBlock(b *block, res *blixardv1.GetCrashResponse) {
 	one, e := res.GetCrash(), res.GetEvidence()
-	if e == nil {
+	switch {
+	case e == nil && c.isWritten(one):
+		b.add("Bundle", "not yet: it is being written, or was pruned at once")
+		return
+	case e == nil:
 		b.add("Bundle", "none: %s", or(one.GetNoBundle(), "it was pruned, or the daemon ended before it was written"))
 		return
 	}
-	b.add("Bundle", "%s", bundleCell(one))
+	b.add("Bundle", "%s", c.bundleCell(one))
 	for _, why := range e.GetLacks() {
 		b.add("Lacks", "%s", why)
 	}
@@ -234,7 +256,7 @@ func (c *cli) evidenceBlock(b *block, res *blixardv1.GetCrashResponse) {
 		b.add("VMM's core", "%s", or(c.GetWhy(), "vmm.core in the bundle, "+size(c.GetBytes())))
 	}
 	if u := e.GetUsage(); u != nil {
-		b.add("Usage", "%s memory, %.1fs of processor time", size(u.GetMemoryBytes()), u.GetCpuSeconds())
+		b.add("Usage", "%s, %.1fs of processor time", memoryWords(u), u.GetCpuSeconds())
 	}
 	if p := e.GetPressure(); p != nil {
 		b.add("Pressure", "cpu %.1f%%, memory %.1f%%, io %.1f%% of the node's last ten seconds", p.GetCpu(), p.GetMemory(), p.GetIo())

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
 
@@ -73,7 +74,7 @@ func (c *cli) crashTable(res *blixardv1.ListCrashesResponse, wide bool) error {
 	for _, one := range res.GetCrashes() {
 		row := []string{
 			number(one.GetNumber()), c.since(one.GetAt()), number(one.GetIncarnation()), one.GetCause(), one.GetConfidence(),
-			span(one.GetUptime()), yes(one.GetDecision().GetCharged()), verdict(one.GetDecision()), bundleCell(one), c.short(one.GetEvidence(), wide || !c.outIs),
+			span(one.GetUptime()), yes(one.GetDecision().GetCharged()), verdict(one.GetDecision()), c.bundleCell(one), c.short(one.GetEvidence(), wide || !c.outIs),
 		}
 		if wide {
 			row = append(row, one.GetDecision().GetWhy())
@@ -83,14 +84,9 @@ func (c *cli) crashTable(res *blixardv1.ListCrashesResponse, wide bool) error {
 	return c.printTable(t)
 }
 
-// verdict is what was decided, in a word: a machine that is reset in place or
-// restored, and a VM that is held, are neither started again nor given up as others are.
+// verdict is what was decided, in a word.
 func verdict(d *blixardv1.Decision) string {
-	switch vm.Remedy(d.GetRemedy()) { //nolint:exhaustive // with the others, the decision says all
-	case vm.RemedyReset, vm.RemedyRestore, vm.RemedyHold:
-		return d.GetRemedy()
-	}
-	return d.GetDo()
+	return policies.Verdict(vm.Decision{Do: vm.Do(d.GetDo()), After: d.GetAfter().AsDuration(), Remedy: vm.Remedy(d.GetRemedy())})
 }
 
 func yes(b bool) string {
@@ -127,12 +123,16 @@ func (c *cli) oneCrash(cmd *cobra.Command, name, text string) error {
 func (c *cli) crashBlock(name string, res *blixardv1.GetCrashResponse) error {
 	one, b := res.GetCrash(), &block{}
 	b.add("Crash", "%d of %s, incarnation %d", one.GetNumber(), name, one.GetIncarnation())
-	b.add("At", "%s", c.moment(one.GetAt()))
+	at, uptime := "At", "Uptime"
+	if one.GetCause() == string(vm.CauseUnknown) && one.GetEvidence() == policies.EndedUnseen {
+		at, uptime = "Found at", "Found after"
+	}
+	b.add(at, "%s", c.moment(one.GetAt()))
 	b.add("Cause", "%s%s%s", one.GetCause(), ended(one.ExitCode, one.GetSignal()), sure(one.GetConfidence()))
 	b.add("Evidence", "%s", one.GetEvidence())
 	used := account(one)
 	b.addIf(used != "", "Used", "%s", used)
-	b.add("Uptime", "%s, the guest had answered: %s", or(span(one.GetUptime()), "0ms"), yes(one.GetReady()))
+	b.add(uptime, "%s, the guest had answered: %s", or(span(one.GetUptime()), "0ms"), yes(one.GetReady()))
 	b.add("Decision", "%s, charged: %s, rule: %s", verdict(one.GetDecision()), yes(one.GetDecision().GetCharged()), one.GetDecision().GetRule())
 	b.add("Why", "%s", one.GetDecision().GetWhy())
 	c.evidenceBlock(b, res)

@@ -223,7 +223,7 @@ func account(e interface {
 		out = append(out, "systemd says "+e.GetResult())
 	}
 	if e.GetMemoryPeakBytes() != 0 {
-		out = append(out, size(e.GetMemoryPeakBytes())+" memory at most")
+		out = append(out, size(e.GetMemoryPeakBytes())+" memory at most (charged to its cgroup; without one, resident)")
 	}
 	if e.GetCpuTime() != nil {
 		out = append(out, span(e.GetCpuTime())+" of processor time")
@@ -246,7 +246,7 @@ func decided(d *blixardv1.Decision) string {
 	if d == nil {
 		return "nothing"
 	}
-	return strings.TrimSuffix(d.GetDo()+" because "+d.GetWhy(), " because ")
+	return strings.TrimSuffix(verdict(d)+" because "+d.GetWhy(), " because ")
 }
 
 func or(s, instead string) string {

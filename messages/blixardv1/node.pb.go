@@ -137,13 +137,16 @@ func (x *ApplyRequest) GetStart() bool {
 
 type ApplyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`   // created | changed | unchanged; with dry_run: what would be
-	Changes       []string               `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"` // "memory: 128MiB -> 256MiB"
-	Vm            *VM                    `protobuf:"bytes,3,opt,name=vm,proto3" json:"vm,omitempty"`           // absent after a dry run that would create
-	Needs         *Reservation           `protobuf:"bytes,4,opt,name=needs,proto3" json:"needs,omitempty"`     // with dry_run: what it would hold; a refusal says where there is no room
-	Waits         bool                   `protobuf:"varint,5,opt,name=waits,proto3" json:"waits,omitempty"`    // some of the changes wait for the VM's next start
-	Takes         *Amount                `protobuf:"bytes,6,opt,name=takes,proto3" json:"takes,omitempty"`     // with dry_run: what it would hold beyond what it holds now; below zero, less
-	Left          *Amount                `protobuf:"bytes,7,opt,name=left,proto3" json:"left,omitempty"`       // with dry_run: what could still be promised then
+	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`       // created | changed | unchanged; with dry_run: what would be
+	Changes       []string               `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`     // "memory: 128MiB -> 256MiB"
+	Vm            *VM                    `protobuf:"bytes,3,opt,name=vm,proto3" json:"vm,omitempty"`               // absent after a dry run that would create
+	Needs         *Reservation           `protobuf:"bytes,4,opt,name=needs,proto3" json:"needs,omitempty"`         // with dry_run: what it would hold; a refusal says where there is no room
+	Waits         bool                   `protobuf:"varint,5,opt,name=waits,proto3" json:"waits,omitempty"`        // some of the changes wait for the VM's next start
+	Takes         *Amount                `protobuf:"bytes,6,opt,name=takes,proto3" json:"takes,omitempty"`         // with dry_run: what it would hold beyond what it holds now; below zero, less
+	Left          *Amount                `protobuf:"bytes,7,opt,name=left,proto3" json:"left,omitempty"`           // with dry_run: what could still be promised then
+	Now           []string               `protobuf:"bytes,8,rep,name=now,proto3" json:"now,omitempty"`             // the fields of the changes that take effect at once, such as health
+	Later         []string               `protobuf:"bytes,9,rep,name=later,proto3" json:"later,omitempty"`         // and of those that count when the VM is started next, such as dump.core
+	Forgives      bool                   `protobuf:"varint,10,opt,name=forgives,proto3" json:"forgives,omitempty"` // the VM has crashes or used remedies that the change forgives
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +228,27 @@ func (x *ApplyResponse) GetLeft() *Amount {
 		return x.Left
 	}
 	return nil
+}
+
+func (x *ApplyResponse) GetNow() []string {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetLater() []string {
+	if x != nil {
+		return x.Later
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetForgives() bool {
+	if x != nil {
+		return x.Forgives
+	}
+	return false
 }
 
 type StartVMRequest struct {
@@ -4141,7 +4165,7 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\fApplyRequest\x12&\n" +
 	"\x04spec\x18\x01 \x01(\v2\x12.blixard.v1.VMSpecR\x04spec\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
-	"\x05start\x18\x03 \x01(\bR\x05start\"\xf8\x01\n" +
+	"\x05start\x18\x03 \x01(\bR\x05start\"\xbc\x02\n" +
 	"\rApplyResponse\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x18\n" +
 	"\achanges\x18\x02 \x03(\tR\achanges\x12\x1e\n" +
@@ -4149,7 +4173,11 @@ const file_blixard_v1_node_proto_rawDesc = "" +
 	"\x05needs\x18\x04 \x01(\v2\x17.blixard.v1.ReservationR\x05needs\x12\x14\n" +
 	"\x05waits\x18\x05 \x01(\bR\x05waits\x12(\n" +
 	"\x05takes\x18\x06 \x01(\v2\x12.blixard.v1.AmountR\x05takes\x12&\n" +
-	"\x04left\x18\a \x01(\v2\x12.blixard.v1.AmountR\x04left\"$\n" +
+	"\x04left\x18\a \x01(\v2\x12.blixard.v1.AmountR\x04left\x12\x10\n" +
+	"\x03now\x18\b \x03(\tR\x03now\x12\x14\n" +
+	"\x05later\x18\t \x03(\tR\x05later\x12\x1a\n" +
+	"\bforgives\x18\n" +
+	" \x01(\bR\bforgives\"$\n" +
 	"\x0eStartVMRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"9\n" +
 	"\rStopVMRequest\x12\x12\n" +
