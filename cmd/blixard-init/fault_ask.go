@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,7 @@ func (f *faults) listen(port *port) {
 // askFault asks for the fault and returns when PID 1 has been told.
 func askFault(args []string) int {
 	if len(args) != 1 || !slices.Contains(faultKinds, args[0]) {
-		_, _ = os.Stderr.WriteString("usage: fault KIND\n")
+		_, _ = os.Stderr.WriteString("usage: fault KIND, which is one of: " + strings.Join(faultKinds, ", ") + "\n")
 		return 2
 	}
 	pipe, err := os.OpenFile(faultPipe, os.O_WRONLY|unix.O_NONBLOCK, 0)
