@@ -163,25 +163,23 @@ func TestAGuestThatCantBeKeptRunsOn(t *testing.T) {
 	}
 }
 
-// What is gone or damaged costs a start that says so, and no more.
+// What is damaged costs a start that says so, and no more.
 func TestAStateThatDoesntLoadIsGivenUp(t *testing.T) {
-	for _, gone := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			s := newStage(t, boots(time.Second))
-			defer s.end()
-			s.create("web", restoreThenHold)
-			s.good("web", 1)
-			s.world.Spoil(s.id("web"), gone)
-			s.hang("web", 1)
-			s.after(10 * time.Second)
-			s.want("web", vm.Running, 3)
-			st := s.state("web")
-			if c := st.LastExit; c.Failure.Cause != vm.CauseSavedState || c.Decision.Charged || !strings.Contains(c.Decision.Why, "boots afresh") {
-				t.Errorf("gone %t: %+v", gone, c)
-			}
-			s.good("web", 3)
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer s.end()
+		s.create("web", restoreThenHold)
+		s.good("web", 1)
+		s.world.Spoil(s.id("web"), false)
+		s.hang("web", 1)
+		s.after(10 * time.Second)
+		s.want("web", vm.Running, 3)
+		st := s.state("web")
+		if c := st.LastExit; c.Failure.Cause != vm.CauseSavedState || c.Decision.Charged || !strings.Contains(c.Decision.Why, "boots afresh") {
+			t.Errorf("it came to %+v", c)
+		}
+		s.good("web", 3)
+	})
 }
 
 // mortal is the store of a daemon that dies at the first turn of a kind: before
@@ -282,6 +280,26 @@ func TestADaemonThatDiesWhileAGuestIsKeptHarmsNothing(t *testing.T) {
 			t.Errorf("runs %t: %+v", s.world.Runs("web"), st)
 		}
 		s.end()
+	})
+}
+
+// Its clock stood still with it, and nobody keeps it again who would tell it.
+func TestAGuestThatStoodStillIsToldTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer s.end()
+		s.world.Saves(time.Minute)
+		s.create("web", restoreThenHold)
+		s.after(10 * time.Second)
+		if s.world.Runs("web") {
+			t.Fatal("it is not being kept")
+		}
+		s.newSpec("web", func(s *vm.Spec) { s.Remedies = nil })
+		s.kill()
+		s.after(10 * time.Second)
+		if n := s.world.Timed("web"); !s.world.Runs("web") || n == 0 {
+			t.Errorf("it runs: %t, and was told the time %d times", s.world.Runs("web"), n)
+		}
 	})
 }
 

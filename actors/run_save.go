@@ -175,6 +175,9 @@ func (r *runActor) resumed(m resumed) {
 		return
 	}
 	r.watchGuest()
+	if r.ready {
+		r.setClock()
+	}
 }
 
 // watchGuest listens to a guest that runs.
@@ -222,6 +225,7 @@ func (r *runActor) standsStill(m standsStill) {
 	if r.suspend.loading || r.suspend.wanted || r.good.cut != nil || r.paused && !m.saved || r.dumpHolds() {
 		return
 	}
+	r.suspend.late = true
 	r.goOn()
 }
 

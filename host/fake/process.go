@@ -19,6 +19,7 @@ type process struct {
 	cores    bool // it leaves a core where it crashes
 	launched time.Time
 	state    host.GuestState
+	timed    int  // how often its guest was told the time
 	silent   bool // the guest hangs
 	timers   []*time.Timer
 	watchers map[*watcher]bool

@@ -317,5 +317,13 @@ func (w *World) loadInto(p *process, c host.Command) error {
 	return nil
 }
 
-// SetTime is what the fake guest takes for granted.
-func (c *agentConn) SetTime(ctx context.Context, _ func() time.Time) error { return c.Ping(ctx) }
+// SetTime only counts: the fake guest has no clock.
+func (c *agentConn) SetTime(ctx context.Context, _ func() time.Time) error {
+	if err := c.Ping(ctx); err != nil {
+		return err
+	}
+	c.d.world.mu.Lock()
+	defer c.d.world.mu.Unlock()
+	c.p.timed++
+	return nil
+}

@@ -197,6 +197,16 @@ func (w *World) Runs(name vm.Name) bool {
 	return false
 }
 
+// Timed is how often the guest of the live VMM of that name was told the time.
+func (w *World) Timed(name vm.Name) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.named[name] {
+		return p.timed
+	}
+	return 0
+}
+
 func (s *session) Close() {
 	s.closed.Store(true)
 	s.d.world.mu.Lock()
