@@ -19,7 +19,7 @@ func (v *vmActor) hearSaved(c actor.Context, f messages.Fact) {
 	case messages.SaveFailed:
 		v.turn(c, policies.Turn{Event: vm.SaveFailed, Why: m.Why})
 	case messages.GuestLoaded:
-		v.turn(c, policies.Turn{Event: vm.GuestLoaded})
+		v.turn(c, policies.Turn{Event: vm.GuestLoaded, Why: "its guest goes on from its saved state"})
 	case messages.GuestKept:
 		size := (m.Good.Bytes + vm.MiB - 1) / vm.MiB * vm.MiB
 		v.turn(c, policies.Turn{Event: vm.GuestKept, Saved: &m.Good, Why: fmt.Sprintf("its known-good state is kept, %s", size)})
