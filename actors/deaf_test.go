@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/vm"
 )
@@ -167,6 +168,32 @@ func TestADeafVMMThatIsNotWellIsEnded(t *testing.T) {
 		s.want("web", vm.Running, 2)
 		if f := s.state("web").LastExit.Failure; !strings.HasPrefix(f.Evidence, "its VMM did not answer 5 times") {
 			t.Errorf("its death: %s", f.Error())
+		}
+	})
+}
+
+// While nobody can say whether its process stands, such as while the bus is away,
+// that its socket is gone proves nothing.
+func TestAVMMThatNobodyCanFindIsNotBlamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer func() { s.end() }()
+		s.create("web", nil)
+		s.after(5 * time.Second)
+		s.world.LoseSocket(s.id("web"), false)
+		s.kill()
+		s.after(500 * time.Millisecond)
+		s.world.Break(fake.Faults{Find: 1})
+		s.after(time.Minute)
+		s.want("web", vm.Running, 1)
+		if st := s.state("web"); st.Deaf != "" || st.LastExit != nil {
+			t.Errorf("nobody could find it: deaf %q, %+v", st.Deaf, st.LastExit)
+		}
+		s.world.Break(fake.Faults{})
+		s.after(10 * time.Second)
+		s.want("web", vm.Running, 1)
+		if st := s.state("web"); st.Deaf == "" {
+			t.Error("found, and not known to be deaf")
 		}
 	})
 }

@@ -33,6 +33,7 @@ type (
 	deafLooked struct {
 		gone   error // of the last try to attach
 		stands bool  // the process is there, and runs
+		unsure bool  // nobody could say, such as while the bus is away
 	}
 	askedDeaf struct{ err error } // by its agent
 	lookDown  struct{}
@@ -75,9 +76,11 @@ func (r *runActor) maybeDeaf(err error) bool {
 func (r *runActor) lookWhetherDeaf(gone error) {
 	env, ref, process := r.env, r.ref, *r.process
 	r.background(effectTimeout, func(ctx context.Context) any {
-		_, err := env.ports.Launcher.Find(ctx, ref, &process)
-		if err != nil {
+		switch _, err := env.ports.Launcher.Find(ctx, ref, &process); {
+		case host.KindOf(err) == host.Gone:
 			return deafLooked{gone: gone}
+		case err != nil:
+			return deafLooked{gone: gone, unsure: true}
 		}
 		if env.ports.Meter != nil {
 			g, err := env.ports.Meter.Look(process)
@@ -91,6 +94,9 @@ func (r *runActor) lookWhetherDeaf(gone error) {
 
 func (r *runActor) deafLooked(m deafLooked) {
 	switch {
+	case m.unsure:
+		r.after(time.Second, attachAgain{})
+		r.attempts-- // it was no try that says anything of the VMM
 	case !m.stands || !r.maybeDeaf(m.gone):
 		r.tryAgain(m.gone)
 	case r.session == nil && r.deaf == "":
