@@ -25,6 +25,9 @@ type States interface {
 	// CheckState says why a saved guest can't be loaded: Broken where it is gone
 	// or isn't what was written. It reads the whole file.
 	CheckState(ctx context.Context, ref vm.Ref, s vm.SavedState) error
+	// HasState says whether a saved guest's file is there, as long as it was written:
+	// Broken where it isn't. It reads nothing of it, and takes microseconds.
+	HasState(ref vm.Ref, s vm.SavedState) error
 	// DropStates removes what the record doesn't name, of incarnations before its
 	// own; and at rest, of its own too. Repeating it is safe.
 	DropStates(ctx context.Context, r vm.Record) error

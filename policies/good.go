@@ -36,6 +36,17 @@ func WantsGood(r vm.Record) bool {
 	return r.Spec.Restores() && !s.Pending && s.Loaded != s.Incarnation && (s.Good == nil || s.Good.Incarnation != s.Incarnation)
 }
 
+// goodLost is what a known-good state is found to be in the end.
+const goodLost = "its file is gone from the disk, or cut short"
+
+// loseGood gives up a known-good state that a failure tells is not on the disk:
+// whoever would begin with it would only find that out.
+func loseGood(s *vm.State, f *vm.Failure) {
+	if f != nil && s.Good != nil && s.Good.Incarnation == f.LostGood && !Loading(*s) {
+		s.Good, s.GoodWhy = nil, goodLost
+	}
+}
+
 // carryGood keeps what an event brings of the known-good state.
 func carryGood(r *vm.Record, t Turn) {
 	s := &r.State

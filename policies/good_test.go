@@ -132,6 +132,22 @@ func TestWithoutAKnownGoodStateAKillDoes(t *testing.T) {
 	}
 }
 
+// A file that somebody took from the disk is found out before a start is spent on
+// it, and costs the ladder nothing.
+func TestALostKnownGoodStateUsesNoRungUp(t *testing.T) {
+	for lost, want := range map[vm.Incarnation]vm.Remedy{0: vm.RemedyRestore, 1: vm.RemedyKill, 99: vm.RemedyRestore} {
+		r := good(vm.Rung{Do: vm.RemedyRestore, Times: 1})
+		r.State.Good.Incarnation = 1
+		turn := sick(vm.CauseHealthFailed)
+		turn.Failure.LostGood = lost
+		_, out := heal(r, turn)
+		d, s := out.Crash.Decision, out.Record.State
+		if used := slices.Max(s.Rungs) > 0; d.Remedy != want || used != (want == vm.RemedyRestore) || (s.Good == nil) != (want == vm.RemedyKill) || (s.Restore == 0) != (want == vm.RemedyKill) {
+			t.Errorf("%d is lost: %+v, used %v, good %+v, to restore %d", lost, d, s.Rungs, s.Good, s.Restore)
+		}
+	}
+}
+
 // What doesn't come back is no known-good state, and never loops.
 func TestARestoreInVainLeadsToTheNextRung(t *testing.T) {
 	loading := restoring(t, vm.Rung{Do: vm.RemedyRestore}, vm.Rung{Do: vm.RemedyHold, For: []vm.Cause{vm.CauseGuestPanic}})

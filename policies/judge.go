@@ -12,6 +12,7 @@ import (
 // death. A VM that is not wanted up is never brought back by it (P5).
 func judged(out *Outcome, t Turn) {
 	s := &out.Record.State
+	loseGood(s, t.Failure)
 	f, vain := failureOf(*s, t), restoredInVain(*s)
 	d := vm.Decision{Do: vm.StayDown, Rule: ruleUnwanted, Why: "it was asked down"}
 	switch {

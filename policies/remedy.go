@@ -20,7 +20,8 @@ const (
 // turn comes back as it was, and so does every other turn.
 //
 // What a rung can't do with what is left of the VMM, a kill does in its stead,
-// and the rung counts as used: so the ladder always leads on.
+// and the rung counts as used: so the ladder always leads on. A restore whose file
+// somebody took from the disk is the exception.
 //
 // A start after a reset in place whose time is up is a sick guest as well.
 //
@@ -30,6 +31,7 @@ const (
 // restore waits for that delay where the guest had not answered.
 func Remedied(rec vm.Record, t Turn) Turn {
 	t = healedInVain(rec.State, t)
+	loseGood(&rec.State, t.Failure)
 	s, ladder := rec.State, rec.Spec.Remedies
 	if t.Event != vm.GuestSick || t.Decision != nil || s.Phase&(vm.Starting|vm.Running) == 0 || s.Intent != vm.WantRunning || s.Saved != nil || Loading(s) {
 		return t
@@ -44,7 +46,9 @@ func Remedied(rec vm.Record, t Turn) Turn {
 	if i < 0 {
 		return t
 	}
-	used[i] = counted(used[i])
+	if !spared(ladder[i], s) {
+		used[i] = counted(used[i])
+	}
 	t.Rungs = used
 	return byRung(rec, t, f, d, i)
 }
@@ -100,7 +104,11 @@ func fits(r vm.Rung, c vm.Cause, charged bool) bool {
 // byRung is the turn by one rung, whose use t.Rungs counts already.
 func byRung(rec vm.Record, t Turn, f vm.Failure, d vm.Decision, i int) Turn {
 	rung := rec.Spec.Remedies[i]
-	which := fmt.Sprintf("remedy %d of %d: %s, %s", i+1, len(t.Rungs), rung.Do, uses(t.Rungs[i], rung.Times))
+	count := uses(t.Rungs[i], rung.Times)
+	if spared(rung, rec.State) {
+		count = "not counted"
+	}
+	which := fmt.Sprintf("remedy %d of %d: %s, %s", i+1, len(t.Rungs), rung.Do, count)
 	cant := hinders(rung.Do, rec, f, d)
 	switch {
 	case rung.Do == vm.RemedyHold:
@@ -129,6 +137,12 @@ func byRung(rec vm.Record, t Turn, f vm.Failure, d vm.Decision, i int) Turn {
 	d.Remedy = rung.Do
 	t.Decision = &d
 	return t
+}
+
+// spared says whether a rung is not used up by being met: what was to be restored
+// was taken from the disk, and the next incarnation leaves it anew.
+func spared(rung vm.Rung, s vm.State) bool {
+	return rung.Do == vm.RemedyRestore && s.Good == nil && s.GoodWhy == goodLost
 }
 
 // hinders is why a rung can't be done, or empty.

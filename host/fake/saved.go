@@ -190,6 +190,16 @@ func (f folders) CheckState(ctx context.Context, ref vm.Ref, s vm.SavedState) er
 	return nil
 }
 
+func (f folders) HasState(ref vm.Ref, s vm.SavedState) error {
+	w := f.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.images[ref.VM][imageOf{s.Incarnation, s.Good}] == nil {
+		return host.Fail(host.Broken, "look", errNoImage)
+	}
+	return nil
+}
+
 func (f folders) DropStates(ctx context.Context, r vm.Record) error {
 	if err := f.d.call(ctx, "drop states "+string(r.Spec.Name), f.d.faults().Drop); err != nil {
 		return err

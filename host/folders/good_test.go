@@ -2,6 +2,7 @@ package folders
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,7 +45,7 @@ func TestAKnownGoodStateHasAFileOfItsOwn(t *testing.T) {
 	write(t, two, "suspended")
 	saved := kept(t, two, 7)
 	for _, s := range []vm.SavedState{good, saved} {
-		if err := f.CheckState(t.Context(), r.Ref(), s); err != nil {
+		if err := errors.Join(f.HasState(r.Ref(), s), f.CheckState(t.Context(), r.Ref(), s)); err != nil {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
@@ -110,5 +111,35 @@ func TestOnlyTheKnownGoodStateThatIsNamedStays(t *testing.T) {
 	found, err := f.List(t.Context())
 	if err != nil || len(found) != 1 || len(found[0].Saved)+len(found[0].Good) != 0 {
 		t.Errorf("found %+v, %v", found, err)
+	}
+}
+
+// It is found out before a VMM is launched for it.
+func TestAStateThatIsNotThereIsFoundOutCheaply(t *testing.T) {
+	for _, one := range []struct {
+		name  string
+		spoil func(path string) error
+		want  string
+	}{
+		{"cut short", func(path string) error { return os.Truncate(path, 1) }, "isn't what was written"},
+		{"gone", os.Remove, "does not exist"},
+		{"a folder", func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }, "isn't what was written"},
+		{"a link", func(path string) error { return errors.Join(os.Rename(path, path+"x"), os.Symlink(path+"x", path)) }, "isn't what was written"},
+	} {
+		f, r := newFolders(t), record("web", 7)
+		at := prepared(t, f, r)
+		file, err := f.NewState(t.Context(), r.Ref(), true, vm.MiB)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, file, "healthy")
+		good := kept(t, file, 7)
+		if err := f.HasState(r.Ref(), good); err != nil {
+			t.Fatal(err)
+		}
+		if err := one.spoil(at.Saved(good)); err != nil {
+			t.Fatal(err)
+		}
+		wantKind(t, one.name, f.HasState(r.Ref(), good), host.Broken, one.want)
 	}
 }

@@ -214,6 +214,23 @@ func (f *Folders) CheckState(ctx context.Context, ref vm.Ref, saved vm.SavedStat
 	return nil
 }
 
+// HasState looks at the file; see host.States.
+func (f *Folders) HasState(ref vm.Ref, saved vm.SavedState) error {
+	at := f.Paths(ref)
+	path := at.Saved(saved)
+	doing := "look for " + path
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return host.Fail(host.Broken, doing, errNoState)
+	case err != nil:
+		return fail(doing, at.Folder, err)
+	case !info.Mode().IsRegular() || vm.Bytes(info.Size()) != saved.Bytes:
+		return host.Fail(host.Broken, doing, fmt.Errorf("%w: %d bytes, written were %d", errNotIt, info.Size(), saved.Bytes))
+	}
+	return nil
+}
+
 // openState opens what may have been put there by anybody.
 func openState(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
