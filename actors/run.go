@@ -193,6 +193,7 @@ func (r *runActor) hearProbes(m any) {
 func (r *runActor) begin(c actor.Context) {
 	r.self, r.parent = c.Self(), c.Parent()
 	r.probing, r.dumps = begunProbing(c, r.rec), r.rec.Spec.Dump
+	r.notes.deafen()
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.ready = !r.rec.State.ReadyAt.IsZero()
 	r.paused = r.rec.State.Phase&(vm.Paused|vm.Suspending) != 0

@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/blixard/blixard/host"
@@ -16,6 +15,7 @@ import (
 // it travels to vm/<name>, where the guest is killed or healed for it:
 //
 //	failure ─▶ dumpFirst ─▶ Session.Dump, at most Spec.Dump.Timeout ─▶ dumpEnded ─▶ the same failure
+//	failure ─▶ dumpFirst ─▶ … its VMM stands still, or answers nothing ─▶ the same failure, at once
 //	failure ─▶ dumpFirst ─▶ … a person's stop, or the VMM's end ─▶ the same failure, at once
 //
 // That it fails never keeps the VM from its restart.
@@ -52,13 +52,30 @@ func (r *runActor) dumpFirst() {
 	case reason == nil:
 	case !death:
 		panic(reason)
-	case r.dumping == nil && f.Alive && slices.Contains(r.dumps.On, f.Cause) && r.env.ports.Bundles != nil:
-		r.beginDump(f)
 	case r.dumping != nil && !r.dumping.over:
 		return // another domino: the first one is on its way
 	default:
-		panic(r.env.noted(f, r.notes, r.ref.VM, r.process))
+		r.meetDeath(f)
 	}
+}
+
+// meetDeath sends a failure on its way, or begins the dump that it waits for. A
+// VMM that stands still answers nothing, whatever its checks have seen of it.
+func (r *runActor) meetDeath(f vm.Failure) {
+	halted := ""
+	if f.Alive {
+		halted = r.halted()
+		f.Deaf = f.Deaf || halted != ""
+	}
+	switch {
+	case !r.wantsDump(f):
+	case f.Deaf:
+		f.Notes = r.undumped(halted)
+	default:
+		r.beginDump(f)
+		return
+	}
+	panic(r.noted(f))
 }
 
 func (r *runActor) beginDump(f vm.Failure) {

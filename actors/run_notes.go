@@ -21,6 +21,28 @@ type notes struct {
 	argv   []string
 	said   []vm.Said
 	rounds []vm.Round
+	words  func() []byte // reads what the guest said since its machine was reset; nil: it was not
+}
+
+// anew begins the notes of a machine that is reset: what was told of the guest
+// before is in the evidence of that death.
+func (n *notes) anew(words func() []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.said, n.words = nil, words
+}
+
+// deafen: whoever has counted the words since a reset has ended.
+func (n *notes) deafen() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.words = nil
+}
+
+func (n *notes) wordsOf() func() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.words
 }
 
 // launched keeps what was launched, and of an adopted VMM what the kernel says of

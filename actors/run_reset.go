@@ -26,6 +26,7 @@ func (r *runActor) resetDue() bool { return r.rec.State.ResetDue && !r.off }
 // pressReset resets the machine.
 func (r *runActor) pressReset() {
 	r.hearAnew()
+	r.notes.anew(r.wordsAnew())
 	session := r.session
 	r.background(effectTimeout, func(ctx context.Context) any { return wasReset{session.Reset(ctx)} })
 }
@@ -74,6 +75,22 @@ func (r *runActor) lastWords() []byte {
 	}
 	tail, _ := r.env.ports.Console.Tail(r.paths, n) // best effort: a missing log is no evidence
 	return tail
+}
+
+// wordsAnew reads, off any mailbox too, what the guest has said since now; nil:
+// nobody could listen.
+func (r *runActor) wordsAnew() func() []byte {
+	heard, console, paths := r.heard, r.env.ports.Console, r.paths
+	if heard == nil {
+		return nil
+	}
+	return func() []byte {
+		var tail []byte
+		if n := int(min(wordsForPage, heard.Load())); n > 0 {
+			tail, _ = console.Tail(paths, n) // best effort: a missing log is no evidence
+		}
+		return append([]byte(resetMark), tail...)
+	}
 }
 
 // resetBefore says whether this incarnation was reset before this actor began.

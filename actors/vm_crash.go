@@ -59,7 +59,8 @@ type deaths struct {
 type death struct {
 	ref     vm.Ref
 	bundle  vm.Bundle
-	asleep  bool // it may have been before this daemon woke: the store says which it was
+	words   func() []byte // of a guest that was reset, where the notes have none yet
+	asleep  bool          // it may have been before this daemon woke: the store says which it was
 	release func()
 }
 
@@ -107,7 +108,7 @@ func (v *vmActor) died(before vm.Record, c *vm.Crash, f *vm.Failure) {
 	}
 	if f.Notes == nil && v.notes != nil && v.begun == c.Failure.Incarnation {
 		noted := v.env.noted(*f, v.notes, before.ID, before.State.Process)
-		f = &noted
+		f, one.words = &noted, v.notes.wordsOf()
 	}
 	one.bundle.Notes = f.Notes
 	v.env.evidence.add(one)
@@ -223,6 +224,9 @@ func (v *evidence) keep(d death) string {
 	}
 	if why := v.low(); err == nil && why != "" {
 		err = host.Fail(host.Transient, "keep its evidence", fmt.Errorf("%s", why))
+	}
+	if d.words != nil {
+		d.bundle.Notes.Console = d.words()
 	}
 	var kept vm.KeptBundle
 	if err == nil {

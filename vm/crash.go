@@ -19,6 +19,7 @@ type Notes struct {
 	Usage   *Usage     `json:"usage,omitempty"`   // the last sample
 	Node    *NodeUsage `json:"node,omitempty"`    // the machine then, with its pressure
 	Dump    *Dumped    `json:"dump,omitempty"`
+	Console []byte     `json:"console,omitempty"` // its end since the machine was reset in place; empty: it never was, or nobody listened
 }
 
 // Said is one event of the VMM's control socket.
