@@ -3,6 +3,7 @@ package policies
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,13 +123,23 @@ func wouldLose(rec vm.Record, t Turn) *vm.Refusal {
 	case s.Phase != vm.Suspending:
 		return nil
 	}
-	if saved == t.Spec.Hardware() && t.Spec.Seed.None() == rec.Spec.Seed.None() { // a seed is a disk more
+	if saved == t.Spec.Hardware() && besides(*t.Spec) == besides(rec.Spec) {
 		return nil
 	}
 	return &vm.Refusal{
 		Code: vm.WrongPhase, Why: fmt.Sprintf("%s is %s, and its saved guest would be lost: it loads into the hardware alone that it ran on", name, s.Phase),
 		Try: fmt.Sprintf("blixard vm resume %s, apply it then, and restart; or give its memory up before: blixard vm stop --force %s", name, name),
 	}
+}
+
+// device is what a machine has beside what Spec.Hardware names.
+type device struct{ seed, agent bool }
+
+// besides are the devices that a guest finds by other parts of its spec: a seed
+// is a disk more, and a kernel alone whose agent nobody asks has no port for it.
+func besides(s vm.Spec) device {
+	asked := s.Boot.Kernel != "" && slices.ContainsFunc(s.Health, func(c vm.Check) bool { return c.Type == vm.CheckAgent })
+	return device{seed: !s.Seed.None(), agent: asked}
 }
 
 // cantSuspend refuses what only the spec or the disk speak against.
@@ -140,8 +151,8 @@ func cantSuspend(rec vm.Record, t Turn) *vm.Refusal {
 			Try: fmt.Sprintf("blixard vm pause %s, or blixard vm stop %s", name, name),
 		}
 	}
-	seeded := rec.Runs().Spec.Seed.None() != rec.Spec.Seed.None()
-	if s := rec.State; seeded || s.Hardware != "" && s.Hardware != rec.Spec.Hardware() {
+	other := besides(rec.Runs().Spec) != besides(rec.Spec)
+	if s := rec.State; other || s.Hardware != "" && s.Hardware != rec.Spec.Hardware() {
 		return &vm.Refusal{
 			Code: vm.WrongPhase, Why: fmt.Sprintf("%s has a new spec that waits for its next start, with other hardware than it runs on: a saved guest would not load into it", name),
 			Try: fmt.Sprintf("blixard vm restart %s first, or apply the hardware that it runs on", name),

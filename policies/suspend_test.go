@@ -164,6 +164,23 @@ func TestASuspendedGuestIsNotLostToASeed(t *testing.T) {
 	}
 }
 
+// A kernel alone whose agent nobody asks runs in a machine without a port for it.
+func TestASuspendedGuestIsNotLostToACheckOfItsAgent(t *testing.T) {
+	bare := suspended()
+	bare.Spec.Boot = vm.Boot{Kernel: "/boot/tiny"}
+	bare.Spec.Health = nil
+	bare.State.Saved.Hardware = bare.Spec.Hardware()
+	to := bare.Spec
+	to.Health = []vm.Check{{Type: vm.CheckProcess}}
+	if out := Next(bare, Turn{Event: vm.SpecAsked, At: noon, Spec: &to}); out.Refusal != nil {
+		t.Errorf("a check that needs no device: %v", out.Refusal)
+	}
+	to.Health = []vm.Check{{Type: vm.CheckAgent}}
+	if out := Next(bare, Turn{Event: vm.SpecAsked, At: noon, Spec: &to}); out.Refusal == nil {
+		t.Error("applied, and its saved guest is lost at the next start")
+	}
+}
+
 func TestABootOfTheNodeKeepsWhatWasSaved(t *testing.T) {
 	loading := through(t, suspended(), Turn{Event: vm.ResumeAsked}, Turn{Event: vm.Launched, Process: &vm.Process{PID: 7}})
 	for name, r := range map[string]vm.Record{"suspended": suspended(), "loading": loading} {
