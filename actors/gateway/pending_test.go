@@ -2,10 +2,14 @@ package gateway
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/blixard/blixard/messages"
+	"github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/policies"
 	"github.com/blixard/blixard/vm"
 )
@@ -39,5 +43,32 @@ func TestWhatCountsAtOnceIsToldApartFromWhatWaits(t *testing.T) {
 	later := fields(differences(between, messages.SpecToProto(is)))
 	if !slices.Equal(now, []string{"dump.format", "dump.on", "dump.timeout", "health", "remedies"}) || !slices.Equal(later, []string{"dump.core", "memory"}) {
 		t.Errorf("at once %q, later %q", now, later)
+	}
+}
+
+func TestApplyTellsWhetherItForgives(t *testing.T) {
+	for story, with := range map[string]func(*vm.State){
+		"nothing":         func(*vm.State) {},
+		"a failure":       func(s *vm.State) { s.Ledger = []time.Time{someTime} },
+		"a used remedy":   func(s *vm.State) { s.Rungs = []int{1} },
+		"what needs none": func(s *vm.State) { s.Crashes, s.Restarts = 3, 3 },
+	} {
+		r := record("web", vm.Running)
+		r.Spec.Remedies = []vm.Rung{{Do: vm.RemedyReset}}
+		r.Spec = r.Spec.Filled()
+		with(&r.State)
+		_, client := socket(t, newWorld(r).door(t), &messages.Peer{Caller: messages.Caller{UID: 0}})
+		wanted := r.Spec
+		wanted.Memory, wanted.Remedies = 256*vm.MiB, []vm.Rung{{Do: vm.RemedyKill}}
+		res, err := client.Apply(t.Context(), connect.NewRequest(&blixardv1.ApplyRequest{Spec: messages.SpecToProto(wanted), DryRun: true}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := strings.HasPrefix(story, "a "); res.Msg.GetForgives() != want || !res.Msg.GetWaits() {
+			t.Errorf("%s: forgives %v, waits %v", story, res.Msg.GetForgives(), res.Msg.GetWaits())
+		}
+		if !slices.Equal(res.Msg.GetNow(), []string{"remedies"}) || !slices.Equal(res.Msg.GetLater(), []string{"memory"}) {
+			t.Errorf("%s: now %q, later %q", story, res.Msg.GetNow(), res.Msg.GetLater())
+		}
 	}
 }
