@@ -65,7 +65,7 @@ func (d *Door) console(ctx context.Context, first *blixardv1.ConsoleInput, s *co
 	}
 	at := d.pathsOf(rec, rec.State.Incarnation)
 	if p := rec.State.Process; p != nil {
-		at.VMM = *p
+		at.VMM = *p // as recorded: whoever reaches for its socket proves it (P8)
 	}
 	guest, err := d.Consoles.Dial(ctx, at)
 	if err != nil {

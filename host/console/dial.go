@@ -23,17 +23,7 @@ func (c *Console) Dial(ctx context.Context, f host.Paths) (io.ReadWriteCloser, e
 }
 
 func dial(ctx context.Context, f host.Paths) (net.Conn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", f.Console)
-	if kindOf(err) == host.Gone && f.VMM.PID != 0 {
-		if conn, without := unlinked.Dial(ctx, f.VMM, f.Console); without == nil {
-			return conn, nil
-		}
-	}
-	if err != nil {
-		return nil, host.Fail(kindOf(err), "open console "+f.Console, err)
-	}
-	return conn, nil
+	return unlinked.Reach(ctx, unlinked.Socket{Path: f.Console, By: f.VMM, Doing: "open console " + f.Console})
 }
 
 // person is somebody at a console, until Close.

@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/blixard/blixard/host"
@@ -110,28 +108,9 @@ func join(ctx context.Context, conn net.Conn, notice func(host.Notice)) (*sessio
 	return s, nil
 }
 
-// dial connects to a socket of the VMM by its name, or without one where
-// somebody deleted that. Gone is that nobody listens there.
+// dial connects to a socket of the VMM; see unlinked.Reach for the kinds.
 func dial(ctx context.Context, path string, by vm.Process) (net.Conn, error) {
-	const doing = "connect to the VMM"
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", path)
-	switch {
-	case err == nil:
-		return conn, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		if by.PID == 0 {
-			return nil, host.Fail(host.Gone, doing, err)
-		}
-		conn, without := unlinked.Dial(ctx, by, path)
-		if without != nil {
-			return nil, host.Fail(host.Gone, doing, fmt.Errorf("%v; %v", err, without))
-		}
-		return conn, nil
-	case errors.Is(err, fs.ErrPermission):
-		return nil, host.Fail(host.Denied, doing, err)
-	}
-	return nil, host.Fail(host.Transient, doing, err)
+	return unlinked.Reach(ctx, unlinked.Socket{Path: path, By: by, Doing: "connect to the VMM"})
 }
 
 func newSession(conn net.Conn, notice func(host.Notice)) *session {

@@ -30,7 +30,11 @@ func TestASocketIsReachedWithoutItsName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := vm.Process{PID: p.Process.Pid, StartTime: stat.StartTime}
+	boot, err := procfs.Default.BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := vm.Process{PID: p.Process.Pid, StartTime: stat.StartTime, BootID: boot}
 	if conn, err := unlinked.Dial(t.Context(), by, "web.sock"); host.KindOf(err) == host.Denied {
 		t.Skipf("this machine lets nobody have a socket without its name: %v", err)
 	} else if err == nil {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,25 +39,28 @@ func knock(ctx context.Context, work, name string, uid int, by vm.Process) (net.
 	defer context.AfterFunc(ctx, func() { _ = news.SetReadDeadline(time.Unix(1, 0)) })()
 	last := fs.ErrNotExist
 	for {
-		conn, err := dial(ctx, path, uid)
+		conn, err := unlinked.Reach(ctx, unlinked.Socket{
+			Path: path, Bound: name, By: by, Doing: doing,
+			Check: func(conn net.Conn) error { return heldBy(conn, uid) },
+		})
+		nameless := errors.Is(err, fs.ErrNotExist)
 		switch {
 		case err == nil:
 			return conn, nil
-		case ctx.Err() != nil, os.IsTimeout(err): // the dialer's clock may be before the context's
+		case ctx.Err() != nil, timedOut(err): // the dialer's clock may be before the context's
 			return nil, host.Fail(host.Transient, doing, fmt.Errorf("%w; its runner says why in the VMM's log", last))
-		case errors.Is(err, unix.ECONNREFUSED):
-		case errors.Is(err, fs.ErrNotExist):
-			if conn := nameless(ctx, by, name, uid); conn != nil {
-				return conn, nil
-			}
+		case host.KindOf(err) == host.Gone:
 			by = vm.Process{} // once is enough: from now on its name is waited for
-			if err := waitNews(news); err != nil && ctx.Err() == nil {
-				return nil, fail(doing, err)
+			if nameless {
+				if err := waitNews(news); err != nil && ctx.Err() == nil {
+					return nil, fail(doing, err)
+				}
 			}
+		case nameless, errors.Is(err, unix.ECONNREFUSED): // what keeps us from it without its name may pass
 		default:
-			return nil, fail(doing, err)
+			return nil, fail(doing, errors.Unwrap(err))
 		}
-		last = err
+		last = errors.Unwrap(err)
 		select {
 		case <-time.After(listenPause):
 		case <-ctx.Done():
@@ -79,45 +81,15 @@ func watchFolder(dir string) (*os.File, error) {
 	return news, nil
 }
 
-// nameless connects to a socket that the VMM has bound to that name, as the VMM
-// spells it, and of which the name is gone; nil: there is none, or nobody may.
-func nameless(ctx context.Context, by vm.Process, name string, uid int) net.Conn {
-	if by.PID == 0 {
-		return nil
-	}
-	conn, err := unlinked.Dial(ctx, by, name)
-	if err != nil {
-		return nil
-	}
-	if heldBy(conn, uid) != nil {
-		_ = conn.Close()
-		return nil
-	}
-	return conn
+func timedOut(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
 }
 
 func waitNews(news *os.File) error {
 	var events [4096]byte
 	_, err := news.Read(events[:])
 	return err
-}
-
-// dial goes by the folder's descriptor, as a socket's path has at most 107 bytes.
-func dial(ctx context.Context, path string, uid int) (net.Conn, error) {
-	dir, err := os.OpenFile(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", "/proc/self/fd/"+strconv.Itoa(int(dir.Fd()))+"/"+filepath.Base(path))
-	if err != nil {
-		return nil, err
-	}
-	if err := heldBy(conn, uid); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, nil
 }
 
 // heldBy asks the kernel who listens.

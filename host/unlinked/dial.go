@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,18 +49,24 @@ func Dial(ctx context.Context, p vm.Process, path string) (net.Conn, error) {
 var errNone = errors.New("its process listens on no such socket")
 
 // find opens the inode of the socket. The pidfd is opened before anything is
-// read, so that what is taken is of the process which is meant (P8).
+// read, so that what is taken is of the process which is meant (P8). A record of
+// an earlier boot means none that lives, whoever has its pid and start time now.
 func find(p vm.Process, path string) (inode int, err error) {
 	pidfd, err := unix.PidfdOpen(p.PID, 0)
 	if err != nil {
 		return -1, err
 	}
 	defer func() { _ = unix.Close(pidfd) }()
+	boot, err := procfs.Default.BootID()
+	if err != nil {
+		// Not wrapped: that it can't be read doesn't say that the process is gone.
+		return -1, fmt.Errorf("read which boot this is: %v", err)
+	}
 	stat, err := procfs.Default.Stat(p.PID)
 	if err != nil {
 		return -1, err
 	}
-	if stat.StartTime != p.StartTime {
+	if p.BootID != boot || stat.StartTime != p.StartTime {
 		return -1, unix.ESRCH
 	}
 	folder := filepath.Join("/proc", strconv.Itoa(p.PID), "fd")
@@ -110,14 +115,4 @@ func open(pidfd, n int, path string) (inode int, err error) {
 		return -1, fmt.Errorf("open what the socket is bound to: %w", err)
 	}
 	return inode, nil
-}
-
-func kindOf(err error) host.Kind {
-	switch {
-	case errors.Is(err, unix.ESRCH), errors.Is(err, errNone), errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return host.Gone
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.ENOSYS):
-		return host.Denied
-	}
-	return host.Transient
 }

@@ -25,10 +25,8 @@ func listener(t *testing.T, path, word string) vm.Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := os.NewFile(uintptr(fd), "listener")
-	holds := exec.Command("sleep", "60")
-	holds.ExtraFiles = []*os.File{file}
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 8), holds.Start()); err != nil {
+	p := holder(t, fd)
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 8)); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
@@ -46,6 +44,20 @@ func listener(t *testing.T, path, word string) vm.Process {
 	t.Cleanup(func() {
 		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // wakes who accepts
 		<-ended
+	})
+	return p
+}
+
+// holder is another process that holds the socket, which is ours to close no more.
+func holder(t *testing.T, fd int) vm.Process {
+	t.Helper()
+	file := os.NewFile(uintptr(fd), "listener")
+	holds := exec.Command("sleep", "60")
+	holds.ExtraFiles = []*os.File{file}
+	if err := holds.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
 		_ = file.Close()
 		_ = holds.Process.Kill()
 		_ = holds.Wait()
@@ -54,7 +66,11 @@ func listener(t *testing.T, path, word string) vm.Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return vm.Process{PID: holds.Process.Pid, StartTime: stat.StartTime}
+	boot, err := procfs.Default.BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return vm.Process{PID: holds.Process.Pid, StartTime: stat.StartTime, BootID: boot}
 }
 
 func socket(t *testing.T) string {
@@ -120,11 +136,14 @@ func TestWhatIsNotThereIsGone(t *testing.T) {
 	}
 	p := listener(t, path, "word")
 	_ = dial(t, p, path).Close()
-	other := p
+	other, before, unknown := p, p, p
 	other.StartTime++
+	before.BootID, unknown.BootID = "0c1a2b3c-0000-4000-8000-000000000002", ""
 	for what, err := range map[string]error{
 		"another socket":       second(Dial(t.Context(), p, path+"x")),
 		"another process":      second(Dial(t.Context(), other, path)),
+		"another boot":         second(Dial(t.Context(), before, path)),
+		"a boot nobody noted":  second(Dial(t.Context(), unknown, path)),
 		"a pid that is no one": second(Dial(t.Context(), vm.Process{PID: 1 << 22}, path)),
 	} {
 		if host.KindOf(err) != host.Gone || err == nil {
