@@ -77,17 +77,36 @@ func (f Bundles) dropAsked(name vm.Name, k vm.KeptBundle) error {
 		return fail("drop the memory that was asked for of "+string(name), f.State, err)
 	}
 	defer place.Close()
-	b := &f.bundles
+	held, err := f.bundles.takeAsked(place, name, k)
+	if err == nil {
+		err = f.bundles.at("free the memory that was asked for")
+	}
+	for _, file := range held {
+		_ = file.Close() // nothing was written
+	}
+	if err != nil {
+		return fail("drop the memory that was asked for of "+string(name), f.State, err)
+	}
+	return nil
+}
+
+// takeAsked takes its names away, and gives the files, of which nothing is freed
+// before they are closed: that takes seconds of some GiBs, and mailboxes wait
+// for the lock. The kernel frees what a daemon that ends between the two leaves.
+func (b *bundles) takeAsked(place *os.Root, name vm.Name, k vm.KeptBundle) (held []*os.File, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if kept := b.shelves[name]; len(kept) == 0 || kept[0] != k {
-		return nil
+		return nil, nil
 	}
 	for _, format := range dumpFormats {
+		if file, _, err := openPlain(place, askedName(format)); err == nil {
+			held = append(held, file)
+		}
 		if err := place.Remove(askedName(format)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fail("drop the memory that was asked for of "+string(name), f.State, err)
+			return held, err
 		}
 	}
 	b.forgotten(name, k.Number)
-	return nil
+	return held, nil
 }

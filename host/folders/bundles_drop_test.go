@@ -3,7 +3,9 @@ package folders
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -217,6 +219,64 @@ func TestAskedDumpsArePrunedWithTheRest(t *testing.T) {
 	if holds, err := b.Held(t.Context()); err != nil || len(holds) != 0 {
 		t.Errorf("held are %v, %v", holds, err)
 	}
+}
+
+// Mailboxes wait for the lock: the disk frees GiBs of a guest's memory without it.
+func TestMemoryIsFreedWithoutTheLock(t *testing.T) {
+	f, r := newFolders(t), record("web", 7)
+	at := prepared(t, f, r)
+	b := Bundles{f}
+	d, err := b.NewDump(t.Context(), r.Ref(), vm.DumpELF, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.Keep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(at.Folder, "memory.elf")
+	is, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	freed := 0
+	f.bundles.step = func(what string) error {
+		if what != "free the memory that was asked for" {
+			return nil
+		}
+		freed++
+		if !f.bundles.mu.TryLock() {
+			t.Error("it is freed while the lock is held")
+			return nil
+		}
+		defer f.bundles.mu.Unlock()
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("its name is still there: %v", err)
+		}
+		if !weHold(t, is) {
+			t.Error("it was freed with its name")
+		}
+		return nil
+	}
+	if gone, err := b.Prune(t.Context(), r.Ref(), func(vm.KeptBundle) bool { return true }); err != nil || len(gone) != 1 || freed != 1 {
+		t.Errorf("pruned are %v, %v; freed %d times", gone, err, freed)
+	}
+	if weHold(t, is) {
+		t.Error("it is held for ever")
+	}
+}
+
+// weHold says whether a descriptor of ours is of that file.
+func weHold(t *testing.T, is fs.FileInfo) bool {
+	t.Helper()
+	const ours = "/proc/self/fd"
+	all, err := os.ReadDir(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(all, func(one os.DirEntry) bool {
+		at, err := os.Stat(filepath.Join(ours, one.Name()))
+		return err == nil && os.SameFile(is, at)
+	})
 }
 
 func TestWhatBundlesHoldIsToldWhileADiskStalls(t *testing.T) {
