@@ -214,7 +214,7 @@ func (p *probeActor) ended(m roundEnded) {
 	p.hears.answered, p.glance, p.processors = nil, m.glance, m.processors
 	p.env.tell(p.parent, m.probed)
 	next := policies.NextRound(p.check, p.rounds, p.ready || m.round.OK, p.env.ports.Spread())
-	p.arm(max(0, p.began.Add(next).Sub(p.now())))
+	p.arm(min(next, max(0, p.began.Add(next).Sub(p.now())))) // no clock that is set back keeps a round away
 }
 
 // glanced is a look at the VMM's process and at the node, and when it was.
@@ -223,6 +223,8 @@ type glanced struct {
 	pressure   *host.Pressure // nil: the kernel doesn't tell
 	at         time.Time      // zero: there was no look
 	missed     bool           // it was to come, and our timer has not rung
+	blocked    bool           // a later look saw the VMM wait in the kernel
+	overslept  time.Duration  // by which our timers rang late
 	processors processors
 }
 
@@ -241,41 +243,86 @@ func (e *env) glanceAt(process vm.Process) (seen glanced) {
 
 // lookSoon looks at the VMM's process, and at its guest's processors, if the
 // answer takes longer than it mostly does: only then can it be asked later
-// whether the host kept it waiting. What it returns ends that, and tells what
-// was seen.
+// whether the host kept it waiting. It looks again until a look sees the VMM
+// wait in the kernel, as two looks easily miss what comes and goes. What it
+// returns ends that, and tells what was seen.
 func (p *probeActor) lookSoon(ctx context.Context, m goAhead, timeout time.Duration) func() glanced {
 	env := p.env
 	if env.ports.Meter == nil || m.process == nil || p.check.Type == vm.CheckProcess {
 		return func() glanced { return glanced{} }
 	}
-	var mu sync.Mutex
-	seen := glanced{missed: true}
-	cancel := env.ports.Clock.After(timeout/10, func() {
-		now := env.glanceAt(*m.process)
-		mu.Lock()
-		seen = now
-		mu.Unlock()
+	l := &lookout{env: env, process: *m.process, seen: glanced{missed: true}}
+	l.arm(timeout/10, func(now glanced) {
+		l.add(func(seen *glanced) { now.overslept, *seen = seen.overslept, now })
+		l.again(timeout / 5)
 		if now.at.IsZero() || p.check.Type == vm.CheckVMM || m.session == nil { // a vmm check looks at them itself
 			return
 		}
 		if found, err := named(ctx, m.session); err == nil {
 			found = env.lookAt(m.process, found)
-			mu.Lock()
-			defer mu.Unlock()
-			seen.processors = found
+			l.add(func(seen *glanced) { seen.processors = found })
 		}
 	})
-	return func() glanced {
-		cancel()
-		mu.Lock()
-		defer mu.Unlock()
-		return seen
+	return l.end
+}
+
+// lookout looks at a VMM's process now and then while a round lasts.
+type lookout struct {
+	env     *env
+	process vm.Process
+	mu      sync.Mutex
+	seen    glanced
+	over    bool
+	cancel  func()
+}
+
+// arm looks once, after so long.
+func (l *lookout) arm(d time.Duration, then func(glanced)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return
 	}
+	due := l.env.ports.Clock.Now().Add(d)
+	l.cancel = l.env.ports.Clock.After(d, func() {
+		late := l.env.ports.Clock.Now().Sub(due)
+		l.add(func(seen *glanced) { seen.overslept += max(0, late) })
+		then(l.env.glanceAt(l.process))
+	})
+}
+
+// again looks until it sees the VMM wait in the kernel.
+func (l *lookout) again(d time.Duration) {
+	l.arm(d, func(now glanced) {
+		blocked := policies.Blocked(now.glance)
+		l.add(func(seen *glanced) { seen.blocked = seen.blocked || blocked })
+		if !blocked {
+			l.again(d)
+		}
+	})
+}
+
+// add changes what was seen, unless that is told already.
+func (l *lookout) add(change func(*glanced)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.over {
+		change(&l.seen)
+	}
+}
+
+func (l *lookout) end() glanced {
+	l.mu.Lock()
+	l.over = true
+	cancel, seen := l.cancel, l.seen
+	l.mu.Unlock()
+	cancel()
+	return seen
 }
 
 // stalled says why a failed round doesn't count; empty: it does.
 func (e *env) stalled(a policies.Attempt, process *vm.Process, before glanced) string {
-	a.Unseen = before.missed
+	a.Unseen, a.Blocked, a.Overslept = before.missed, before.blocked, before.overslept
 	if p, err := e.ports.Machine.Pressure(); err == nil {
 		a.MemoryWait, a.IOWait = p.Memory, p.IO
 	}

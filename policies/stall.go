@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/blixard/blixard/vm"
@@ -17,7 +18,9 @@ type Attempt struct {
 
 	Before, After vm.Glance     // of the VMM's process
 	Between       time.Duration // from one look to the other; 0: there were not two
+	Blocked       bool          // a look between the two saw it wait in the kernel
 	Unseen        bool          // the first look was to come soon after the begin, and had not when the round was over
+	Overslept     time.Duration // by which our looks came late, all together
 
 	MemoryWait, IOWait   float64       // of the node (PSI) in percent of ten seconds, as the round ended
 	MemoryStood, IOStood time.Duration // the same between the two looks: ten seconds tell too late of what has just begun
@@ -25,8 +28,8 @@ type Attempt struct {
 
 // What a stall is.
 const (
-	keptWaiting = 0.25 // of the time between two looks, in which a thread of the VMM could have run, and had no processor
-	underStrain = 40   // percent in which work of the node stood still for want of memory or its disks
+	keptWaiting = 0.25 // of a round, in which the host kept this VM from its work, or us from asking it
+	underStrain = 40   // percent of ten seconds in which work of the node stood still for want of memory or its disks
 	usualLate   = time.Second
 )
 
@@ -49,33 +52,69 @@ func Excused(a Attempt) string {
 	case a.Unseen && took >= a.Timeout:
 		return "the daemon itself stood still: it did not look at the VMM when that was due"
 	}
-	if waited := a.After.WaitedSince(a.Before); a.Between > 0 && float64(waited) >= keptWaiting*float64(a.Between) {
-		return fmt.Sprintf("the host kept its VMM from a processor for %d %% of the time", int(min(100, 100*float64(waited)/float64(a.Between))))
+	if why := a.kept(took); why != "" {
+		return why
 	}
-	if !blocked(a.Before) && !blocked(a.After) {
-		return ""
+	what, percent := "memory", a.MemoryWait
+	if a.IOWait > percent {
+		what, percent = "disks", a.IOWait
 	}
-	for _, one := range []struct {
-		what  string
-		share float64
-	}{{"memory", max(a.MemoryWait, a.of(a.MemoryStood))}, {"disks", max(a.IOWait, a.of(a.IOStood))}} {
-		if one.share >= underStrain {
-			return fmt.Sprintf("its VMM waited in the kernel while the host stood still for want of its %s for %d %% of the time", one.what, int(one.share))
-		}
+	if a.blocked() && percent >= underStrain {
+		return fmt.Sprintf(stoodStill, what, int(percent))
 	}
 	return ""
 }
 
-// of is the share of the time between two looks, in percent.
-func (a Attempt) of(stood time.Duration) float64 {
-	if a.Between <= 0 {
-		return 0
+const stoodStill = "its VMM waited in the kernel while the host stood still for want of its %s for %d %% of the time"
+
+// kept adds up what a round lost to the host: the answer waits for a processor,
+// then for a disk, and then for us to hear it, and whatever it was that took the
+// time, the guest did not have it. So one bound holds for their sum, and not one
+// for each. What the node stood still counts only where a look saw this VMM wait
+// for it. A guest that hangs waits for nothing, so only our own lateness excuses
+// it, and only as long as that lasts.
+func (a Attempt) kept(took time.Duration) string {
+	what, stood := "memory", a.MemoryStood
+	if a.IOStood > stood {
+		what, stood = "disks", a.IOStood
 	}
-	return min(100, 100*float64(stood)/float64(a.Between))
+	if !a.blocked() {
+		stood = 0
+	}
+	starved, still := portion(a.After.WaitedSince(a.Before), a.Between), portion(stood, a.Between)
+	late := portion(a.Overslept+max(0, took-a.Timeout), took)
+	if starved+still+late < keptWaiting {
+		return ""
+	}
+	var why []string
+	for _, one := range []struct {
+		share float64
+		text  string
+	}{
+		{starved, fmt.Sprintf("the host kept its VMM from a processor for %d %% of the time", int(100*starved))},
+		{still, fmt.Sprintf(stoodStill, what, int(100*still))},
+		{late, fmt.Sprintf("the daemon itself was late for %d %% of the time", int(100*late))},
+	} {
+		if one.share >= 0.01 {
+			why = append(why, one.text)
+		}
+	}
+	return strings.Join(why, ", ")
 }
 
-// blocked says whether a look saw the VMM wait for something of the host's.
-func blocked(g vm.Glance) bool { return g.Blocked > 0 || g.State == vm.ProcessUninterruptible }
+// portion is how much of a time that is; 0 where the time isn't known.
+func portion(part, of time.Duration) float64 {
+	if of <= 0 {
+		return 0
+	}
+	return min(1, float64(part)/float64(of))
+}
+
+// blocked says whether any look saw the VMM wait for something of the host's.
+func (a Attempt) blocked() bool { return a.Blocked || Blocked(a.Before) || Blocked(a.After) }
+
+// Blocked says whether the VMM waits in the kernel, mostly for a disk or memory.
+func Blocked(g vm.Glance) bool { return g.Blocked > 0 || g.State == vm.ProcessUninterruptible }
 
 // AtWork says why a VMM's process is not at work, or nothing, and whether that
 // leaves no doubt. In the kernel it counts as stuck only where no thread of it

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
@@ -93,7 +95,34 @@ type loadedClock struct {
 	h *loadedHost
 }
 
-func (c loadedClock) Now() time.Time { return c.Clock.Now().Add(c.h.off()) }
+func (c loadedClock) Now() time.Time { return wallMoved(c.Clock.Now(), c.h.off()) }
+
+// wallMoved is what time.Now tells once somebody has set the machine's clock:
+// another time of day, and beside it the monotonic reading by which times are
+// subtracted, which nobody sets. A bubble's Now has none, and no function makes
+// one: so this knows how a Time is laid out, which a test checks.
+func wallMoved(now time.Time, by time.Duration) time.Time {
+	moved := now.Add(by)
+	began := time.Date(1885, 1, 1, 0, 0, 0, 0, time.UTC) // what such a Time counts seconds from
+	raw := (*struct {
+		wall uint64
+		ext  int64
+	})(unsafe.Pointer(&moved)) //nolint:gosec // see above
+	raw.wall = 1<<63 | uint64(moved.Unix()-began.Unix())<<30 | uint64(moved.Nanosecond()) //nolint:gosec // neither is negative
+	raw.ext = now.UnixNano()
+	return moved
+}
+
+func TestAClockThatIsSet(t *testing.T) {
+	now := time.Now().Round(0)
+	was, is := wallMoved(now, 5*time.Hour), wallMoved(now.Add(time.Second), -5*time.Hour)
+	if d := is.Sub(was); d != time.Second {
+		t.Errorf("%s passed in a second", d)
+	}
+	if d := is.Round(0).Sub(was.Round(0)); d != time.Second-10*time.Hour {
+		t.Errorf("the clock was set by %s", d)
+	}
+}
 
 func (c loadedClock) After(d time.Duration, f func()) func() {
 	return c.Clock.After(d, func() {

@@ -28,7 +28,7 @@ const (
 
 // TestLoad plays an hour of healthy VMs on a host that has no time for them, and
 // nothing else that is wrong: none may be restarted (P16). BLIXARD_SEED replays
-// one seed, BLIXARD_SEEDS says how many.
+// one seed, BLIXARD_SEEDS says how many, BLIXARD_FIRST which one comes first.
 func TestLoad(t *testing.T) {
 	if seed, ok := number(t, "BLIXARD_SEED"); ok {
 		underLoad(t, seed, 400)
@@ -41,7 +41,8 @@ func TestLoad(t *testing.T) {
 	if underRace {
 		seeds = min(seeds, 1)
 	}
-	for seed := range seeds {
+	first, _ := number(t, "BLIXARD_FIRST")
+	for seed := max(first, 1) - 1; seed < seeds; seed++ {
 		t.Run(fmt.Sprintf("seed-%d", seed+1), func(t *testing.T) {
 			t.Parallel()
 			underLoad(t, seed+1, 60)
