@@ -86,7 +86,7 @@ func (r *runActor) beginDump(f vm.Failure) {
 	r.keepYields()
 	env.tell(r.parent, messages.HealthJudged{
 		Incarnation: ref.Incarnation, Health: vm.Unhealthy, Probes: r.standings(),
-		Why: fmt.Sprintf("%s; its memory is written down before anything is done about it, in at most %s", f.Error(), vm.Span(d.Timeout)),
+		Why: policies.DumpedFirst(f, d.Timeout),
 	})
 	go func() {
 		defer cancel()

@@ -67,7 +67,7 @@ func Explain(now time.Time, r vm.Record, crashes []vm.Crash) Explanation {
 		e.State += fmt.Sprintf("; it holds %s of memory and %s of disk of the node's room", showBytes(float64(r.Reservation.Memory)), showBytes(float64(r.Reservation.Disk)))
 	}
 	if s.Phase == vm.Running {
-		e.Next = joined(e.Next, ifSick(now, r))
+		e.Next = whileUp(now, r, e.Next)
 		w.can = append(slices.Clone(w.can), remembers(now, r)...)
 	}
 	if w.late != "" {
