@@ -80,7 +80,7 @@ func (d *Door) evidence(ctx context.Context, rec vm.Record, c vm.Crash) *blixard
 	if d.Bundles != nil {
 		if e, err := d.Bundles.Read(ctx, rec.Ref(), c.Number, consoleTail); err == nil {
 			out.Evidence, out.ConsoleTail = messages.EvidenceToProto(e.Bundle), e.Console
-			if n := e.Bundle.Notes; n != nil && len(n.Console) > 0 { // behind a reset; the bundle has all
+			if n := e.Notes; n != nil && len(n.Console) > 0 { // behind a reset; the bundle has all
 				out.ConsoleTail = n.Console
 			}
 			out.VmmTail = e.Stderr[max(0, len(e.Stderr)-vmmTail):]
