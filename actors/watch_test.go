@@ -2,6 +2,8 @@ package actors_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -53,6 +55,40 @@ func TestAWatchThatComesBackLateFindsAStoppedVMAtRest(t *testing.T) { // P7
 		s.after(2 * time.Minute)
 		if finds.Load() != before {
 			t.Fatalf("a stopped VM was watched again %d times", finds.Load()-before)
+		}
+	})
+}
+
+// faultyWatch fails each run actor that has launched, by a bug of ours, the first time.
+type faultyWatch struct {
+	host.Launcher
+	met *sync.Map
+}
+
+func (l faultyWatch) Watch(p vm.Process, ended func(vm.Exit)) func() {
+	if _, again := l.met.LoadOrStore(p.PID, true); !again {
+		panic("a planted bug")
+	}
+	return l.Launcher.Watch(p, ended)
+}
+
+// A bug right behind a launch may be heard of before the launch is.
+func TestABugThatOvertakesALaunchLeavesNobodyUnwatched(t *testing.T) { // P6
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer func() { s.end() }()
+		s.end()
+		s.wrap = func(p host.Ports) host.Ports {
+			p.Launcher = faultyWatch{p.Launcher, new(sync.Map)}
+			return p
+		}
+		s.boot()
+		for i := range 40 {
+			s.create(vm.Name(fmt.Sprintf("vm-%d", i)), nil)
+		}
+		s.after(20 * time.Second)
+		for i := range 40 {
+			s.want(vm.Name(fmt.Sprintf("vm-%d", i)), vm.Running, 1)
 		}
 	})
 }
