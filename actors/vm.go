@@ -188,10 +188,7 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 	}
 	switch m := f.(type) {
 	case messages.Launched:
-		v.turn(c, policies.Turn{Event: vm.Launched, Process: &m.Process})
-		if v.run == nil { // a bug ended it, and was heard of before the launch
-			v.watchLater()
-		}
+		v.launched(c, m.Process)
 	case messages.GuestAnswered:
 		v.bugs = 0
 		v.turn(c, policies.Turn{Event: vm.GuestAnswered, Health: m.Health, HealthWhy: m.Why, Probes: m.Probes})

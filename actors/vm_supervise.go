@@ -101,6 +101,15 @@ func (v *vmActor) runEnded(c actor.Context, who *actor.PID) {
 	}
 }
 
+// launched: a bug of the run actor may have been heard of before the launch, and
+// have ended it by now.
+func (v *vmActor) launched(c actor.Context, p vm.Process) {
+	v.turn(c, policies.Turn{Event: vm.Launched, Process: &p})
+	if v.run == nil {
+		v.watchLater()
+	}
+}
+
 // watchLater gives the VMM a new run actor after a delay.
 func (v *vmActor) watchLater() {
 	delay := min(firstBugDelay<<min(v.bugs, 20), lastBugDelay)
