@@ -50,11 +50,11 @@ func (f folders) Discard(ctx context.Context, ref vm.Ref) error {
 		return err
 	}
 	w := f.d.world
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.watch.Discarded != nil {
 		w.watch.Discarded(ref)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	delete(w.folders, ref.Name)
 	delete(w.runs, ref.Name)
 	delete(w.images, ref.VM)

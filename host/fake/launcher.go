@@ -20,6 +20,9 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 		return vm.Process{}, err
 	}
 	w := l.d.world
+	if w.watch.Launching != nil && l.launches(c.Ref) {
+		w.watch.Launching(c.Ref)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if l.d.dead() {
@@ -42,9 +45,6 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 	if c.Limits.Memory <= 0 || c.Limits.Tasks <= 0 {
 		w.promise("P12", "%s/%d is launched without a limit: %+v", c.Ref.Name, c.Ref.Incarnation, c.Limits)
 	}
-	if w.watch.Launching != nil {
-		w.watch.Launching(c.Ref)
-	}
 	delete(w.verdicts, c.Ref.VM)
 	p := w.start(c.Ref, len(c.Files) > 0)
 	p.limits, p.argv, p.cores = c.Limits, c.Argv, c.MaxCore > 0
@@ -57,6 +57,15 @@ func (l launcher) Launch(ctx context.Context, c host.Command) (vm.Process, error
 		return vm.Process{}, host.Fail(host.Transient, "launch", errors.New("failed after the process began"))
 	}
 	return p.process, nil
+}
+
+// launches says whether a launch would make a process. Who watches is told
+// without the world's lock, for he looks at the world under a lock of his own.
+func (l launcher) launches(ref vm.Ref) bool {
+	w := l.d.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !l.d.dead() && w.barred[ref.VM] < ref.Incarnation && w.find(ref) == nil
 }
 
 func (l launcher) Find(ctx context.Context, ref vm.Ref, _ *vm.Process) (vm.Process, error) {
@@ -108,17 +117,19 @@ func (l launcher) Kill(ctx context.Context, ref vm.Ref, _ *vm.Process) error {
 	}
 	w := l.d.world
 	w.mu.Lock()
+	dead, alive := l.d.dead(), w.find(ref) != nil
+	w.mu.Unlock()
+	if w.watch.Killing != nil && !dead {
+		w.watch.Killing(ref, alive)
+	}
+	w.mu.Lock()
 	defer w.mu.Unlock()
 	if l.d.dead() {
 		return host.Fail(host.Transient, "kill", errDead)
 	}
 	w.barred[ref.VM] = max(w.barred[ref.VM], ref.Incarnation)
 	delete(w.verdicts, ref.VM)
-	p := w.find(ref)
-	if w.watch.Killing != nil {
-		w.watch.Killing(ref, p != nil)
-	}
-	if p != nil {
+	if p := w.find(ref); p != nil {
 		p.end(vm.Exit{Known: true, Signal: 9}, true)
 	}
 	return nil

@@ -39,6 +39,7 @@ type judge struct {
 	well      func(ref vm.Ref) bool // its guest answers as long as it runs
 	deaf      func(id vm.ID, n vm.Incarnation) bool
 	found     []Violation
+	telling   sync.Mutex // of found
 	asks      int
 }
 
@@ -62,14 +63,15 @@ func newJudge(s *story) *judge {
 
 func (j *judge) broken(checker string, name vm.Name, format string, args ...any) {
 	v := Violation{Checker: checker, VM: name, Why: fmt.Sprintf(format, args...)}
+	j.telling.Lock()
 	j.found = append(j.found, v)
+	j.telling.Unlock()
 	j.story.tell("%s %s broken: %s: %s", breach, checker, name, v.Why)
 }
 
-// Broken is told by the fake world, which notices some breaches itself.
+// brokenByWorld is told by the fake world, which notices some breaches itself. It
+// holds its own lock meanwhile, which who holds j.mu may be waiting for.
 func (j *judge) brokenByWorld(promise, why string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	j.broken("check"+promise, "", "%s", why)
 }
 
