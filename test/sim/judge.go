@@ -224,6 +224,8 @@ func (j *judge) lifeEnded() {
 func (j *judge) violations() []Violation {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.telling.Lock()
+	defer j.telling.Unlock()
 	return append([]Violation(nil), j.found...)
 }
 
