@@ -1,6 +1,8 @@
 package chaos
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -176,7 +178,11 @@ func TestAKnownGoodStateThatDoesNotLoad(t *testing.T) {
 	w.event("its known-good state", boot, func(e *v1.Event) bool { return e.GetKind() == "GuestKept" })
 	w.must(w.Kill()) // it outlives the daemon
 	w.start()
-	w.must(os.Truncate(goods(w.State)[0], 1<<20))
+	file, err := os.OpenFile(goods(w.State)[0], os.O_WRONLY, 0)
+	w.must(err)
+	_, err = file.WriteAt(bytes.Repeat([]byte{0xa5}, 1<<20), 1<<20) // a file that is cut short is found out before it is needed
+	w.must(errors.Join(err, file.Close()))
+	w.healthy("bent", 0)
 	w.hurt("bent", "fault", "hang")
 	w.crashed("bent", 1, "health-failed", "restore")
 	next := w.healthy("bent", first.GetRevision())
