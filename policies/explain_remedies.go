@@ -23,13 +23,13 @@ func RungsUsed(now time.Time, r vm.Record) []int {
 func usedUp(now time.Time, r vm.Record) string {
 	var out []string
 	for i, n := range RungsUsed(now, r) {
-		out = append(out, string(r.Spec.Remedies[i].Do)+usedOf(n, r.Spec.Remedies[i].Times))
+		out = append(out, string(r.Spec.Remedies[i].Do)+UsedOf(n, r.Spec.Remedies[i].Times))
 	}
 	return strings.Join(out, ", ")
 }
 
-// usedOf is " 1 of 3 used"; without a limit " 1 used", and nothing before.
-func usedOf(n, most int) string {
+// UsedOf is " 1 of 3 used"; without a limit " 1 used", and nothing before.
+func UsedOf(n, most int) string {
 	switch {
 	case most > 0:
 		return fmt.Sprintf(" %d of %d used", n, most)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/blixard/blixard/messages/blixardv1"
+	"github.com/blixard/blixard/policies"
 )
 
 // probeLines tells of each check where it stands; wide, also since when, and
@@ -65,7 +66,7 @@ func healingLines(b *block, v *blixardv1.VM) {
 	for i, r := range s.GetRemedies() {
 		text := r.GetDo()
 		if i < len(v.GetRungs()) {
-			text += used(v.GetRungs()[i])
+			text += policies.UsedOf(int(v.GetRungs()[i].GetUsed()), int(v.GetRungs()[i].GetTimes()))
 		}
 		if len(r.GetFor()) > 0 {
 			text += " for " + strings.Join(r.GetFor(), " or ")
@@ -77,17 +78,6 @@ func healingLines(b *block, v *blixardv1.VM) {
 		b.add("Dump", "%s on %s, within %s", d.GetFormat(), strings.Join(d.GetOn(), " or "), span(d.GetTimeout()))
 	}
 	b.addIf(s.GetDump().GetCore(), "VMM's core", "kept with a crash")
-}
-
-// used is " 1 of 3 used"; of a rung without a limit, nothing before its first use.
-func used(r *blixardv1.RungUse) string {
-	switch {
-	case r.GetTimes() > 0:
-		return fmt.Sprintf(" %d of %d used", r.GetUsed(), r.GetTimes())
-	case r.GetUsed() > 0:
-		return fmt.Sprintf(" %d used", r.GetUsed())
-	}
-	return ""
 }
 
 // heldWords tell what the evidence of deaths holds of the disk.

@@ -48,10 +48,15 @@ func (w *ward) busy(n int) (end func()) {
 // loadTime is how long the host is under load: BLIXARD_LOAD, such as 2m.
 func loadTime(t *testing.T) time.Duration {
 	t.Helper()
-	if d, err := time.ParseDuration(os.Getenv("BLIXARD_LOAD")); err == nil {
-		return d
+	text := os.Getenv("BLIXARD_LOAD")
+	if text == "" {
+		return 10 * time.Minute
 	}
-	return 10 * time.Minute
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("BLIXARD_LOAD: %v", err)
+	}
+	return d
 }
 
 // A host with ten times more work than processors restarts no guest for its
