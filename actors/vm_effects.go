@@ -41,6 +41,10 @@ func (v *vmActor) do(c actor.Context, e vm.Effect) {
 		v.release()
 	case vm.Discard:
 		v.background(e, func(ctx context.Context) (messages.Fact, error) {
+			// Its end was told before what it held was taken back: see host.Launcher.Watch (P7).
+			if err := v.env.ports.Launcher.Kill(ctx, ref, hint); err != nil {
+				return nil, err
+			}
 			err := v.env.ports.Folders.Discard(ctx, ref)
 			if host.KindOf(err) == host.Denied { // what can't be proved its own stays, and the VM goes (P8, P14)
 				v.env.note("FolderLeft", rec, err.Error())

@@ -34,11 +34,12 @@ type Launcher interface {
 	// boot id, tags); hint, if not nil, is what the record knows. Gone when none lives.
 	Find(ctx context.Context, ref vm.Ref, hint *vm.Process) (vm.Process, error)
 	// Watch calls ended once, from a goroutine of its own, when the process is
-	// gone; at once if it is gone already. The cancel function stops watching
-	// and leaves the process alone.
+	// gone; at once if it is gone already. What it held beside its process, as its
+	// cgroup, may be there a moment longer; Kill waits for that. The cancel function
+	// stops watching and leaves the process alone.
 	Watch(p vm.Process, ended func(vm.Exit)) (cancel func())
 	// Kill ends the VMM of the incarnation at once and returns when it is proved
-	// gone. Repeating it is safe: nothing alive is success (P8: by proof only).
+	// gone, with what it and those before it held. Repeating it is safe: nothing alive is success (P8: by proof only).
 	// It is final for the incarnation: a Launch of the same vm.Ref that is still
 	// under way, or comes later, fails as Gone and leaves no process (P1, P7).
 	Kill(ctx context.Context, ref vm.Ref, hint *vm.Process) error

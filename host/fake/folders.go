@@ -55,6 +55,10 @@ func (f folders) Discard(ctx context.Context, ref vm.Ref) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if left := w.groups[ref.VM]; len(left) > 0 {
+		w.promise("P7", "%s is discarded, and cgroups of %d of its incarnations are there", ref.Name, len(left))
+	}
+	delete(w.groups, ref.VM)
 	delete(w.folders, ref.Name)
 	delete(w.runs, ref.Name)
 	delete(w.images, ref.VM)

@@ -3,6 +3,8 @@ package fake
 import (
 	"context"
 	"errors"
+	"maps"
+	"time"
 
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/vm"
@@ -122,9 +124,17 @@ func (l launcher) Kill(ctx context.Context, ref vm.Ref, _ *vm.Process) error {
 	if w.watch.Killing != nil && !dead {
 		w.watch.Killing(ref, alive)
 	}
+	if err := w.slay(l.d, ref); err != nil {
+		return err
+	}
+	return w.clear(ctx, l.d, ref)
+}
+
+// slay ends the process, of which its watchers are told at once.
+func (w *World) slay(d *Daemon, ref vm.Ref) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if l.d.dead() {
+	if d.dead() {
 		return host.Fail(host.Transient, "kill", errDead)
 	}
 	w.barred[ref.VM] = max(w.barred[ref.VM], ref.Incarnation)
@@ -132,6 +142,27 @@ func (l launcher) Kill(ctx context.Context, ref vm.Ref, _ *vm.Process) error {
 	if p := w.find(ref); p != nil {
 		p.end(vm.Exit{Known: true, Signal: 9}, true)
 	}
+	return nil
+}
+
+// maxClear is how long the kernel may take for the cgroups of a VM: longer than a
+// VM takes from its end to its deletion.
+const maxClear = 50 * time.Millisecond
+
+// clear removes the cgroups of an incarnation and of those before it.
+func (w *World) clear(ctx context.Context, d *Daemon, ref vm.Ref) error {
+	w.mu.Lock()
+	takes := time.Duration(w.drawn("clear " + string(ref.Name)).Int64N(int64(maxClear)))
+	w.mu.Unlock()
+	if err := wait(ctx, takes); err != nil {
+		return host.Fail(host.Transient, "clear", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d.dead() {
+		return host.Fail(host.Transient, "clear", errDead)
+	}
+	maps.DeleteFunc(w.groups[ref.VM], func(n vm.Incarnation, _ bool) bool { return n <= ref.Incarnation })
 	return nil
 }
 

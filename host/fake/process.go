@@ -72,6 +72,10 @@ func (w *World) start(ref vm.Ref, loads bool) *process {
 		watchers: map[*watcher]bool{}, sessions: map[*session]bool{}, answered: make(chan struct{}), parted: make(chan struct{}), gone: make(chan struct{}),
 		loads: loads, loaded: make(chan struct{}),
 	}
+	if w.groups[ref.VM] == nil {
+		w.groups[ref.VM] = map[vm.Incarnation]bool{}
+	}
+	w.groups[ref.VM][ref.Incarnation] = true
 	w.live[p.process.PID] = p
 	w.named[ref.Name] = append(w.named[ref.Name], p)
 	if !loads {

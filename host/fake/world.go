@@ -36,10 +36,11 @@ type World struct {
 	named map[vm.Name][]*process
 	// folders are on disk, runs on tmpfs: a power cut empties runs.
 	folders, runs map[vm.Name]vm.ID
-	aside         map[string]vm.ID         // in quarantine
-	taps          map[string]*tap          // by name
-	made          int                      // taps so far: each has an index of its own
-	barred        map[vm.ID]vm.Incarnation // killed for good in this daemon's life
+	aside         map[string]vm.ID                  // in quarantine
+	taps          map[string]*tap                   // by name
+	made          int                               // taps so far: each has an index of its own
+	barred        map[vm.ID]vm.Incarnation          // killed for good in this daemon's life
+	groups        map[vm.ID]map[vm.Incarnation]bool // cgroups, which outlive their VMM: Kill alone promises that they are gone
 	images        map[vm.ID]map[imageOf]*image
 	spoilt        map[vm.ID]bool
 	shelves       map[vm.ID]*shelf  // of bundles
@@ -108,6 +109,7 @@ func New(seed uint64, w Watch, guests func(vm.Ref) Guest, story func(string, ...
 
 func (w *World) on() {
 	w.boots++
+	w.groups = map[vm.ID]map[vm.Incarnation]bool{}
 	w.boot = vm.BootID(fmt.Sprintf("boot-%d", w.boots))
 }
 
