@@ -64,15 +64,17 @@ func (w *world) start() {
 	}
 }
 
-// leave deletes every VM and looks for what is left; after a failure it tells the story instead.
+// leave deletes every VM and looks for what is left; after a failure, also of
+// its own, it tells the story.
 func (w *world) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if w.t.Failed() {
-		w.t.Logf("the story:\n%s\nthe daemon wrote:\n%s", w.Story(ctx), w.LogTail(4000))
-		return
-	}
-	if w.PID() == 0 {
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("the story:\n%s\nthe daemon wrote:\n%s", w.Story(ctx), w.LogTail(4000))
+		}
+	}()
+	if w.t.Failed() || w.PID() == 0 {
 		return
 	}
 	vms, err := w.List(ctx)

@@ -1,5 +1,6 @@
 // Command tally runs go test and counts: it prints go test's line for each
-// package, the whole output of what failed, and each skip with its reason.
+// package, the whole output of what failed, each skip with its reason, and at
+// last in a few lines why the tests failed: whoever sees only the end sees that.
 //
 //	tally -into build/tally -name race -- -race ./vm ./policies
 //	tally -into build/tally -total
@@ -49,6 +50,7 @@ func run(ctx context.Context, into, name string, args []string) error {
 	c := newCount(os.Stdout)
 	readErr := c.read(out)
 	err = cmd.Wait()
+	c.tellWhy(os.Stdout)
 	fmt.Printf("%s: %d passed, %d failed, %d skipped\n", name, c.Passed, c.Failed, c.Skipped)
 	if keepErr := c.keep(filepath.Join(into, name+".json")); keepErr != nil {
 		return keepErr
@@ -67,6 +69,7 @@ func run(ctx context.Context, into, name string, args []string) error {
 // count is what one run came to.
 type count struct {
 	Passed, Failed, Skipped int
+	Why                     []string `json:",omitempty"` // of each failed test what its errors said
 
 	to     io.Writer
 	output map[string][]string // of each test that is still open
@@ -118,6 +121,7 @@ func (c *count) end(l line, output []string) {
 	case l.Action == "fail":
 		c.Failed++
 		c.failed[l.Package] = true
+		c.Why = append(c.Why, why(folderOf(l.Package), l.Test, output)...)
 		fmt.Fprint(c.to, strings.Join(output, ""))
 	case l.Action == "skip":
 		c.Skipped++
@@ -130,9 +134,11 @@ func (c *count) end(l line, output []string) {
 func (c *count) endPackage(l line, output []string) {
 	if l.Action == "fail" && !c.failed[l.Package] {
 		c.Failed++ // by a panic, a time-out or a build: no test of it says so
+		c.Why = append(c.Why, l.Package+": failed outside of its tests, or with the whole process")
 	}
 	for key, said := range c.output { // a test that hung, or took the process with it, never ends
 		if l.Action == "fail" && strings.HasPrefix(key, l.Package+" ") && key != l.Package+" " {
+			c.Why = append(c.Why, why(folderOf(l.Package), strings.TrimPrefix(key, l.Package+" ")+" never ended", said)...)
 			fmt.Fprint(c.to, strings.Join(said, ""))
 			delete(c.output, key)
 		}
@@ -186,7 +192,9 @@ func addUp(into string, to io.Writer) error {
 		sum.Passed += one.Passed
 		sum.Failed += one.Failed
 		sum.Skipped += one.Skipped
+		sum.Why = append(sum.Why, one.Why...)
 	}
+	sum.tellWhy(to)
 	fmt.Fprintf(to, "%d passed, %d failed, %d skipped\n", sum.Passed, sum.Failed, sum.Skipped)
 	return nil
 }

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -40,5 +43,51 @@ func TestSkipsAreToldWithTheirReasonAndCounted(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "RUN") {
 		t.Errorf("the output of a test that passed is printed:\n%s", out.String())
+	}
+}
+
+// What failed is said once more at the end, without what was only logged, and
+// short: the story of a failed test may be longer than what CI shows of it.
+func TestWhyATestFailedIsSaidLast(t *testing.T) {
+	folder := t.TempDir()
+	source := "package p\n\tt.Logf(\"the story\")\n\tt.Errorf(\"broke\")\n\tw.must(err)\n"
+	if err := os.WriteFile(filepath.Join(folder, "c_test.go"), []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output := []string{
+		"=== RUN   TestC\n", "    c_test.go:3: broke\n", "        in two lines\n", "some word of its own\n", "        not of it\n",
+		"    c_test.go:2: the story:\n", "        c_test.go:3: quoted\n", "    c_test.go:4: " + strings.Repeat("ä", 400) + "\n",
+		"    testing.go:1712: race detected\n", "panic: no more\n", "    c_test.go:3: fifth\n", "    c_test.go:3: sixth\n", "        of it\n",
+		"--- FAIL: TestC (0.00s)\n",
+	}
+	got := why(folder, "TestC", output)
+	want := []string{
+		"TestC: c_test.go:3: broke in two lines", "TestC: c_test.go:4: " + strings.Repeat("ä", 300-len("TestC: c_test.go:4: ")) + "…",
+		"TestC: testing.go:1712: race detected", "TestC: panic: no more", "TestC: c_test.go:3: fifth",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestReasonsOfAllRunsEndTheTotal(t *testing.T) {
+	var out bytes.Buffer
+	c := newCount(&out)
+	if err := c.read(strings.NewReader(recorded)); err != nil {
+		t.Fatal(err)
+	}
+	into := t.TempDir()
+	if err := c.keep(filepath.Join(into, "race.json")); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if err := addUp(into, &out); err != nil {
+		t.Fatal(err)
+	}
+	want := "why: TestC: c_test.go:9: it broke\n" +
+		"why: r: failed outside of its tests, or with the whole process\n" +
+		"1 passed, 2 failed, 1 skipped\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 }
