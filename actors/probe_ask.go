@@ -24,6 +24,7 @@ type sight struct {
 	glance  vm.Glance
 
 	processors processors
+	since      *glanced // the look of an earlier round by which it fails; nil: this one's own say all
 }
 
 func saw(detail string, err error) sight {

@@ -173,6 +173,7 @@ func (p *probeActor) round(m goAhead) {
 		out.round.Took, out.round.OK, out.round.Detail, out.round.Dropped = a.Ended.Sub(a.Began), s.ok, s.detail, s.dropped
 		if !s.ok && !s.certain && s.dropped == "" && m.ready {
 			a.After = s.glance
+			seen.since(s.since)
 			out.round.Dropped = env.stalled(a, m.process, seen)
 		}
 		return out
@@ -226,6 +227,15 @@ type glanced struct {
 	blocked    bool           // a later look saw the VMM wait in the kernel
 	overslept  time.Duration  // by which our timers rang late
 	processors processors
+}
+
+// since has a round that fails at once, before it has looked at anything itself,
+// lose what the host took since the look of the round before: what was seen stuck
+// then, and is now, could do nothing all that time.
+func (seen *glanced) since(earlier *glanced) {
+	if earlier != nil && !earlier.at.IsZero() {
+		seen.glance, seen.pressure, seen.at, seen.blocked = earlier.glance, earlier.pressure, earlier.at, earlier.blocked
+	}
 }
 
 // glanceAt looks once; a process that nobody can look at is a zero glanced.

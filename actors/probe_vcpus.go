@@ -17,6 +17,7 @@ type processors struct {
 	threads []int
 	all     []vm.VCPU // empty: nobody can look
 	at      time.Time
+	waits   *glanced // at the VMM and the node right behind it; nil: none of them waited in the kernel
 }
 
 // progress is the round of a vmm check: the VMM answers, and the processors of a
@@ -60,7 +61,11 @@ func (p *probeActor) progress(ctx context.Context, m goAhead, before processors)
 	if out.ok = out.detail == ""; out.ok {
 		out.detail = policies.Work(now.all, before.all, now.at.Sub(before.at))
 	}
-	out.glance.Blocked = policies.Waiting(now.all)
+	if out.glance.Blocked = policies.Waiting(now.all); out.glance.Blocked > 0 {
+		seen := p.env.glanceAt(*m.process)
+		seen.blocked, out.processors.waits = true, &seen
+	}
+	out.since = before.waits
 	return out
 }
 

@@ -81,6 +81,43 @@ func TestAProcessorThatWaitsForTheHostIsExcused(t *testing.T) {
 	})
 }
 
+// A stall of the host's disks that is younger than ten seconds shows in no
+// average of them. A processor that is seen stuck fails its round at once, before
+// that has looked at anything: what the host stood still is told by the round before.
+func TestAShortStallOfTheHostIsSeenByARoundThatFailsAtOnce(t *testing.T) {
+	const step = 100 * time.Millisecond
+	for _, tt := range []struct {
+		story   string
+		stood   time.Duration // of each step
+		crashes uint64
+	}{
+		{"all the host waits", step, 0},
+		{"the host waits for a third of the time", step / 3, 0},
+		{"others wait now and then", step / 10, 1},
+		{"nobody else waits", 0, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newProbed(t, boots(time.Second))
+			defer func() { s.end() }()
+			s.create("web", checked(vm.Check{Type: vm.CheckVMM, Interval: time.Second, Failures: 2}))
+			s.world.VCPUs("web", []int{11}, []vm.VCPU{vcpu(11, vm.ProcessSleeping)})
+			s.after(10 * time.Second)
+			s.world.VCPUs("web", []int{11}, []vm.VCPU{vcpu(11, vm.ProcessUninterruptible)})
+			stood := time.Hour // since the machine's boot
+			for range 4 * time.Second / step {
+				stood += tt.stood
+				s.world.Strain(host.Pressure{IO: 20, IOStood: stood})
+				s.after(step)
+			}
+			s.world.VCPUs("web", []int{11}, []vm.VCPU{vcpu(11, vm.ProcessSleeping)})
+			s.after(5 * time.Second)
+			if st := s.state("web"); st.Crashes != tt.crashes {
+				t.Errorf("%s: %d crashes: %s %s", tt.story, st.Crashes, st.Health, st.HealthWhy)
+			}
+		})
+	}
+}
+
 // What its processors did is told of each round of a VMM, in the bundle alone;
 // who adopts a VMM knows by which command line it was launched.
 func TestTheBundleOfAnAdoptedVMMTellsWhatItWasAndDid(t *testing.T) {

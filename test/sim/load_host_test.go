@@ -40,6 +40,7 @@ type spell struct {
 	starved     float64       // share of the time in which a thread that could run has no processor
 	blocked     float64       // share in which it stands still in the kernel
 	disk        bool          // for a disk, else for memory
+	guestsOnly  bool          // that is the guest's processors: the VMM's own thread, which answers for it, touches nothing that is waited for
 	late        time.Duration // by which the daemon wakes up late, at most
 }
 
@@ -51,6 +52,7 @@ type clockStep struct{ at, by time.Duration }
 // loadedGuest is what one VMM does, one thing after the other.
 type loadedGuest struct {
 	dice  *rand.Rand
+	looks *rand.Rand               // what a look at its processors sees
 	turns map[string]chan struct{} // who may ask, by the way of asking; each holds one token
 	spans []span                   // what it was given to do and has not done, or just has
 	done  span                     // what came before, summed up
@@ -99,6 +101,7 @@ func drawSpell(dice *rand.Rand, from time.Duration) spell {
 		s.starved, s.blocked, s.late, lasts = share(0, 0.5), share(0.3, 0.9), 5*time.Millisecond, time.Minute
 	default: // all wait for one disk
 		s.blocked, s.late, lasts = 1, time.Millisecond, 15*time.Second
+		s.guestsOnly = dice.IntN(2) == 0
 	}
 	s.until = from + time.Second + upTo(dice, lasts)
 	return s
@@ -111,7 +114,10 @@ func (h *loadedHost) at() time.Duration { return time.Since(h.since) }
 func (h *loadedHost) guest(name vm.Name) *loadedGuest {
 	g := h.guests[name]
 	if g == nil {
-		g = &loadedGuest{dice: idleness(h.seed, "load "+string(name)), turns: map[string]chan struct{}{}}
+		g = &loadedGuest{
+			dice: idleness(h.seed, "load "+string(name)), looks: idleness(h.seed, "vcpus "+string(name)),
+			turns: map[string]chan struct{}{},
+		}
 		h.guests[name] = g
 	}
 	return g
@@ -196,6 +202,29 @@ func (h *loadedHost) glance(g *loadedGuest) vm.Glance {
 		out.Blocked = 1
 	}
 	return out
+}
+
+// vcpu is what a look at a guest's processor sees now. Beside what it is asked, a
+// guest does a little of its own all the time, and reads and writes for it. The lock is held.
+func (h *loadedHost) vcpu(g *loadedGuest, c vm.VCPU) vm.VCPU {
+	const busy = 0.01
+	at := h.at()
+	c.Ran = time.Duration(busy * float64(loadBegins+at))
+	for _, s := range h.spells {
+		lasted := min(at, s.until) - min(at, s.from)
+		c.Ran -= time.Duration(busy * float64(lasted) * (1 - (1-s.starved)*(1-s.blocked)))
+	}
+	if g.looks.Float64() < h.spellAt(at).blocked {
+		c.State = vm.ProcessUninterruptible
+	}
+	return c
+}
+
+// answersAside says whether the VMM's own thread answers although its guest can't run.
+func (h *loadedHost) answersAside() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.spellAt(h.at()).guestsOnly
 }
 
 // spellAt is the spell of that moment.

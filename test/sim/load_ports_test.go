@@ -181,6 +181,10 @@ type loadedSession struct {
 }
 
 func (s loadedSession) State(ctx context.Context) (host.GuestState, error) {
+	if s.h.answersAside() {
+		s.h.awake()
+		return s.Session.State(ctx)
+	}
 	if err := s.h.answer(ctx, s.name, "qmp", 2*time.Millisecond); err != nil {
 		return "", err
 	}
@@ -233,8 +237,22 @@ func (m loadedMeter) Look(p vm.Process) (vm.Glance, error) {
 	}
 	m.h.mu.Lock()
 	defer m.h.mu.Unlock()
-	return m.h.glance(m.h.guest(vm.Name(strings.TrimPrefix(p.Unit, "blixard-")))), nil
+	return m.h.glance(m.h.guest(guestOf(p))), nil
 }
+
+func (m loadedMeter) VCPUs(p vm.Process, threads []int) ([]vm.VCPU, error) {
+	all, err := m.Meter.VCPUs(p, threads)
+	m.h.mu.Lock()
+	defer m.h.mu.Unlock()
+	for i, c := range all {
+		if c.State != "" {
+			all[i] = m.h.vcpu(m.h.guest(guestOf(p)), c)
+		}
+	}
+	return all, err
+}
+
+func guestOf(p vm.Process) vm.Name { return vm.Name(strings.TrimPrefix(p.Unit, "blixard-")) }
 
 type loadedMachine struct {
 	host.Machine

@@ -80,6 +80,19 @@ var loadPlants = []struct {
 		p.Machine = calmMachine{p.Machine}
 		return p
 	}},
+	{"pressure is seen of ten seconds alone", func(p host.Ports) host.Ports {
+		p.Machine = slowMachine{p.Machine}
+		return p
+	}},
+}
+
+// slowMachine tells of pressure that has lasted a while.
+type slowMachine struct{ host.Machine }
+
+func (m slowMachine) Pressure() (host.Pressure, error) {
+	p, err := m.Machine.Pressure()
+	p.MemoryStood, p.IOStood = 0, 0
+	return p, err
 }
 
 // calmMachine tells of no pressure.
