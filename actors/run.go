@@ -346,7 +346,7 @@ func (r *runActor) retryAttach(err error) {
 
 func (r *runActor) tryAgain(err error) {
 	if r.attempts >= attachAttempts {
-		r.fail(vm.Failure{Cause: vm.CauseHealthFailed, Evidence: fmt.Sprintf("its VMM did not answer %d times: %v", r.attempts, err), Deaf: true}, true)
+		r.fail(vm.Failure{Cause: vm.CauseHealthFailed, Evidence: fmt.Sprintf("its VMM did not answer %d times: %v", r.attempts, err), Silent: true}, true)
 	}
 	r.after(time.Second, attachAgain{})
 }

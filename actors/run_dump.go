@@ -65,11 +65,11 @@ func (r *runActor) meetDeath(f vm.Failure) {
 	halted := ""
 	if f.Alive {
 		halted = r.halted()
-		f.Deaf = f.Deaf || halted != ""
+		f.Silent = f.Silent || halted != ""
 	}
 	switch {
 	case !r.wantsDump(f):
-	case f.Deaf:
+	case f.Silent:
 		f.Notes = r.undumped(halted)
 	default:
 		r.beginDump(f)

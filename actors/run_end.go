@@ -44,7 +44,7 @@ func (r *runActor) ended(exit *vm.Exit) {
 	if r.suspend.loading {
 		f = policies.WhileLoading(f, e.Stderr)
 	}
-	f.Deaf = f.Alive && (r.session == nil || policies.Deaf(r.allProbes()))
+	f.Silent = f.Alive && (r.session == nil || policies.Silent(r.allProbes()))
 	panic(f)
 }
 

@@ -40,7 +40,7 @@ func (r *runActor) wasReset(m wasReset) {
 		return
 	case m.err != nil && r.off:
 	case m.err != nil:
-		r.fail(vm.Failure{Cause: vm.CauseHealthFailed, Evidence: fmt.Sprintf("it could not be reset: %v", m.err), Deaf: true}, true)
+		r.fail(vm.Failure{Cause: vm.CauseHealthFailed, Evidence: fmt.Sprintf("it could not be reset: %v", m.err), Silent: true}, true)
 	default:
 		r.env.tell(r.parent, messages.GuestWasReset{Incarnation: r.ref.Incarnation})
 	}

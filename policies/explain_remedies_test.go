@@ -21,14 +21,14 @@ func turns(r *vm.Record, all ...policies.Turn) {
 	}
 }
 
-func sick(cause vm.Cause, evidence string, deaf bool) policies.Turn {
+func sick(cause vm.Cause, evidence string, silent bool) policies.Turn {
 	return policies.Turn{Event: vm.GuestSick, Failure: &vm.Failure{
-		Incarnation: 3, Cause: cause, Evidence: evidence, At: begin.Add(-2 * time.Second), Alive: true, Deaf: deaf, Ready: true, Confidence: vm.Certain,
+		Incarnation: 3, Cause: cause, Evidence: evidence, At: begin.Add(-2 * time.Second), Alive: true, Silent: silent, Ready: true, Confidence: vm.Certain,
 	}}
 }
 
-func hung(deaf bool) policies.Turn {
-	return sick(vm.CauseHealthFailed, "guest-agent: 3 of 3 failures in a row: no answer within 1s", deaf)
+func hung(silent bool) policies.Turn {
+	return sick(vm.CauseHealthFailed, "guest-agent: 3 of 3 failures in a row: no answer within 1s", silent)
 }
 
 // remediesExplained are what a ladder of remedies brings about.
@@ -58,7 +58,7 @@ func remediesExplained() []explained {
 		{name: "starting, reset in place", change: after([]int{1}, hung(false), policies.Turn{Event: vm.GuestWasReset})},
 		{name: "starting, reset in place, and no remedy is left but the last", change: after([]int{1, 1}, hung(false), policies.Turn{Event: vm.GuestWasReset})},
 		{name: "stopping, as a remedy", change: after([]int{2}, hung(false))},
-		{name: "killing, as its VMM is deaf", change: after(nil, hung(true))},
+		{name: "killing, as its VMM is silent", change: after(nil, hung(true))},
 		{name: "killing, as a panicked guest can't be asked to power off", change: after([]int{2}, sick(vm.CauseGuestPanic, "Kernel panic - not syncing: Attempted to kill init!", false))},
 		{name: "killing, to be held", change: after([]int{2, 1}, hung(false))},
 		{name: "failed, held by its remedies", change: after([]int{2, 1}, hung(false), policies.Turn{Event: vm.KillConfirmed}, policies.Turn{Event: vm.ReleasedToHold})},

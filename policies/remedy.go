@@ -67,7 +67,7 @@ func healedInVain(s vm.State, t Turn) Turn {
 	}
 	since := lasted(t.At.Sub(s.PhaseSince))
 	f := vm.Failure{
-		Cause: vm.CauseHealthFailed, Confidence: vm.Likely, Alive: true, Deaf: s.ResetDue,
+		Cause: vm.CauseHealthFailed, Confidence: vm.Likely, Alive: true, Silent: s.ResetDue,
 		Evidence: with(fmt.Sprintf("the guest did not answer within %s of its %s", since, by), s.HealthWhy),
 	}
 	if s.ResetDue {
@@ -153,7 +153,7 @@ func hinders(do vm.Remedy, r vm.Record, f vm.Failure, d vm.Decision) string {
 		return ""
 	case do == vm.RemedyRestore:
 		return noGood(r)
-	case f.Deaf:
+	case f.Silent:
 		return "its VMM does not answer"
 	case do == vm.RemedyRestart && stands:
 		return "it can't be asked to power off any more"
@@ -167,9 +167,9 @@ func hinders(do vm.Remedy, r vm.Record, f vm.Failure, d vm.Decision) string {
 	return ""
 }
 
-// Deaf says whether a VMM doesn't answer, by what its own checks say: no remedy
+// Silent says whether a VMM doesn't answer, by what its own checks say: no remedy
 // reaches it but a kill.
-func Deaf(probes []Probe) bool {
+func Silent(probes []Probe) bool {
 	return slices.ContainsFunc(probes, func(p Probe) bool {
 		return (p.Check.Type == vm.CheckVMM || p.Check.Type == vm.CheckProcess) && p.Health == vm.Unhealthy
 	})

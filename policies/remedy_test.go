@@ -155,8 +155,8 @@ func TestWhatARungCantDoAKillDoesInItsStead(t *testing.T) {
 		change func(*vm.Record, *Turn)
 		want   string
 	}{
-		"a VMM that is deaf":            {vm.Rung{Do: vm.RemedyReset}, func(_ *vm.Record, t *Turn) { t.Failure.Deaf = true }, "its VMM does not answer"},
-		"a restart of a deaf VMM":       {vm.Rung{Do: vm.RemedyRestart}, func(_ *vm.Record, t *Turn) { t.Failure.Deaf = true }, "its VMM does not answer"},
+		"a VMM that is silent":          {vm.Rung{Do: vm.RemedyReset}, func(_ *vm.Record, t *Turn) { t.Failure.Silent = true }, "its VMM does not answer"},
+		"a restart of a silent VMM":     {vm.Rung{Do: vm.RemedyRestart}, func(_ *vm.Record, t *Turn) { t.Failure.Silent = true }, "its VMM does not answer"},
 		"a restart of a panicked guest": {vm.Rung{Do: vm.RemedyRestart}, func(_ *vm.Record, t *Turn) { t.Failure.Cause = vm.CauseGuestPanic }, "it can't be asked to power off any more"},
 		"a reset for a lost link": {vm.Rung{Do: vm.RemedyReset, For: []vm.Cause{vm.CauseLinkLost}}, func(_ *vm.Record, t *Turn) {
 			t.Failure.Cause = vm.CauseLinkLost
@@ -280,11 +280,11 @@ func TestAResetInVainLeadsToTheNextRung(t *testing.T) {
 	}
 }
 
-func TestADeafVMMIsToldByItsOwnChecks(t *testing.T) {
+func TestASilentVMMIsToldByItsOwnChecks(t *testing.T) {
 	for _, one := range []struct {
 		check  vm.CheckType
 		health vm.Health
-		deaf   bool
+		silent bool
 	}{
 		{vm.CheckVMM, vm.Unhealthy, true},
 		{vm.CheckProcess, vm.Unhealthy, true},
@@ -292,11 +292,11 @@ func TestADeafVMMIsToldByItsOwnChecks(t *testing.T) {
 		{vm.CheckAgent, vm.Unhealthy, false}, // the guest's silence, not its VMM's
 	} {
 		well := Probe{Check: vm.Check{Type: vm.CheckAgent}, Health: vm.Healthy}
-		if got := Deaf([]Probe{well, {Check: vm.Check{Type: one.check}, Health: one.health}}); got != one.deaf {
-			t.Errorf("%s is %s: deaf %t, want %t", one.check, one.health, got, one.deaf)
+		if got := Silent([]Probe{well, {Check: vm.Check{Type: one.check}, Health: one.health}}); got != one.silent {
+			t.Errorf("%s is %s: silent %t, want %t", one.check, one.health, got, one.silent)
 		}
 	}
-	if Deaf(nil) {
-		t.Error("deaf without a check")
+	if Silent(nil) {
+		t.Error("silent without a check")
 	}
 }

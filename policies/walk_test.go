@@ -74,7 +74,7 @@ func (w *walker) fill(e vm.Event) Turn {
 		if e != vm.VMMGone {
 			t.Event = vm.GuestSick
 		}
-		t.Failure = &vm.Failure{Deaf: rapid.Bool().Draw(w.t, "deaf"), Cause: rapid.SampledFrom(vm.Causes()).Draw(w.t, "cause"), Evidence: "walk"}
+		t.Failure = &vm.Failure{Silent: rapid.Bool().Draw(w.t, "silent"), Cause: rapid.SampledFrom(vm.Causes()).Draw(w.t, "cause"), Evidence: "walk"}
 	case vm.Launched:
 		t.Process = &vm.Process{PID: 7}
 	case vm.SpecAsked:

@@ -46,7 +46,7 @@ type Failure struct {
 	At          time.Time   `json:"at"`
 	Exit        *Exit       `json:"exit,omitempty"` // nil where no process ended
 	Alive       bool        `json:"-"`              // the VMM may still live and has to be killed
-	Deaf        bool        `json:"-"`              // with Alive: the VMM answers nothing, so that only a kill ends it
+	Silent      bool        `json:"-"`              // with Alive: the VMM answers nothing, so that only a kill ends it
 	LostGood    Incarnation `json:"-"`              // whose known-good state is not on the disk, though the record names it; 0: nothing is known to be lost
 	Ready       bool        `json:"ready"`          // the guest had answered in this incarnation
 	Confidence  Confidence  `json:"confidence,omitempty"`
