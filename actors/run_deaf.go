@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
-
 	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/messages"
 	"github.com/blixard/blixard/policies"
@@ -39,18 +37,6 @@ type (
 	lookDown  struct{}
 	endDeaf   struct{}
 )
-
-// hearLimits turns what a VMM can't do, and can again, into a turn.
-func (v *vmActor) hearLimits(c actor.Context, f messages.Fact) {
-	switch m := f.(type) {
-	case messages.OutOfSpace:
-		v.turn(c, policies.Turn{Event: vm.OutOfSpace, Why: m.Why})
-	case messages.WentDeaf:
-		v.turn(c, policies.Turn{Event: vm.WentDeaf, Why: m.Why})
-	case messages.HeardAgain:
-		v.turn(c, policies.Turn{Event: vm.HeardAgain})
-	}
-}
 
 // hearDeaf is what a deaf VMM's run actor hears.
 func (r *runActor) hearDeaf(m any) {

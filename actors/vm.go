@@ -230,6 +230,18 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 	}
 }
 
+// hearLimits turns what a VMM can't do, and can again, into a turn.
+func (v *vmActor) hearLimits(c actor.Context, f messages.Fact) {
+	switch m := f.(type) {
+	case messages.OutOfSpace:
+		v.turn(c, policies.Turn{Event: vm.OutOfSpace, Why: m.Why})
+	case messages.WentDeaf:
+		v.turn(c, policies.Turn{Event: vm.WentDeaf, Why: m.Why})
+	case messages.HeardAgain:
+		v.turn(c, policies.Turn{Event: vm.HeardAgain})
+	}
+}
+
 // turn is try for what nobody waits to be answered. What can't be made durable
 // is a bug for the fleet: this actor starts again from its record (P3).
 func (v *vmActor) turn(c actor.Context, t policies.Turn) {
