@@ -119,7 +119,7 @@ func (p *probeActor) alive(conn host.AgentConn, err error) error {
 func (p *probeActor) exec(ctx context.Context, conn host.AgentConn, ready bool) sight {
 	result, err := p.run(ctx, conn, ready, p.check.Command)
 	if err == nil && result.Code != p.check.Exit {
-		err = fmt.Errorf("%.80q ended with %d, wanted is %d%s", p.check.Command[0], result.Code, p.check.Exit, said(result))
+		err = fmt.Errorf("%.80q ended with %d, wanted %d%s", p.check.Command[0], result.Code, p.check.Exit, said(result))
 	}
 	return saw("", err)
 }
@@ -146,7 +146,7 @@ func (p *probeActor) count(ctx context.Context, conn host.AgentConn, ready bool)
 		return sight{detail: fmt.Sprintf("pgrep ended with %d%s", result.Code, said(result))}
 	}
 	if want := max(1, p.check.AtLeast); n < want {
-		return sight{told: true, detail: fmt.Sprintf("%d of %s run, wanted are %d", n, p.check.Process, want)}
+		return sight{told: true, detail: fmt.Sprintf("%s: %d run, at least %d wanted", p.check.Process, n, want)}
 	}
 	return sight{ok: true, detail: fmt.Sprintf("%d run", n)}
 }

@@ -294,7 +294,7 @@ func TestChecksInsideTheGuest(t *testing.T) {
 		s.world.Strain(host.Pressure{Memory: 99}) // which makes no count up
 		s.after(5 * time.Minute)
 		s.world.Strain(host.Pressure{})
-		if st := s.state("web"); st.Health != vm.Degraded || !strings.Contains(st.HealthWhy, "0 of worker run, wanted are 2") {
+		if st := s.state("web"); st.Health != vm.Degraded || !strings.Contains(st.HealthWhy, "worker: 0 run, at least 2 wanted") {
 			t.Errorf("it is %s: %s", st.Health, st.HealthWhy)
 		}
 		if n := s.pings.Load(); n != pings {

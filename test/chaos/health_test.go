@@ -193,7 +193,7 @@ func TestASickGuestIsHealed(t *testing.T) {
 		evidence    []string
 		busy        bool // what ails it wants a processor, and is judged only while the host gives one
 	}{
-		{"service", "blixard.service", []string{"fault", "dead-service"}, service, "health-failed", []string{"0 of sleep run, wanted are 1"}, false},
+		{"service", "blixard.service", []string{"fault", "dead-service"}, service, "health-failed", []string{"sleep: 0 run, at least 1 wanted"}, false},
 		{"silent", "blixard.beat=500ms", []string{"fault", "silent"}, beats(3 * time.Second), "health-failed", []string{"beat [0-9]+", "was not seen for 3s"}, false},
 		{"hang", "blixard.beat=500ms", []string{"fault", "hang"}, beats(3 * time.Second), "health-failed", nil, false},
 		{"spins", "blixard.beat=500ms", []string{"fault", "lockup"}, beats(3 * time.Second), "health-failed", nil, true},
