@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strconv"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -89,13 +90,24 @@ func redacted(n int) string {
 	return fmt.Sprintf("redacted: %d bytes", n)
 }
 
-var wasRedacted = regexp.MustCompile(`^redacted: \d+ bytes?$`)
+var wasRedacted = regexp.MustCompile(`^redacted: (\d+) bytes?$`)
+
+// Redacted is how many bytes a text had of which a viewer sees that alone; false:
+// it is the text itself.
+func Redacted(text string) (bytes int, was bool) {
+	found := wasRedacted.FindStringSubmatch(text)
+	if found == nil {
+		return 0, false
+	}
+	bytes, err := strconv.Atoi(found[1])
+	return bytes, err == nil
+}
 
 // refuseRedacted keeps a spec that was shown to a viewer from replacing secrets
 // by the words that stood for them.
 func refuseRedacted(s *blixardv1.VMSpec) *vm.Refusal {
 	for _, secret := range secretsOf(s) {
-		if wasRedacted.MatchString(*secret.text) {
+		if _, was := Redacted(*secret.text); was {
 			return invalid(fmt.Sprintf("%s is %q, which stands for what a viewer may not see", secret.field, *secret.text),
 				"the spec as an operator sees it, or the text itself")
 		}

@@ -121,6 +121,18 @@ func TestViewersGetTheSizesOfSecretsAndNothingMore(t *testing.T) {
 	}
 }
 
+func TestRedactedIsWhatStandsForAText(t *testing.T) {
+	for text, want := range map[string]int{
+		"redacted: 1 byte": 1, "redacted: 30 bytes": 30,
+		"": -1, "redacted: 30 bytes\nof mine": -1, "redacted: -1 bytes": -1, "it was redacted: 3 bytes": -1,
+		"redacted: 99999999999999999999 bytes": -1,
+	} {
+		if n, was := Redacted(text); was != (want >= 0) || was && n != want {
+			t.Errorf("%q: %d, %t", text, n, was)
+		}
+	}
+}
+
 // A stream goes around what redacts answers: none may carry a spec.
 func TestNoStreamCarriesASpec(t *testing.T) {
 	spec := (&blixardv1.VMSpec{}).ProtoReflect().Descriptor().FullName()

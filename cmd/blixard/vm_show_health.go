@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/blixard/blixard/actors/gateway"
 	"github.com/blixard/blixard/messages/blixardv1"
 	"github.com/blixard/blixard/policies"
 )
@@ -98,8 +99,8 @@ func seedWords(s *blixardv1.Seed) string {
 		parts = append(parts, count(n, "ssh key", "ssh keys"))
 	}
 	for _, one := range []struct{ what, text string }{{"user data", s.GetUserData()}, {"network", s.GetNetwork()}} {
-		n, hidden := len(one.text), 0
-		if _, err := fmt.Sscanf(one.text, "redacted: %d byte", &hidden); err == nil { // by the daemon, for a viewer
+		n := len(one.text)
+		if hidden, was := gateway.Redacted(one.text); was {
 			n = hidden
 		}
 		if n > 0 {
