@@ -58,7 +58,7 @@ func unitOfAnotherShimSaysSo(t *testing.T) {
 				t.Errorf("%s: %v doesn't say %q", c.script, err, want)
 			}
 		}
-		if took := time.Since(began); c.kind == host.Broken && took > execWait {
+		if took := time.Since(began); c.kind == host.Broken && took > startWithin {
 			t.Errorf("%s: told after %v", c.script, took)
 		}
 		if left := w.units(); len(left) != 0 {
