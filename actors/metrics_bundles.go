@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/blixard/blixard/vm"
 )
 
 // onShelves shows what the evidence of deaths holds of the disk, beside its quota.
@@ -38,13 +40,11 @@ func (s onShelves) Collect(to chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
-	sum := 0.0
 	for name, bytes := range held {
-		sum += float64(bytes)
 		to <- prometheus.MustNewConstMetric(vmBundles, prometheus.GaugeValue, float64(bytes), string(name))
 	}
 	q := s.node.BundleQuota()
-	to <- prometheus.MustNewConstMetric(nodeBundles, prometheus.GaugeValue, sum)
+	to <- prometheus.MustNewConstMetric(nodeBundles, prometheus.GaugeValue, float64(vm.HeldByAll(held)))
 	to <- prometheus.MustNewConstMetric(nodeBundleQuota, prometheus.GaugeValue, float64(q.Node))
 	to <- prometheus.MustNewConstMetric(vmBundleQuota, prometheus.GaugeValue, float64(q.VM))
 }

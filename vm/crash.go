@@ -71,6 +71,14 @@ func (k KeptBundle) Asked() bool { return k.Number == 0 }
 // Shelves are what is kept of each VM, by number.
 type Shelves map[Name][]KeptBundle
 
+// HeldByAll is what the VMs hold together.
+func HeldByAll(held map[Name]Bytes) (sum Bytes) {
+	for _, b := range held {
+		sum += b
+	}
+	return sum
+}
+
 // BundleQuota bounds what bundles may hold of the disk; the oldest go first.
 type BundleQuota struct {
 	Node  Bytes         // of all VMs

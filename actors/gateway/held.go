@@ -44,11 +44,7 @@ func (d *Door) bundlesOfAll(ctx context.Context) *blixardv1.BundlesHeld {
 	if held == nil {
 		return nil
 	}
-	out := &blixardv1.BundlesHeld{QuotaBytes: int64(d.Node.BundleQuota().Node)}
-	for _, b := range held {
-		out.Bytes += int64(b)
-	}
-	return out
+	return &blixardv1.BundlesHeld{Bytes: int64(vm.HeldByAll(held)), QuotaBytes: int64(d.Node.BundleQuota().Node)}
 }
 
 // rungs are a VM's remedies with how often each was used, by the policy's count.

@@ -22,9 +22,9 @@ func judgeBundles(held map[vm.Name]vm.Bytes, q vm.BundleQuota, err error) gatewa
 	if err != nil {
 		return gateway.Finding{Check: "bundles", State: "warn", Why: err.Error(), Try: "mend the folder vms in the state folder: nothing can be kept of a death"}
 	}
-	sum, most, whose := vm.Bytes(0), vm.Bytes(0), vm.Name("")
+	sum, most, whose := vm.HeldByAll(held), vm.Bytes(0), vm.Name("")
 	for name, b := range held {
-		if sum += b; b > most || b == most && name < whose {
+		if b > most || b == most && name < whose {
 			most, whose = b, name
 		}
 	}
