@@ -265,6 +265,66 @@ func TestMemoryIsFreedWithoutTheLock(t *testing.T) {
 	}
 }
 
+// A dump takes the name of an earlier one, and of an earlier try, under the lock,
+// and nothing of them is freed before that is free.
+func TestADumpFreesAnEarlierOneWithoutTheLock(t *testing.T) {
+	f, r := newFolders(t), record("web", 7)
+	at := prepared(t, f, r)
+	b := Bundles{f}
+	begun := func(format vm.DumpFormat) host.DumpFile {
+		d, err := b.NewDump(t.Context(), r.Ref(), format, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	is := func(name string) fs.FileInfo {
+		is, err := os.Stat(filepath.Join(at.Folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	if _, _, err := begun(vm.DumpELF).Keep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	whole := is("memory.elf")
+	for _, name := range []string{"memory.kdump", "memory.elf"} { // as another daemon's left them
+		if err := os.WriteFile(filepath.Join(at.Folder, name+tryMark), []byte("cut off"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	goes, freed := []fs.FileInfo{is("memory.kdump" + tryMark), is("memory.elf" + tryMark)}, 0
+	f.bundles.step = func(what string) error {
+		if what != "free an earlier dump" {
+			return nil
+		}
+		freed++
+		if !f.bundles.mu.TryLock() {
+			t.Error("it is freed while the lock is held")
+			return nil
+		}
+		defer f.bundles.mu.Unlock()
+		for _, one := range goes {
+			if !weHold(t, one) {
+				t.Errorf("%s was freed with its name", one.Name())
+			}
+		}
+		return nil
+	}
+	d := begun(vm.DumpELF)
+	if freed != 1 || slices.ContainsFunc(goes, func(one fs.FileInfo) bool { return weHold(t, one) }) {
+		t.Errorf("tries are freed %d times, or held for ever", freed)
+	}
+	goes = []fs.FileInfo{whole}
+	if _, _, err := d.Keep(t.Context()); err != nil || freed != 2 || weHold(t, whole) {
+		t.Errorf("kept: %v; freed %d times", err, freed)
+	}
+	if now := is("memory.elf"); os.SameFile(now, whole) || weHold(t, now) {
+		t.Error("the new one is not there, or is held for ever")
+	}
+}
+
 // weHold says whether a descriptor of ours is of that file.
 func weHold(t *testing.T, is fs.FileInfo) bool {
 	t.Helper()

@@ -93,7 +93,9 @@ func (f Bundles) NewDump(_ context.Context, ref vm.Ref, format vm.DumpFormat, cr
 	if err != nil {
 		return nil, err
 	}
-	if err := f.bundles.unlessGone(ref, doing, d.begin); err != nil {
+	err = f.bundles.unlessGone(ref, doing, d.begin)
+	d.free()
+	if err != nil {
 		return nil, errors.Join(fail(doing, at.Folder, err), d.place.Close())
 	}
 	return d, nil
@@ -126,15 +128,38 @@ type dumpFile struct {
 	name, folder, doing string
 	format              vm.DumpFormat
 	written             vm.Bytes
-	limit               vm.Bytes // 0: none but the disk's
-	room                vm.Bytes // that may be written before the next look at the disk
-	over                bool     // kept or dropped
+	limit               vm.Bytes   // 0: none but the disk's
+	room                vm.Bytes   // that may be written before the next look at the disk
+	over                bool       // kept or dropped
+	held                []*os.File // whose names this one has taken, until free
+}
+
+// hold keeps a file whose name goes under the lock from being freed with it: that
+// takes seconds of some GiBs, and mailboxes wait for the lock.
+func (d *dumpFile) hold(name string) {
+	if old, _, err := openPlain(d.place, name); err == nil {
+		d.held = append(d.held, old)
+	}
+}
+
+// free lets go of what was held, without the lock. The kernel frees what a daemon
+// that ends before it leaves.
+func (d *dumpFile) free() {
+	if len(d.held) == 0 {
+		return
+	}
+	_ = d.f.bundles.at("free an earlier dump")
+	for _, old := range d.held {
+		_ = old.Close() // nothing was written
+	}
+	d.held = nil
 }
 
 // begin takes the place of an earlier try, which may still be written to: it
 // has lost its name then, and can't be kept.
 func (d *dumpFile) begin() (err error) {
 	for _, old := range inEachFormat(d.name, d.format) {
+		d.hold(old + tryMark)
 		if err := d.place.Remove(old + tryMark); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -178,6 +203,7 @@ func (d *dumpFile) Write(b []byte) (int, error) {
 // Keep syncs the bytes before the name.
 func (d *dumpFile) Keep(ctx context.Context) (string, vm.Bytes, error) {
 	defer d.Drop()
+	defer d.free()
 	for _, step := range []func() error{
 		ctx.Err,
 		func() error { return d.f.bundles.at("keep the dump") },
@@ -197,6 +223,7 @@ func (d *dumpFile) rename() error {
 	if err := d.named(); err != nil {
 		return err
 	}
+	d.hold(d.name)
 	if err := d.place.Rename(d.name+tryMark, d.name); err != nil {
 		return err
 	}
