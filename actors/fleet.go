@@ -34,9 +34,10 @@ type fleet struct {
 }
 
 // member is one VM as its supervisor knows it.
-type member struct {
+type member struct { // no record: the views have it
 	pid     *actor.PID
-	rec     vm.Record // spawned with; the views have the newer one
+	id      vm.ID
+	slot    uint32
 	bugs    []time.Time
 	failed  bool     // its Terminated is due, and a new actor after it
 	forgot  bool     // the VM was deleted: its end is wanted
@@ -98,7 +99,7 @@ func (f *fleet) Receive(c actor.Context) {
 // first: an actor that wakes to the end of a deletion may be gone, and its view
 // with it, before this goes on.
 func (f *fleet) join(c actor.Context, rec vm.Record) *member {
-	one := &member{rec: rec}
+	one := &member{id: rec.ID, slot: rec.Slot}
 	env, child := f.env, "vm/"+string(rec.Spec.Name)
 	one.pid = actor.NewPID(c.Self().Address, c.Self().Id+"/"+child)
 	f.members[rec.Spec.Name], f.names[one.pid.Id] = one, rec.Spec.Name
@@ -108,7 +109,8 @@ func (f *fleet) join(c actor.Context, rec vm.Record) *member {
 			o.rec, o.pid, o.parked = rec, one.pid, ""
 		}
 	})
-	one.pid = spawn(c, env.log, child, func() actor.Actor { return &vmActor{env: env, rec: rec} })
+	first := &vmActor{env: env, rec: rec} // the library makes it once: a new life after a bug comes by here again
+	one.pid = spawn(c, env.log, child, func() actor.Actor { return first })
 	return one
 }
 
@@ -118,15 +120,15 @@ func (f *fleet) create(c actor.Context, m create) {
 		one.waiting = append(one.waiting, m)
 		return
 	}
-	one, r := f.make(c, m)
+	rec, r := f.make(c, m)
 	f.settle(m.held, m.Spec.Name, r == nil) // before the answer: whoever asks next finds it counted
 	switch {
 	case r != nil:
 		m.reply <- messages.Answer{Refusal: r}
 	case m.Start:
-		f.env.tell(one.pid, asked{Ask: messages.Ask{Event: vm.StartAsked, By: m.By}, reply: m.reply})
+		f.env.tell(f.members[m.Spec.Name].pid, asked{Ask: messages.Ask{Event: vm.StartAsked, By: m.By}, reply: m.reply})
 	default:
-		m.reply <- messages.Answer{Record: one.rec}
+		m.reply <- messages.Answer{Record: rec}
 	}
 }
 
@@ -137,19 +139,19 @@ func (f *fleet) settle(h held, name vm.Name, durable bool) {
 
 // make gives a new VM its slot, makes it durable with its reservation (P3), and
 // spawns its actor.
-func (f *fleet) make(c actor.Context, m create) (*member, *vm.Refusal) {
+func (f *fleet) make(c actor.Context, m create) (vm.Record, *vm.Refusal) {
 	name := m.Spec.Name
 	if f.env.safe != "" {
-		return nil, f.env.holdsBack(string(name) + " was not created")
+		return vm.Record{}, f.env.holdsBack(string(name) + " was not created")
 	}
 	if why := f.env.lowSpace(); why != "" {
-		return nil, full(string(name)+" was not created", why)
+		return vm.Record{}, full(string(name)+" was not created", why)
 	}
 	if r := f.taken(name); r != nil {
-		return nil, r
+		return vm.Record{}, r
 	}
 	if r := f.env.cyclic(m.Spec); r != nil {
-		return nil, r
+		return vm.Record{}, r
 	}
 	now := f.env.ports.Clock.Now()
 	rec := vm.Record{
@@ -163,16 +165,18 @@ func (f *fleet) make(c actor.Context, m create) (*member, *vm.Refusal) {
 		At: now, VM: rec.ID, Name: name, Kind: "Created", To: vm.Stopped, Revision: 1, Why: "created", By: m.By.String(),
 	}})
 	if err != nil {
-		return nil, unwritten(name, "created", err)
+		return vm.Record{}, unwritten(name, "created", err)
 	}
-	return f.join(c, rec), nil
+	f.join(c, rec)
+	return rec, nil
 }
 
 // know takes a VM in whose folder came back. One that is known already stays as it is.
 func (f *fleet) know(c actor.Context, m rebuilt) {
-	if one := f.members[m.rec.Spec.Name]; one != nil && one.rec.ID == m.rec.ID {
+	if one := f.members[m.rec.Spec.Name]; one != nil && one.id == m.rec.ID {
 		f.settle(m.held, m.rec.Spec.Name, false)
-		m.reply <- messages.Answer{Record: one.rec}
+		seen, _ := f.env.views.get(m.rec.Spec.Name)
+		m.reply <- messages.Answer{Record: seen.rec}
 		return
 	}
 	rec, r := f.takeIn(c, m)
@@ -259,7 +263,7 @@ func (f *fleet) left(c actor.Context, who *actor.PID) {
 	case one.forgot:
 		delete(f.members, name)
 		delete(f.names, who.Id)
-		f.slots.give(one.rec.Slot)
+		f.slots.give(one.slot)
 		for _, next := range one.waiting {
 			f.create(c, next)
 		}
@@ -289,5 +293,5 @@ func (f *fleet) park(name vm.Name, one *member) {
 	f.env.awake.met(name)
 	why := fmt.Sprintf("its actor failed by a bug of Blixard %d times in %s", len(one.bugs), bugWindow)
 	f.env.views.mark(name, func(o *view) { o.parked = why })
-	f.env.tell(f.env.tracker, known{id: one.rec.ID, name: name}) // what its mailbox held is lost
+	f.env.tell(f.env.tracker, known{id: one.id, name: name}) // what its mailbox held is lost
 }

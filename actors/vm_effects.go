@@ -71,15 +71,16 @@ func (v *vmActor) begin(c actor.Context, first any) {
 	if saved := policies.ToLoad(v.rec.State); saved != nil {
 		paths.Load = paths.Saved(*saved)
 	}
-	rec, env, prepare, behind := v.rec, v.env, make(chan struct{}), []<-chan struct{}{v.prepare, v.cleaning}
-	if v.notes == nil || v.begun != rec.State.Incarnation {
+	n, prepare := v.rec.State.Incarnation, make(chan struct{})
+	if v.notes == nil || v.begun != n {
 		v.notes = &notes{}
 	}
-	v.ending, v.sick, v.prepare, v.begun = false, false, prepare, rec.State.Incarnation
-	seen := v.notes
-	v.run = spawn(c, env.log, fmt.Sprintf("run-%d", rec.State.Incarnation), func() actor.Actor {
-		return &runActor{env: env, rec: rec, ref: rec.Ref(), paths: paths, first: first, prepare: prepare, behind: behind, notes: seen}
-	})
+	run := &runActor{
+		env: v.env, rec: v.rec, ref: v.rec.Ref(), paths: paths, first: first, prepare: prepare,
+		behind: []<-chan struct{}{v.prepare, v.cleaning}, notes: v.notes,
+	}
+	v.ending, v.sick, v.prepare, v.begun = false, false, prepare, n
+	v.run = spawn(c, v.env.log, fmt.Sprintf("run-%d", n), func() actor.Actor { return run })
 }
 
 // prepareNext begins the record's incarnation; where the last one's run actor
