@@ -39,11 +39,11 @@ type guestWord struct {
 }
 
 // due picks whom to ask now, those who waited longest first, and counts them as asked.
-func (g *guests) due(now time.Time, all []view) []view {
+func (g *guests) due(now time.Time, all []*view) []*view {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	words := make(map[vm.ID]guestWord, len(g.words))
-	var due []view
+	var due []*view
 	for _, v := range all {
 		s := v.rec.State
 		if s.Phase != vm.Running || v.pid == nil || v.rec.Spec.Boot.Built() { // a runner's VMM may speak no QMP
@@ -58,7 +58,7 @@ func (g *guests) due(now time.Time, all []view) []view {
 			due = append(due, v)
 		}
 	}
-	slices.SortStableFunc(due, func(a, b view) int { return words[a.rec.ID].asked.Compare(words[b.rec.ID].asked) })
+	slices.SortStableFunc(due, func(a, b *view) int { return words[a.rec.ID].asked.Compare(words[b.rec.ID].asked) })
 	due = due[:min(len(due), guestsAtOnce)]
 	for _, v := range due {
 		word := words[v.rec.ID]

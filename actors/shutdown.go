@@ -116,12 +116,12 @@ func (s *shutdown) step(c actor.Context) {
 	}
 	for _, name := range now {
 		if v, ok := s.env.views.get(name); ok && !s.told[name] {
-			s.tell(v)
+			s.tell(&v)
 		}
 	}
 }
 
-func (s *shutdown) tell(v view) {
+func (s *shutdown) tell(v *view) {
 	s.told[v.rec.Spec.Name] = true
 	s.env.tell(v.pid, messages.NodeEnding{})
 }

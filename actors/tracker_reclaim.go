@@ -67,7 +67,7 @@ func (t *tracker) reclaim(now time.Time) {
 	views := t.env.views.list()
 	t.reclaiming.keep(views, &t.env.balloons)
 	var able []policies.Reclaimable
-	byName := map[vm.Name]view{}
+	byName := map[vm.Name]*view{}
 	for _, v := range views {
 		if one, ok := t.reclaimable(now, v); ok {
 			able = append(able, one)
@@ -93,7 +93,7 @@ func (t *tracker) reclaim(now time.Time) {
 }
 
 // keep forgets what was taken of incarnations that are over.
-func (r *reclaiming) keep(views []view, b *balloons) {
+func (r *reclaiming) keep(views []*view, b *balloons) {
 	if r.of == nil {
 		r.of = map[vm.ID]reclaimed{}
 	}
@@ -113,7 +113,7 @@ func (r *reclaiming) keep(views []view, b *balloons) {
 }
 
 // reclaimable is a VM as the policy sees it; false: nothing is to be decided of it.
-func (t *tracker) reclaimable(now time.Time, v view) (policies.Reclaimable, bool) {
+func (t *tracker) reclaimable(now time.Time, v *view) (policies.Reclaimable, bool) {
 	s, spec, one := v.rec.State, v.rec.Spec, t.reclaiming.of[v.rec.ID]
 	pausedByUs := s.Phase == vm.Paused && s.Reclaimed && s.Stalled == ""
 	waits := one.asked != "" && now.Sub(one.tried).Abs() < reclaimPatience

@@ -39,12 +39,12 @@ func (e *env) usage(id vm.ID, of *vm.Process) vm.Usage {
 }
 
 // metered lists every VMM that should live.
-func (e *env) metered() (of []vm.Metered, specs map[vm.ID]vm.Spec) {
+func (e *env) metered() (of []vm.Metered, specs map[vm.ID]*vm.Spec) {
 	views := e.views.list()
-	of, specs = make([]vm.Metered, 0, len(views)), make(map[vm.ID]vm.Spec, len(views))
+	of, specs = make([]vm.Metered, 0, len(views)), make(map[vm.ID]*vm.Spec, len(views))
 	built := false
 	for _, v := range views {
-		rec := v.rec
+		rec := &v.rec // which nobody changes
 		if rec.State.Process == nil {
 			continue
 		}
@@ -55,7 +55,7 @@ func (e *env) metered() (of []vm.Metered, specs map[vm.ID]vm.Spec) {
 				one.Links = append(one.Links, host.LinkName(rec.Slot, i))
 			}
 		}
-		of, specs[rec.ID] = append(of, one), rec.Spec
+		of, specs[rec.ID] = append(of, one), &rec.Spec
 		built = built || rec.Spec.Boot.Built()
 	}
 	if built {

@@ -14,7 +14,7 @@ import (
 // without waiting for any actor, store or host (P11).
 type views struct {
 	mu      sync.RWMutex
-	byName  map[vm.Name]view
+	byName  map[vm.Name]*view         // none is changed in place: whoever has it reads it as it was
 	waiters map[vm.Name]chan struct{} // only where somebody waits
 }
 
@@ -27,16 +27,19 @@ type view struct {
 }
 
 func newViews() *views {
-	return &views{byName: map[vm.Name]view{}, waiters: map[vm.Name]chan struct{}{}}
+	return &views{byName: map[vm.Name]*view{}, waiters: map[vm.Name]chan struct{}{}}
 }
 
 // update changes one VM's view and wakes who waits for a change.
 func (v *views) update(name vm.Name, f func(*view)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	one := v.byName[name]
+	one := view{}
+	if before, ok := v.byName[name]; ok {
+		one = *before
+	}
 	f(&one)
-	v.byName[name] = one
+	v.byName[name] = &one
 	v.wake(name)
 }
 
@@ -44,9 +47,10 @@ func (v *views) update(name vm.Name, f func(*view)) {
 func (v *views) mark(name vm.Name, f func(*view)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if one, ok := v.byName[name]; ok {
+	if before, ok := v.byName[name]; ok {
+		one := *before
 		f(&one)
-		v.byName[name] = one
+		v.byName[name] = &one
 		v.wake(name)
 	}
 }
@@ -71,17 +75,22 @@ func (v *views) get(name vm.Name) (view, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	one, ok := v.byName[name]
-	return one, ok
+	if !ok {
+		return view{}, false
+	}
+	return *one, true
 }
 
-func (v *views) list() []view {
+// list is all views by name: thousands of VMs are listed several times with each
+// sample, and nothing of them is copied.
+func (v *views) list() []*view {
 	v.mu.RLock()
-	out := make([]view, 0, len(v.byName))
+	out := make([]*view, 0, len(v.byName))
 	for _, one := range v.byName {
 		out = append(out, one)
 	}
 	v.mu.RUnlock()
-	slices.SortFunc(out, func(a, b view) int { return strings.Compare(string(a.rec.Spec.Name), string(b.rec.Spec.Name)) })
+	slices.SortFunc(out, func(a, b *view) int { return strings.Compare(string(a.rec.Spec.Name), string(b.rec.Spec.Name)) })
 	return out
 }
 
