@@ -1,6 +1,10 @@
 package actors
 
-import "github.com/asynkron/protoactor-go/actor"
+import (
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
 
 // mailbox takes nothing before its actor can be scheduled, and nothing of others
 // before its Started. The library makes an actor's name known before that, and
@@ -8,33 +12,36 @@ import "github.com/asynkron/protoactor-go/actor"
 // deleted and made anew, would end the daemon by a nil pointer.
 type mailbox struct {
 	actor.Mailbox
-	handled, started chan struct{}
+	handled, started sync.WaitGroup // of one each: a tenth of what a channel holds
 }
 
 func newMailbox() actor.Mailbox {
-	return &mailbox{actor.Unbounded()(), make(chan struct{}), make(chan struct{})}
+	m := &mailbox{Mailbox: actor.Unbounded()()}
+	m.handled.Add(1)
+	m.started.Add(1)
+	return m
 }
 
 // RegisterHandlers is called once, by whoever spawns.
 func (m *mailbox) RegisterHandlers(to actor.MessageInvoker, by actor.Dispatcher) {
 	m.Mailbox.RegisterHandlers(to, by)
-	close(m.handled)
+	m.handled.Done()
 }
 
 // Start is called once, when Started is in the mailbox.
 func (m *mailbox) Start() {
 	m.Mailbox.Start()
-	close(m.started)
+	m.started.Done()
 }
 
 // PostUserMessage waits for the spawning, which waits for nobody.
 func (m *mailbox) PostUserMessage(message any) {
-	<-m.started
+	m.started.Wait()
 	m.Mailbox.PostUserMessage(message)
 }
 
 // PostSystemMessage does, too; the first one is Started.
 func (m *mailbox) PostSystemMessage(message any) {
-	<-m.handled
+	m.handled.Wait()
 	m.Mailbox.PostSystemMessage(message)
 }
