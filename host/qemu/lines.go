@@ -9,8 +9,9 @@ import (
 // errLineTooLong ends a wire on which no end of a line comes.
 var errLineTooLong = errors.New("the line is longer than the wire allows")
 
-// keptBuffer is what a wire at rest may hold: there is one for each VM.
-const keptBuffer = 2 << 10
+// keptBuffer is what a wire at rest may hold. Each VM has two, and most lines of
+// either are shorter.
+const keptBuffer = 512
 
 // lines cuts a stream into lines of bounded length.
 type lines struct {
