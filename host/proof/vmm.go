@@ -90,7 +90,12 @@ func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) bool {
 	if err := v.conn.Read(func(fd uintptr) bool { return readable(int(fd)) }); err != nil {
 		return false
 	}
-	at := time.Now()
+	v.tellEnd(time.Now(), end, bury)
+	return true
+}
+
+// tellEnd is what follows the wait, for which a small stack is enough.
+func (v *VMM) tellEnd(at time.Time, end func(*VMM) vm.Exit, bury func(*VMM)) {
 	exit := end(v)
 	if exit.At.IsZero() || exit.At.After(at) {
 		exit.At = at // all that is read after it takes its time
@@ -108,7 +113,6 @@ func (v *VMM) mind(end func(*VMM) vm.Exit, bury func(*VMM)) bool {
 	for w := range told {
 		go w.tell(exit)
 	}
-	return true
 }
 
 // watch tells of the end once, later or at once.

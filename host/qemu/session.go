@@ -38,6 +38,7 @@ type session struct {
 	writing sync.Mutex // one line at a time
 
 	firmware atomic.Bool // it boots by a PC's firmware
+	greeted  bool        // the reader's
 	resetAt  time.Time   // of the last reset that wasn't an echo; the reader's
 
 	mu       sync.Mutex
@@ -130,39 +131,47 @@ func (s *session) negotiate(ctx context.Context) error {
 	return s.do(ctx, "qmp_capabilities")
 }
 
-// read is the session's own goroutine, until the wire ends.
+// read is the session's own goroutine, until the wire ends. It waits with a frame
+// of its own: one that holds a message keeps the stack of each VM's reader at
+// twice the size.
 func (s *session) read() {
 	in := lines{from: s.conn, limit: maxLine}
-	greeted := false
 	for {
 		line, err := in.next()
+		if err == nil {
+			err = s.take(line)
+		}
 		if err != nil {
 			s.end(err)
 			return
 		}
-		m, err := decode(line)
-		if err != nil {
-			s.end(fmt.Errorf("decode %q: %v", clip(string(line)), err))
-			return
-		}
-		switch {
-		case m.Greeting != nil && !greeted:
-			greeted = true
-			close(s.ready)
-		case m.Event == "STOP":
-			s.stopped()
-		case m.Event == "RESET":
-			s.wasReset(m)
-		case steps[m.Event]:
-			s.step()
-		case m.Event != "":
-			if n, ok := m.notice(); ok {
-				s.tell(n)
-			}
-		case m.ID != 0:
-			s.answered(m)
-		}
 	}
+}
+
+// take is one line; an error ends the wire.
+func (s *session) take(line []byte) error {
+	m, err := decode(line)
+	if err != nil {
+		return fmt.Errorf("decode %q: %v", clip(string(line)), err)
+	}
+	switch {
+	case m.Greeting != nil && !s.greeted:
+		s.greeted = true
+		close(s.ready)
+	case m.Event == "STOP":
+		s.stopped()
+	case m.Event == "RESET":
+		s.wasReset(m)
+	case steps[m.Event]:
+		s.step()
+	case m.Event != "":
+		if n, ok := m.notice(); ok {
+			s.tell(n)
+		}
+	case m.ID != 0:
+		s.answered(m)
+	}
+	return nil
 }
 
 // answered hands an answer to its caller; one that nobody waits for came late.
