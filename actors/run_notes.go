@@ -20,7 +20,7 @@ type notes struct {
 	mu     sync.Mutex
 	argv   []string
 	said   []vm.Said
-	rounds []vm.Round
+	rounds policies.Rounds
 	words  func() []byte // reads what the guest said since its machine was reset; nil: it was not
 }
 
@@ -78,7 +78,7 @@ func (n *notes) heard(m host.Notice) {
 func (n *notes) asked(one vm.Round, checks int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.rounds = policies.KeepRound(n.rounds, one, checks)
+	n.rounds.Keep(one, checks)
 }
 
 // noted adds to a failure what was seen of it, and of the node meanwhile.
@@ -88,7 +88,7 @@ func (e *env) noted(f vm.Failure, seen *notes, of vm.ID, process *vm.Process) vm
 		n = *f.Notes
 	}
 	seen.mu.Lock()
-	n.Argv, n.Notices, n.Rounds = seen.argv, slices.Clone(seen.said), slices.Clone(seen.rounds)
+	n.Argv, n.Notices, n.Rounds = seen.argv, slices.Clone(seen.said), seen.rounds.All()
 	seen.mu.Unlock()
 	if u := e.usage(of, process); u != (vm.Usage{}) {
 		n.Usage = &u
