@@ -263,6 +263,8 @@ func (e *env) mend(ctx context.Context, d policies.Discrepancy) error {
 		return e.ports.Folders.Release(ctx, vm.Ref{VM: d.Folder.ID, Name: d.Folder.Name, Incarnation: d.Folder.Last})
 	case policies.MendDropSaved:
 		return e.tellVM(d.VM, messages.StatesLeft{Incarnation: d.Record.State.Incarnation})
+	case policies.MendForgetGood:
+		return e.forgetGood(d)
 	case policies.MendQuarantine:
 		name, err := e.ports.Salvage.Quarantine(ctx, *d.Folder)
 		if err == nil {
@@ -274,6 +276,15 @@ func (e *env) mend(ctx context.Context, d policies.Discrepancy) error {
 	case policies.MendNothing:
 	}
 	return nil
+}
+
+// forgetGood tells a VM of its lost known-good state, unless it is there by now.
+func (e *env) forgetGood(d policies.Discrepancy) error {
+	good := *d.Record.State.Good
+	if err := e.ports.Folders.HasState(d.Record.Ref(), good); host.KindOf(err) != host.Broken {
+		return err
+	}
+	return e.tellVM(d.VM, messages.KeepFailed{Incarnation: d.Record.State.Incarnation, Why: "its known-good state is gone from the disk", Lost: good.Incarnation})
 }
 
 // adopt takes a VM in from its VMM and its manifest.

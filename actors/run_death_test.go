@@ -69,6 +69,26 @@ func TestAStateThatIsGoneIsNotToBeRestored(t *testing.T) {
 	})
 }
 
+// Nobody is told of one for long that is gone while its guest is well.
+func TestALostStateIsForgottenWhileItsGuestRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer s.end()
+		s.create("web", restoreThenHold)
+		s.good("web", 1)
+		s.world.Spoil(s.id("web"), true)
+		s.after(2 * time.Minute)
+		s.want("web", vm.Running, 1)
+		if st := s.state("web"); st.Good != nil || !strings.Contains(st.GoodWhy, "gone from the disk") || st.Crashes != 0 {
+			t.Errorf("its known-good state is %+v (%s), %d crashes", st.Good, st.GoodWhy, st.Crashes)
+		}
+		if c := s.hang("web", 1).LastExit; c.Decision.Remedy != vm.RemedyKill || !strings.Contains(c.Decision.Why, "not counted") {
+			t.Errorf("it came to %+v", c)
+		}
+		s.good("web", 2)
+	})
+}
+
 // What was said before a reset is in the evidence of the death before it.
 func TestTheEvidenceOfADeathBeginsBehindTheReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -24,7 +24,7 @@ func (v *vmActor) hearSaved(c actor.Context, f messages.Fact) {
 		size := (m.Good.Bytes + vm.MiB - 1) / vm.MiB * vm.MiB
 		v.turn(c, policies.Turn{Event: vm.GuestKept, Saved: &m.Good, Why: fmt.Sprintf("its known-good state is kept, %s", size)})
 	case messages.KeepFailed:
-		v.turn(c, policies.Turn{Event: vm.KeepFailed, Why: m.Why})
+		v.turn(c, policies.Turn{Event: vm.KeepFailed, Why: m.Why, LostGood: m.Lost})
 	case messages.StatesLeft:
 		v.dropSaved()
 	case messages.StatesDropped:

@@ -128,10 +128,12 @@ type GuestKept struct {
 	Good        vm.SavedState
 }
 
-// KeepFailed: it was not written, and the guest has run on. May come late.
+// KeepFailed: it was not written, and the guest has run on; or an earlier one was
+// found to be lost. May come late.
 type KeepFailed struct {
 	Incarnation vm.Incarnation
 	Why         string
+	Lost        vm.Incarnation // whose known-good state is not on the disk; 0: none is lost
 }
 
 // StatesDropped: saved guests that the record doesn't name are gone.

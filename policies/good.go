@@ -42,9 +42,20 @@ const goodLost = "its file is gone from the disk, or cut short"
 // loseGood gives up a known-good state that a failure tells is not on the disk:
 // whoever would begin with it would only find that out.
 func loseGood(s *vm.State, f *vm.Failure) {
-	if f != nil && s.Good != nil && s.Good.Incarnation == f.LostGood && !Loading(*s) {
+	if f != nil && losesGood(*s, f.LostGood) {
 		s.Good, s.GoodWhy = nil, goodLost
 	}
+}
+
+// losesGood says whether it is the one of that incarnation that is named. Who
+// is just loading it finds out himself.
+func losesGood(s vm.State, of vm.Incarnation) bool {
+	return s.Good != nil && s.Good.Incarnation == of && !Loading(s)
+}
+
+// idleGood says that an event tells nothing of the known-good state that counts now.
+func idleGood(r vm.Record, t Turn) bool {
+	return t.Event == vm.GuestKept && !WantsGood(r) || t.Event == vm.KeepFailed && t.LostGood != 0 && !losesGood(r.State, t.LostGood)
 }
 
 // carryGood keeps what an event brings of the known-good state.
@@ -56,7 +67,9 @@ func carryGood(r *vm.Record, t Turn) {
 		good.Incarnation, good.Hardware, good.Good = s.Incarnation, cmp.Or(s.Hardware, r.Spec.Hardware()), true
 		s.Good, s.GoodWhy = &good, ""
 	case vm.KeepFailed:
-		s.GoodWhy = t.Why
+		if s.GoodWhy = t.Why; t.LostGood != 0 {
+			s.Good, s.GoodWhy = nil, goodLost
+		}
 	case vm.GuestLoaded:
 		s.Restore = 0
 	case vm.FoundNone: // nothing was launched: the next one is what this was to be

@@ -232,6 +232,42 @@ func TestAKnownGoodStateThatNoRecordNamesIsDropped(t *testing.T) {
 	}
 }
 
+// One that is lost is offered to nobody, and one that came after it is kept.
+func TestAKnownGoodStateThatIsLostIsForgotten(t *testing.T) {
+	lost := func(r vm.Record, found ...vm.Incarnation) (out []Discrepancy) {
+		folder := vm.FoundFolder{Name: r.Spec.Name, ID: r.ID, Folder: true, Good: found}
+		for _, d := range Compare(Inventory{Folders: []vm.FoundFolder{folder}}, Records{All: []vm.Record{r}}) {
+			if d.Mend == MendForgetGood {
+				out = append(out, d)
+			}
+		}
+		return out
+	}
+	r := good(restoreThenHold...)
+	n := r.State.Good.Incarnation
+	if all := lost(r, n); len(all) != 0 {
+		t.Errorf("it is there: %+v", all)
+	}
+	if all := lost(r); len(all) != 1 || all[0].Gate != GateTwice {
+		t.Fatalf("it is gone: %+v", all)
+	}
+	if all := lost(restoring(t, restoreThenHold...)); len(all) != 0 {
+		t.Errorf("it is just being loaded: %+v", all)
+	}
+	gone := through(t, r, Turn{Event: vm.KeepFailed, Why: "gone", LostGood: n})
+	if s := gone.State; s.Good != nil || s.GoodWhy != goodLost || s.Phase != vm.Running || s.Crashes != r.State.Crashes {
+		t.Errorf("lost: %+v", s)
+	}
+	for name, one := range map[string]struct {
+		rec vm.Record
+		of  vm.Incarnation
+	}{"a newer one came": {r, n - 1}, "it was lost before": {gone, n}} {
+		if out := Next(one.rec, Turn{Event: vm.KeepFailed, At: noon, Why: "gone", LostGood: one.of}); out.Write {
+			t.Errorf("%s: %+v", name, out.Record.State)
+		}
+	}
+}
+
 func TestExplainTellsOfAKnownGoodState(t *testing.T) {
 	loading := restoring(t, restoreThenHold...)
 	failed := good(restoreThenHold...)

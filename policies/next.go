@@ -32,7 +32,7 @@ func Next(rec vm.Record, t Turn) Outcome {
 	if r := refused(rec, t, a); r != nil {
 		return Outcome{Record: rec, Refusal: r}
 	}
-	if a.verb == verbIgnore || t.Event == vm.GuestLoaded && !Loading(rec.State) || t.Event == vm.GuestKept && !WantsGood(rec) {
+	if a.verb == verbIgnore || t.Event == vm.GuestLoaded && !Loading(rec.State) || idleGood(rec, t) {
 		return Outcome{Record: rec}
 	}
 	out := Outcome{Record: rec, Effects: a.effects}

@@ -39,6 +39,7 @@ const (
 	MendRemoveLink Mend = "remove-link" // a tap that nothing uses
 	MendRemoveRun  Mend = "remove-run"  // a run folder that nothing uses
 	MendDropSaved  Mend = "drop-saved"  // a saved guest that no record names
+	MendForgetGood Mend = "forget-good" // a known-good state that its record names, and that is lost
 	MendQuarantine Mend = "quarantine"  // move a folder of a VM that nobody knows aside; it can be moved back
 	MendNothing    Mend = "report"      // only a person can know what is right
 )
@@ -248,7 +249,22 @@ func (c *comparison) record(r *vm.Record, folder *vm.FoundFolder) {
 	if folder != nil && folder.ID == r.ID {
 		c.saved(r, folder.Saved, false)
 		c.saved(r, folder.Good, true)
+		c.lostGood(r, folder)
 	}
+}
+
+// lostGood finds a known-good state that a remedy would count on in vain. Of a
+// guest that is not up nothing is restored, and of one that comes up the look at
+// the file comes with its next end.
+func (c *comparison) lostGood(r *vm.Record, folder *vm.FoundFolder) {
+	s := r.State
+	if s.Good == nil || s.Phase&(vm.Running|vm.Paused) == 0 || !folder.Folder || slices.Contains(folder.Good, s.Good.Incarnation) {
+		return
+	}
+	c.tell(Discrepancy{
+		Key: fmt.Sprintf("lost/%s/%d", r.ID, s.Good.Incarnation), Mend: MendForgetGood, Gate: GateTwice, VM: r.Spec.Name, Record: r,
+		What: fmt.Sprintf("known-good state of %s/%d", r.Spec.Name, s.Good.Incarnation), Why: "its record names it, and its file is gone",
+	})
 }
 
 // saved finds guests that were saved and will never be loaded. One of the

@@ -25,6 +25,7 @@ type Turn struct {
 	Spec        *vm.Spec       // with SpecAsked
 	Reservation vm.Reservation // with SpecAsked: what was admitted for it
 	Saved       *vm.SavedState // with GuestSaved
+	LostGood    vm.Incarnation // with KeepFailed: whose known-good state is not on the disk any more; 0: it is only not written
 
 	Reclaim bool // with PauseAsked and SuspendAsked: the node does it by itself, as the VM is idle; Why says more
 
