@@ -39,7 +39,7 @@ func unproved(why string) sight { return sight{dropped: why} }
 
 // asking is the question of one round. What it returns runs off the mailbox.
 func (p *probeActor) asking(m goAhead) func(ctx context.Context) sight {
-	c, ports := p.check, p.env.ports
+	c, ports := &p.check, &p.env.ports // by reference: a copy of either would be garbage of each round
 	switch c.Type {
 	case vm.CheckProcess:
 		before := p.glance
@@ -59,7 +59,7 @@ func (p *probeActor) asking(m goAhead) func(ctx context.Context) sight {
 	case vm.CheckTCP:
 		return reaching(ports.Reach, func(ctx context.Context) (string, error) { return "", ports.Reach.Connect(ctx, c.Address) })
 	case vm.CheckHTTP:
-		return reaching(ports.Reach, func(ctx context.Context) (string, error) { return ports.Reach.Get(ctx, c) })
+		return reaching(ports.Reach, func(ctx context.Context) (string, error) { return ports.Reach.Get(ctx, *c) })
 	case vm.CheckConsole:
 		return p.sending()
 	}
