@@ -90,7 +90,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 		return
 	}
 	s.cancel()
-	if !s.within(ctx, grace/2) {
+	if !s.within(ctx, grace/4) {
 		_ = s.http.Close()
 	}
 }
@@ -108,7 +108,8 @@ func (s *Server) drain(ctx context.Context) {
 	_ = l.Close() // the library's own Shutdown does it again, and harmlessly
 	s.accept.Lock()
 	s.accept.Unlock() //nolint:staticcheck // the wait is all: what was accepted is known from here on
-	ctx, cancel := context.WithTimeout(ctx, grace/4)
+	// A busy machine may let a caller sleep between its connect and its request.
+	ctx, cancel := context.WithTimeout(ctx, grace/2)
 	defer cancel()
 	s.arrived.wait(ctx)
 }
