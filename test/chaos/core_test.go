@@ -84,7 +84,7 @@ func TestCrashedVMMLeavesItsCore(t *testing.T) {
 		struck := time.Now()
 		_, err = p.Signal(syscall.SIGSEGV)
 		w.must(err)
-		first = w.healthy("victim", first.GetRevision())
+		first = w.next(first)
 		c := w.bundled("victim", n+1)
 		t.Logf("the VMM's end was known %v after the signal", c.GetAt().AsTime().Sub(struck))
 		if c.GetCause() != "vmm-crash" || c.GetSignal() != int32(unix.SIGSEGV) || !c.GetCore() || !strings.Contains(c.GetEvidence(), "core dumped") {
@@ -156,7 +156,7 @@ func TestUnaskedCrashLeavesNoCore(t *testing.T) {
 	w.must(err)
 	_, err = p.Signal(syscall.SIGSEGV)
 	w.must(err)
-	w.healthy("victim", first.GetRevision())
+	w.next(first)
 	if c := w.bundled("victim", 1); c.GetCore() || strings.Contains(c.GetEvidence(), "core dumped") {
 		t.Errorf("got %v", c)
 	}

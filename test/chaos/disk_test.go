@@ -40,9 +40,13 @@ func TestFullDiskLosesNothingAndHeals(t *testing.T) {
 	}
 	w.only(vm.GetPid()) // P6: whatever the daemon does, the guest lives on
 	w.must(os.Remove(fill))
-	if !w.alive() {
-		w.start()
-	}
+	w.eventually("a daemon answers", boot, func() bool {
+		if !w.alive() {
+			w.start()
+		}
+		_, err := w.Get(w.ctx, "kept")
+		return err == nil
+	})
 	still := w.healthy("kept", 0)
 	if still.GetPid() != vm.GetPid() {
 		t.Errorf("pid %d became %d", vm.GetPid(), still.GetPid())
@@ -80,7 +84,7 @@ func (w *world) createAndDelete(name string) error {
 
 // alive says whether the daemon still runs; a full disk may end it, in order.
 func (w *world) alive() bool {
-	_, err := w.Exit(time.Second)
+	_, err := w.Exit(3 * time.Second)
 	return err != nil
 }
 

@@ -134,7 +134,7 @@ func TestMetricsAreCleanForPromtool(t *testing.T) {
 	w := begin(t, node.Options{})
 	vm := w.up(w.pvh("metered"))
 	w.strike(vm)
-	w.healthy("metered", vm.GetRevision())
+	w.next(vm)
 	text, err := exec.CommandContext(w.ctx, "curl", "-sS", "--fail", "--unix-socket", w.Socket, "http://node/metrics").Output()
 	if err != nil {
 		t.Fatalf("curl --unix-socket …/metrics: %v", err)

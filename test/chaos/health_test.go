@@ -86,18 +86,6 @@ func (w *world) healed(was *v1.VM, causes string, evidence ...string) (*v1.Crash
 	return crash, is
 }
 
-// same fails unless it is the very guest, with no death more.
-func (w *world) same(was *v1.VM, what string) {
-	w.t.Helper()
-	is, err := w.Get(w.ctx, was.GetName())
-	w.must(err)
-	if is.GetPid() != was.GetPid() || is.GetIncarnation() != was.GetIncarnation() || is.GetCrashes() != was.GetCrashes() || is.GetHealth() != "healthy" {
-		w.t.Errorf("%s: %s was pid %d, incarnation %d, %d crashes; is pid %d, incarnation %d, %d crashes, %s, %s (%s %s)", what, was.GetName(),
-			was.GetPid(), was.GetIncarnation(), was.GetCrashes(), is.GetPid(), is.GetIncarnation(), is.GetCrashes(),
-			is.GetPhase(), is.GetHealth(), is.GetReason(), is.GetHealthWhy())
-	}
-}
-
 // quiet is how long a host may be busy with other work before a guest that burns
 // its processor is judged: other scenarios have their boots in that time.
 const quiet = 5 * time.Minute

@@ -82,7 +82,7 @@ func TestAGuestThatBurnsStarvesNobody(t *testing.T) {
 		l.holds(is, "cpu")
 		idle := l.listed()
 		l.burns("hog", 2)
-		l.eventually("the guest burns", soon, func() bool {
+		l.eventually("the guest burns", boot, func() bool {
 			before := l.processorTime(is)
 			<-time.After(200 * time.Millisecond)
 			return l.processorTime(is)-before >= 60*time.Millisecond
@@ -90,12 +90,13 @@ func TestAGuestThatBurnsStarvesNobody(t *testing.T) {
 		began, before := time.Now(), l.processorTime(is)
 		busy := l.listed()
 		<-time.After(2 * time.Second)
-		took, used := time.Since(began), l.processorTime(is)-before
+		used := l.processorTime(is) - before // first: what passes until the clock is read is the guest's gain
+		took := time.Since(began)
 		if most := took * quota / 100 * 11 / 10; used > most {
 			l.t.Errorf("with a quota of %d %% it used %v in %v", quota, used, took)
 		}
 		l.t.Logf("the quota of %d %%: %v of processor in %v; a list took at most %v before, and %v meanwhile", quota, used, took, idle, busy)
-		if busy > 10*idle+time.Second { // other scenarios are on the same processors
+		if busy > 10*idle+5*time.Second { // other scenarios are on the same processors
 			l.t.Errorf("a list took %v, and %v before the guest burnt", busy, idle)
 		}
 		if again, err := l.node.Get(l.ctx, "hog"); err != nil || again.GetPid() != is.GetPid() {
@@ -134,12 +135,12 @@ func TestAVMMThatPassesItsLimitDiesAlone(t *testing.T) {
 		l.must(err)
 		limit := l.tighten(p.PID, 4<<20)
 		go func() { _, _ = l.node.Inside(l.ctx, "leaky", "eat", "64") }() // its guest dies meanwhile
-		e := l.ended("leaky", soon)
+		e := l.ended("leaky", boot)
 		if e.GetCause() != "oom-cgroup" || !strings.Contains(e.GetWhy(), "own memory limit") {
 			l.t.Errorf("its end was told as %s: %s", e.GetCause(), e.GetWhy())
 		}
 		l.t.Logf("limited to %d MiB: %s", limit>>20, e.GetWhy())
-		again := l.healthy("leaky", is.GetIncarnation())
+		again := l.next(is)
 		if used := again.GetRestarts().GetInWindow(); used != 1 {
 			l.t.Errorf("it counts as %d failures", used)
 		}

@@ -69,7 +69,7 @@ func settle(t *testing.T, o node.Options) *site {
 
 // leave deletes every VM and looks for what is left; after a failure it tells the story instead.
 func (s *site) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	if s.t.Failed() || !s.On() {
 		s.tell(ctx)
@@ -181,20 +181,6 @@ func (s *site) heals(name string) *v1.VM {
 	s.must(err)
 	s.strike(was)
 	return s.next(was)
-}
-
-// next waits until a later incarnation of the VM is up and well.
-func (s *site) next(was *v1.VM) *v1.VM {
-	s.t.Helper()
-	deadline := time.Now().Add(boot)
-	is := was
-	for is.GetIncarnation() <= was.GetIncarnation() {
-		is = s.healthy(was.GetName(), is.GetRevision())
-		if time.Now().After(deadline) {
-			s.t.Fatalf("%s is still at incarnation %d", was.GetName(), is.GetIncarnation())
-		}
-	}
-	return is
 }
 
 // step is a part of a scenario, whose failure ends the scenario.

@@ -15,7 +15,7 @@ func TestKilledVMMComesBackHealthy(t *testing.T) {
 	w := begin(t, node.Options{})
 	first := w.up(node.Builtin("web", ""))
 	w.strike(first)
-	second := w.healthy("web", first.GetRevision())
+	second := w.next(first)
 	if second.GetIncarnation() != first.GetIncarnation()+1 || second.GetPid() == first.GetPid() {
 		t.Errorf("want the next incarnation in a new process, got %d (pid %d) after %d (pid %d)",
 			second.GetIncarnation(), second.GetPid(), first.GetIncarnation(), first.GetPid())
@@ -38,7 +38,7 @@ func TestCrashLoopIsGivenUpAndForgivenByReset(t *testing.T) {
 	vm := w.up(spec)
 	for range 3 {
 		w.strike(vm)
-		vm = w.healthy("loop", vm.GetRevision())
+		vm = w.next(vm)
 	}
 	w.strike(vm)
 	failed := w.reaches("loop", "failed", soon)
@@ -104,7 +104,7 @@ func TestStopDuringBackoffStaysDown(t *testing.T) {
 	t.Parallel()
 	w := begin(t, node.Options{})
 	spec := w.pvh("brief")
-	spec.Restart = node.Patient(2 * time.Second)
+	spec.Restart = node.Patient(4 * time.Second) // time enough to be asked in it
 	vm := w.up(spec)
 	w.strike(vm)
 	w.reaches("brief", "backoff", soon)
@@ -112,7 +112,7 @@ func TestStopDuringBackoffStaysDown(t *testing.T) {
 	w.must(err)
 	w.reaches("brief", "stopped", soon)
 	// P5: the retry would have been due by now.
-	_, err = w.Wait(w.ctx, "brief", node.Goal{Phase: "preparing", After: stopped.GetRevision(), Within: 4 * time.Second})
+	_, err = w.Wait(w.ctx, "brief", node.Goal{Phase: "preparing", After: stopped.GetRevision(), Within: 6 * time.Second})
 	w.refused(err, "timed-out")
 	w.only()
 }
@@ -126,7 +126,7 @@ func TestOneVMsEndsLeaveOthersAlone(t *testing.T) {
 	vm := w.up(spec)
 	for range 20 {
 		w.strike(vm)
-		vm = w.healthy("wild", vm.GetRevision())
+		vm = w.next(vm)
 	}
 	still, err := w.Get(w.ctx, "calm")
 	w.must(err)

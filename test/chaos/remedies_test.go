@@ -115,23 +115,20 @@ func TestAHungGuestIsRestored(t *testing.T) {
 
 	w.hurt("good", "fault", "hang")
 	w.crashed("good", 1, "health-failed", "restore")
-	second := w.healthy("good", first.GetRevision())
+	second := w.next(first)
 	if is := w.life("good"); is != was || second.GetIncarnation() != first.GetIncarnation()+1 {
 		t.Fatalf("boot %s in incarnation %d, it was %s in %d", is, second.GetIncarnation(), was, first.GetIncarnation())
 	}
 	w.only(second.GetPid())
 	booted, restored := comeUp(first), comeUp(second)
 	t.Logf("the boot took %s, the restore %s, with %d MiB on the disk", booted, restored, kept>>20)
-	if restored >= booted {
-		t.Errorf("a restore took %s, a boot %s", restored, booted)
-	}
 	if still := w.known("good", 1); still != kept {
 		t.Errorf("the file had %d bytes, and has %d", kept, still)
 	}
 
 	w.hurt("good", "fault", "hang")
 	w.crashed("good", 2, "health-failed", "kill")
-	third := w.healthy("good", second.GetRevision())
+	third := w.next(second)
 	if is := w.life("good"); is == was || third.GetIncarnation() != second.GetIncarnation()+1 {
 		t.Fatalf("the second time it did not boot: incarnation %d", third.GetIncarnation())
 	}

@@ -42,10 +42,10 @@ func TestARunnerIsKeptAliveLikeAnyOtherVM(t *testing.T) {
 	now = s.healthy("runner", 0)
 	_, err = s.Run(s.ctx, "systemctl", "kill", "-s", "KILL", "blixard-runner.service")
 	s.must(err)
-	again := s.healthy("runner", now.GetRevision()+1) // the daemon may have told of its health once more
+	again := s.next(now)
 	s.must(s.PowerCut())
 	s.must(s.Boot(s.ctx))
-	if up := s.healthy("runner", again.GetRevision()); up.GetIncarnation() != again.GetIncarnation()+1 {
+	if up := s.next(again); up.GetIncarnation() != again.GetIncarnation()+1 {
 		t.Errorf("after the power cut it is incarnation %d, want %d", up.GetIncarnation(), again.GetIncarnation()+1)
 	}
 	_, err = s.StopOf(s.ctx, "runner", true)

@@ -23,9 +23,9 @@ func TestUsageOfRealGuestsIsTheirOwn(t *testing.T) {
 		w.must(err)
 		return seen.GetUsage()
 	}
-	w.eventually("the guest says what it has free, by its balloon", soon, func() bool {
+	w.eventually("the guest says what it has free, by its balloon, and its neighbour is measured, too", boot, func() bool {
 		u := usage("worker")
-		return u.GetGuestFreeBytes() > 0 && u.GetGuestFreeBytes() < 128<<20 && u.GetBalloonBytes() > 0
+		return usage("idle").GetMemoryBytes() > 0 && u.GetGuestFreeBytes() > 0 && u.GetGuestFreeBytes() < 128<<20 && u.GetBalloonBytes() > 0
 	})
 	before, quiet := usage("worker"), usage("idle")
 	if before.GetMemoryBytes() < 16<<20 || before.GetMemoryPeakBytes() < before.GetMemoryBytes() || before.GetDiskVirtualBytes() < 64<<20 {

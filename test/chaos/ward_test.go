@@ -39,6 +39,21 @@ func (w *ward) healthy(name string, after uint64) *v1.VM {
 	return vm
 }
 
+// next waits until a later incarnation of the VM is up and well. A later
+// revision is not enough: a round that comes late is a turn of the same one.
+func (w *ward) next(was *v1.VM) *v1.VM {
+	w.t.Helper()
+	deadline := time.Now().Add(boot)
+	is := was
+	for is.GetIncarnation() <= was.GetIncarnation() {
+		is = w.healthy(was.GetName(), is.GetRevision())
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s is still at incarnation %d", was.GetName(), is.GetIncarnation())
+		}
+	}
+	return is
+}
+
 func (w *ward) reaches(name, phase string, within time.Duration) *v1.VM {
 	w.t.Helper()
 	vm, err := w.node.Wait(w.ctx, name, node.Goal{Phase: phase, Within: within})

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,14 +42,33 @@ func (n *Node) heldCgroups() []string {
 	return slices.DeleteFunc(n.cgroups(), func(path string) bool { return filepath.Base(filepath.Dir(path)) == "blixard" })
 }
 
-// sweep removes what a daemon that was killed can't.
+// sweep ends and removes what a daemon that was killed can't. What it was about
+// to start when it died looks like no VMM until its exec, so that it may be found
+// only at the second look, by the cgroup that it holds.
 func (n *Node) sweep() error {
-	var failed error
-	for _, path := range slices.Backward(n.cgroups()) {
-		if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) {
-			failed = errors.Join(failed, &os.PathError{Op: "rmdir", Path: path, Err: err})
+	return unheld(func() error {
+		var failed error
+		for _, p := range marked(n.Root + "/") {
+			failed = errors.Join(failed, p.Kill())
 		}
-		_ = unix.Rmdir(filepath.Dir(path)) // the folder of all nodes, with the last of them
+		for _, path := range slices.Backward(n.cgroups()) {
+			if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) {
+				failed = errors.Join(failed, &os.PathError{Op: "rmdir", Path: path, Err: err})
+			}
+			_ = unix.Rmdir(filepath.Dir(path)) // the folder of all nodes, with the last of them
+		}
+		return failed
+	})
+}
+
+// unheld removes cgroups once nothing is in them any more: a process that was
+// killed may hold its own for a moment after its end was told.
+func unheld(remove func() error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(cutWithin); ; <-tick.C {
+		if err := remove(); !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return err
+		}
 	}
-	return failed
 }

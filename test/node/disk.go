@@ -100,20 +100,22 @@ var limitedBy = []string{"memory", "cpu", "cpuacct", "pids", "blkio"}
 
 // sweepCgroups removes the empty cgroups that a machine of that name left.
 func sweepCgroups(name string) error {
-	var failed error
-	for _, top := range cgroupsOf(name) {
-		var folders []string
-		_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				folders = append(folders, path)
-			}
-			return nil // what is not there needs no removal
-		})
-		for _, folder := range slices.Backward(folders) {
-			if err := unix.Rmdir(folder); err != nil && !errors.Is(err, unix.ENOENT) {
-				failed = errors.Join(failed, fmt.Errorf("removing cgroup %s: %w", folder, err))
+	return unheld(func() error {
+		var failed error
+		for _, top := range cgroupsOf(name) {
+			var folders []string
+			_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+				if err == nil && entry.IsDir() {
+					folders = append(folders, path)
+				}
+				return nil // what is not there needs no removal
+			})
+			for _, folder := range slices.Backward(folders) {
+				if err := unix.Rmdir(folder); err != nil && !errors.Is(err, unix.ENOENT) {
+					failed = errors.Join(failed, fmt.Errorf("removing cgroup %s: %w", folder, err))
+				}
 			}
 		}
-	}
-	return failed
+		return failed
+	})
 }

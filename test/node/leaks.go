@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Leaks says what is held although no VM exists any more: processes, sockets,
@@ -15,7 +16,7 @@ func (n *Node) Leaks() []string {
 	for _, p := range n.VMMs() {
 		out = append(out, fmt.Sprintf("process %d: %.200s", p.PID, strings.Join(p.Argv, " ")))
 	}
-	out = append(out, n.zombies()...)
+	out = append(out, n.lastingZombies()...)
 	for _, path := range n.heldCgroups() {
 		out = append(out, "cgroup "+path)
 	}
@@ -31,6 +32,18 @@ func (n *Node) Leaks() []string {
 		return nil
 	})
 	return out
+}
+
+// lastingZombies are those that stay: every child is one until its parent has
+// heard of its end.
+func (n *Node) lastingZombies() []string {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(cutWithin); ; <-tick.C {
+		if out := n.zombies(); len(out) == 0 || time.Now().After(deadline) {
+			return out
+		}
+	}
 }
 
 // zombies are children of the daemon that it never reaped.

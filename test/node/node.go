@@ -293,9 +293,6 @@ func (n *Node) Close() error {
 	if n.life != nil {
 		err = n.Kill()
 	}
-	for _, p := range n.VMMs() {
-		err = errors.Join(err, p.Kill())
-	}
 	n.HangUp()
 	return errors.Join(err, n.sweep(), os.RemoveAll(n.Root))
 }
