@@ -96,7 +96,7 @@ func unitIsStarvedByTheKernelsLog(t *testing.T) {
 	if e.OOM == nil || e.OOM.Host || e.OOM.Limit != 32*vm.MiB || e.OOM.Usage < 31*vm.MiB {
 		t.Errorf("told as %+v: %+v", e, e.OOM)
 	}
-	calm := w.Launch(w.Sh(2, 1, sleeps))
+	calm := w.Launch(w.Sh(60, 1, sleeps)) // the name of none that was starved seconds ago, in a run before this one
 	launchertest.Kill9(t, calm.PID)
 	if e := w.Exit(calm); e.OOM != nil {
 		t.Errorf("a kill by anybody was told as %+v", e.OOM)
