@@ -281,7 +281,11 @@ func (e *env) mend(ctx context.Context, d policies.Discrepancy) error {
 // forgetGood tells a VM of its lost known-good state, unless it is there by now.
 func (e *env) forgetGood(d policies.Discrepancy) error {
 	good := *d.Record.State.Good
-	if err := e.ports.Folders.HasState(d.Record.Ref(), good); host.KindOf(err) != host.Broken {
+	err := e.ports.Folders.HasState(d.Record.Ref(), good)
+	if err == nil {
+		return errors.New("its file is there")
+	}
+	if host.KindOf(err) != host.Broken {
 		return err
 	}
 	return e.tellVM(d.VM, messages.KeepFailed{Incarnation: d.Record.State.Incarnation, Why: "its known-good state is gone from the disk", Lost: good.Incarnation})

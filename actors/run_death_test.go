@@ -2,12 +2,14 @@ package actors_test
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/blixard/blixard/host"
 	"github.com/blixard/blixard/host/fake"
 	"github.com/blixard/blixard/vm"
 )
@@ -86,6 +88,38 @@ func TestALostStateIsForgottenWhileItsGuestRuns(t *testing.T) {
 			t.Errorf("it came to %+v", c)
 		}
 		s.good("web", 2)
+	})
+}
+
+// blindSalvage finds folders, and no known-good state in them.
+type blindSalvage struct{ host.Salvage }
+
+func (b blindSalvage) List(ctx context.Context) ([]vm.FoundFolder, error) {
+	all, err := b.Salvage.List(ctx)
+	for i := range all {
+		all[i].Good = nil
+	}
+	return all, err
+}
+
+// A list of a folder that was cut short forgets nothing: the file itself is looked for.
+func TestAStateThatIsThereIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer func() { s.end() }()
+		s.create("web", restoreThenHold)
+		s.good("web", 1)
+		s.wrap = func(p host.Ports) host.Ports { p.Salvage = blindSalvage{p.Salvage}; return p }
+		s.kill()
+		s.after(2 * time.Minute)
+		s.want("web", vm.Running, 1)
+		s.good("web", 1)
+		if told := s.told("Discrepancy"); len(told) != 1 || !strings.Contains(told[0].Why, "known-good state of web/1") {
+			t.Errorf("the scenario needs a look that misses it: %+v", told)
+		}
+		if told := s.told("Reconciled"); len(told) != 0 {
+			t.Errorf("it is told as done: %+v", told)
+		}
 	})
 }
 
