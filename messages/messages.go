@@ -128,8 +128,8 @@ type GuestKept struct {
 	Good        vm.SavedState
 }
 
-// KeepFailed: it was not written, and the guest has run on; or an earlier one was
-// found to be lost. May come late.
+// KeepFailed: it was not written, and the guest has run on; or the reconciler
+// found that an earlier one is lost. May come twice and late.
 type KeepFailed struct {
 	Incarnation vm.Incarnation
 	Why         string

@@ -19,7 +19,7 @@ const (
 	DropSaved                   // remove saved states that the record doesn't name
 	Kill                        // kill the VMM and wait until it is proved gone
 	Release                     // end the run actor, then remove sockets and links
-	Discard                     // delete folder and disks
+	Discard                     // prove that nothing of its VMMs is left, then delete folder and disks
 	Forget                      // the record is deleted already; end the VM's actor
 )
 

@@ -7,10 +7,12 @@
 //
 // The name has no incarnation in it: systemd itself refuses a second VMM of one
 // VM (P1). A unit stays when its VMM ends, however it ends, so that a daemon that
-// was down can still read the verdict; the next launch, or a kill, frees it.
+// was down can still read the verdict; the next launch, a kill
+// or its VM's deletion frees it.
 //
 // Who lives is known from /proc and pidfds (package proof), not from the bus: a
-// bus that is lost holds launches and kills up and disturbs nothing that runs.
+// bus that is lost holds launches, kills and deletions up and disturbs nothing
+// that runs.
 package systemd
 
 import (
