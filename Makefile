@@ -87,7 +87,7 @@ gen: ## write the generated files anew: protobuf, docs, goldens
 sim: ## simulated nodes: SEED=n replays one seed, SEEDS=n runs that many
 	@BLIXARD_SEED=$(SEED) BLIXARD_SEEDS=$(SEEDS) $(TALLY) -name sim -- -count=1 -timeout 15m ./test/sim/...
 
-chaos: ## every scenario on real QEMU and on machines with a systemd of their own
+chaos: setup setup-test build ## every scenario on real QEMU and on machines with a systemd of their own
 	@BLIXARD_CHAOS=all $(TALLY) -name chaos -- -count=1 -timeout 60m -p 1 ./test/node ./test/chaos/... ./test/service
 
 scenarios: ## the scenarios that CI has time for
