@@ -225,6 +225,7 @@ type glanced struct {
 	at         time.Time      // zero: there was no look
 	missed     bool           // it was to come, and our timer has not rung
 	blocked    bool           // a later look saw the VMM wait in the kernel
+	stuck      bool           // what fails was seen stuck in it, then and now
 	overslept  time.Duration  // by which our timers rang late
 	processors processors
 }
@@ -235,6 +236,7 @@ type glanced struct {
 func (seen *glanced) since(earlier *glanced) {
 	if earlier != nil && !earlier.at.IsZero() {
 		seen.glance, seen.pressure, seen.at, seen.blocked = earlier.glance, earlier.pressure, earlier.at, earlier.blocked
+		seen.stuck = true
 	}
 }
 
@@ -332,7 +334,7 @@ func (l *lookout) end() glanced {
 
 // stalled says why a failed round doesn't count; empty: it does.
 func (e *env) stalled(a policies.Attempt, process *vm.Process, before glanced) string {
-	a.Unseen, a.Blocked, a.Overslept = before.missed, before.blocked, before.overslept
+	a.Unseen, a.Blocked, a.Stuck, a.Overslept = before.missed, before.blocked, before.stuck, before.overslept
 	if p, err := e.ports.Machine.Pressure(); err == nil {
 		a.MemoryWait, a.IOWait = p.Memory, p.IO
 	}

@@ -89,12 +89,14 @@ func TestAShortStallOfTheHostIsSeenByARoundThatFailsAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		story   string
 		stood   time.Duration // of each step
+		starved time.Duration // the same, of another thread of the VMM
 		crashes uint64
 	}{
-		{"all the host waits", step, 0},
-		{"the host waits for a third of the time", step / 3, 0},
-		{"others wait now and then", step / 10, 1},
-		{"nobody else waits", 0, 1},
+		{"all the host waits", step, 0, 0},
+		{"the host waits for a third of the time", step / 3, 0, 0},
+		{"others wait now and then", step / 10, 0, 1},
+		{"nobody else waits", 0, 0, 1},
+		{"another processor of it burns, and is kept from the host's", 0, step / 2, 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newProbed(t, boots(time.Second))
@@ -103,9 +105,10 @@ func TestAShortStallOfTheHostIsSeenByARoundThatFailsAtOnce(t *testing.T) {
 			s.world.VCPUs("web", []int{11}, []vm.VCPU{vcpu(11, vm.ProcessSleeping)})
 			s.after(10 * time.Second)
 			s.world.VCPUs("web", []int{11}, []vm.VCPU{vcpu(11, vm.ProcessUninterruptible)})
-			stood := time.Hour // since the machine's boot
+			stood, starved := time.Hour, time.Duration(0) // since the machine's boot, and the VMM's
 			for range 4 * time.Second / step {
-				stood += tt.stood
+				stood, starved = stood+tt.stood, starved+tt.starved
+				s.world.Glances("web", vm.Glance{State: vm.ProcessSleeping, Waited: starved, Waits: map[int]time.Duration{11: 0, 12: starved}})
 				s.world.Strain(host.Pressure{IO: 20, IOStood: stood})
 				s.after(step)
 			}

@@ -19,6 +19,7 @@ type Attempt struct {
 	Before, After vm.Glance     // of the VMM's process
 	Between       time.Duration // from one look to the other; 0: there were not two
 	Blocked       bool          // a look between the two saw it wait in the kernel
+	Stuck         bool          // what failed is a thread that stood in the kernel from one to the other: it waited for no processor
 	Unseen        bool          // the first look was to come soon after the begin, and had not when the round was over
 	Overslept     time.Duration // by which our looks came late, all together
 
@@ -82,6 +83,9 @@ func (a Attempt) kept(took time.Duration) string {
 		stood = 0
 	}
 	starved, still := portion(a.After.WaitedSince(a.Before), a.Between), portion(stood, a.Between)
+	if a.Stuck {
+		starved = 0 // it was another thread, as of a guest that burns all it may have
+	}
 	late := portion(a.Overslept+max(0, took-a.Timeout), took)
 	if starved+still+late < keptWaiting {
 		return ""
