@@ -29,7 +29,27 @@ func (n *Node) ApplyPlan(ctx context.Context, ids []string, by messages.Caller) 
 		m.ids[id] = true
 	}
 	n.env.note("PlanApplied", vm.Record{}, fmt.Sprintf("%s wants done what waits for a person: %v", by, ids))
-	return n.askPlan(ctx, m)
+	p, err := n.askPlan(ctx, m)
+	if err != nil {
+		return p, err
+	}
+	return p, unplanned(ids, p)
+}
+
+// unplanned refuses names of actions that the look has not found. What it found
+// is done all the same.
+func unplanned(ids []string, p gateway.Plan) error {
+	missing := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		return slices.ContainsFunc(p.Actions, func(a gateway.Action) bool { return a.ID == id })
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	why := fmt.Sprintf("there is no action %q at this look", missing)
+	if done := len(ids) - len(missing); done > 0 {
+		why += fmt.Sprintf("; the %d others that you named were heeded", done)
+	}
+	return &vm.Refusal{Code: vm.NotFound, Why: why, Try: "blixard node plan --fresh"}
 }
 
 func (n *Node) askPlan(ctx context.Context, m planAsk) (gateway.Plan, error) {

@@ -164,6 +164,7 @@ func (r *runActor) dumped(m vm.Dumped) {
 type dump struct {
 	ctx    context.Context //nolint:containedctx // of the request: the dump ends with it
 	format vm.DumpFormat
+	by     messages.Caller
 	reply  chan<- dumpAnswer
 }
 
@@ -176,9 +177,8 @@ func (n *Node) Dump(ctx context.Context, name vm.Name, format vm.DumpFormat, by 
 	if n.env.ports.Bundles == nil {
 		return "", 0, &vm.Refusal{Code: vm.Unavailable, Why: "this node keeps no dumps", Try: "blixard node doctor"}
 	}
-	n.env.noteBy("DumpAsked", v.rec, "the guest's memory is written to the disk", by.String())
 	reply := make(chan dumpAnswer, 1)
-	n.env.tell(v.pid, dump{ctx, format, reply})
+	n.env.tell(v.pid, dump{ctx, format, by, reply})
 	select {
 	case a := <-reply:
 		return a.path, a.size, a.err
@@ -218,6 +218,8 @@ func (r *runActor) dump(m dump) {
 		ctx, cancel := context.WithCancel(m.ctx)
 		defer cancel()
 		defer context.AfterFunc(owner, cancel)()
+		rec := vm.Record{ID: ref.VM, Spec: vm.Spec{Name: ref.Name}}
+		env.noteBy("DumpAsked", rec, "the guest's memory is written to the disk", m.by.String())
 		path, size, err := env.dump(ctx, session, ref, m.format, 0, 0) //nolint:contextcheck // the request's, which came by message
 		if err != nil {
 			err = &vm.Refusal{Code: vm.Unavailable, Why: fmt.Sprintf("the memory of %s was not written: %v", ref.Name, err), Try: "blixard vm explain " + string(ref.Name)}

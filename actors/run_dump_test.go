@@ -130,3 +130,28 @@ func TestAGuestThatRunsThoughTheRecordSaysPausedIsHaltedByTheNextDaemon(t *testi
 		}
 	})
 }
+
+// The journal tells of dumps that began, not of those that were refused.
+func TestARefusedDumpIsNotToldAsOneThatBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, boots(time.Second))
+		defer func() { s.end() }()
+		s.create("web", checked(agentCheck))
+		s.after(10 * time.Second)
+		by := messages.Caller{UID: 7}
+		if _, _, err := s.node.Dump(t.Context(), "web", vm.DumpKdump, by); err != nil {
+			t.Fatal(err)
+		}
+		if told := s.told("DumpAsked"); len(told) != 1 || told[0].Name != "web" || told[0].By != by.String() {
+			t.Errorf("the journal tells of the dump %v", told)
+		}
+		s.askAll("web", []vm.Event{vm.StopAsked})
+		s.after(time.Minute)
+		if _, _, err := s.node.Dump(t.Context(), "web", vm.DumpKdump, by); err == nil {
+			t.Error("a stopped guest was dumped")
+		}
+		if told := s.told("DumpAsked"); len(told) != 1 {
+			t.Errorf("the journal tells of dumps: %v", told)
+		}
+	})
+}

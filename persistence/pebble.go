@@ -59,7 +59,7 @@ type Level string
 const (
 	Debug Level = "debug" // Pebble's own chatter
 	Info  Level = "info"
-	Warn  Level = "warn"  // the disk is slow or nearly full
+	Warn  Level = "warn"  // the disk is slow, or writes wait
 	Error Level = "error" // something is damaged, or the process is about to end
 )
 

@@ -71,7 +71,6 @@ func (l *pebbleLog) listener() *pebble.EventListener {
 		// Damage is told to whoever reads the key: it must not end the other VMs (P13).
 		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.log(Error, "damaged: "+i.String()) },
 		DiskSlow:        func(i pebble.DiskSlowInfo) { l.log(Warn, "the disk is slow: "+i.String()) },
-		LowDiskSpace:    func(i pebble.LowDiskSpaceInfo) { l.log(Warn, "the disk is nearly full: "+i.String()) },
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { l.stalled(i.Reason) },
 		WriteStallEnd:   l.goesOn,
 	}
