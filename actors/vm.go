@@ -300,7 +300,9 @@ func (v *vmActor) keep(out policies.Outcome, t policies.Turn) *vm.Refusal {
 	_, err := v.env.store.Commit(persistence.Turn{ // after a doubt the disk may hold a spec that was refused
 		Record: out.Record, Whole: out.Whole || last.doubt, Removed: out.Removed, Entry: &out.Entry, Crash: out.Crash,
 	})
-	v.env.views.mark(v.rec.Spec.Name, func(o *view) { o.doubt = err != nil })
+	if doubt := err != nil; doubt != last.doubt { // else every turn would copy the view twice and wake who waits for nothing
+		v.env.views.mark(v.rec.Spec.Name, func(o *view) { o.doubt = doubt })
+	}
 	if err != nil {
 		return unwritten(v.rec.Spec.Name, "changed", err)
 	}
