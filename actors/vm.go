@@ -227,6 +227,7 @@ func (v *vmActor) hear(c actor.Context, f messages.Fact) {
 	case messages.EffectFailed:
 		v.env.log.Warn("effect failed, the deadline tries again", zap.String("vm", string(v.rec.Spec.Name)),
 			zap.Stringer("effect", m.Effect), zap.String("why", m.Why))
+		go v.env.note("EffectFailed", v.rec, fmt.Sprintf("%s: %s; it is tried again by %s", m.Effect, m.Why, v.rec.State.Deadline.UTC().Format(time.TimeOnly)))
 	}
 }
 
