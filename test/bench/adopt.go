@@ -41,7 +41,14 @@ func benchAdopt(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 		process.add(one)
 	}
 	what := fmt.Sprintf("daemon killed, exec to all %d VMs adopted, ", adoptCount)
-	figures := []figure{within(what+"process launcher", process, 500)}
+	ends, err := letGo(ctx, n, s.rounds(3))
+	if err != nil {
+		return nil, err
+	}
+	figures := []figure{
+		within(what+"process launcher", process, 500),
+		within(fmt.Sprintf("SIGTERM until the daemon of %d VMs has let go of them and ended", adoptCount), ends, 2000),
+	}
 	m, err := newBooted(ctx, adoptCount, pvhMark, func(s *node.Service, name string) *v1.VMSpec { return s.PVH(name) })
 	if err != nil {
 		return figures, err
@@ -60,6 +67,22 @@ func benchAdopt(ctx context.Context, n *node.Node, s sizes) ([]figure, error) {
 		systemd.add(one)
 	}
 	return append(figures, within(what+"systemd launcher", systemd, 500)), nil
+}
+
+// letGo ends the daemon in order, and measures that; another one adopts the VMs again.
+func letGo(ctx context.Context, n *node.Node, rounds int) (took sample, err error) {
+	for range rounds {
+		began := time.Now()
+		code, err := n.Terminate(time.Minute)
+		if err != nil || code != 0 {
+			return took, errors.Join(fmt.Errorf("after SIGTERM the daemon ended with %d", code), err)
+		}
+		took.add(time.Since(began))
+		if err := n.Start(ctx); err != nil {
+			return took, err
+		}
+	}
+	return took, nil
 }
 
 func comeUp(ctx context.Context, c *node.Client, spec *v1.VMSpec) error {
