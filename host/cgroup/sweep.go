@@ -163,8 +163,12 @@ func (t *Tree) kill(pid int, dir string) error {
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
 		return err
 	}
-	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(endsWithin.Milliseconds()))
-	return err
+	for deadline := time.Now().Add(endsWithin); ; {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(0, time.Until(deadline).Milliseconds())))
+		if !errors.Is(err, unix.EINTR) { // else by a signal of the runtime's
+			return err
+		}
+	}
 }
 
 func (t *Tree) inside(pid int, dir string) bool {

@@ -3,6 +3,7 @@ package netlink
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -120,6 +121,9 @@ func TestFramesOfARealGuestCrossItsTap(t *testing.T) {
 	frame := make([]byte, 2048)
 	for {
 		length, err := unix.Read(wire, frame)
+		if errors.Is(err, unix.EINTR) { // a signal of the runtime's
+			continue
+		}
 		if err != nil {
 			t.Fatalf("no frame of the guest crossed its tap in %v: %v; QEMU says %q", time.Since(began), err, b.stderr())
 		}
