@@ -68,7 +68,7 @@ type daemonOptions struct {
 // new store. What a life holds is let go in reverse order; no guest is part of
 // that (P6).
 func runDaemon(ctx context.Context, o daemonOptions) error {
-	keepHeapSmall()
+	boundGarbage()
 	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer release()
 	if err := o.fill(); err != nil {
