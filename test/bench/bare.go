@@ -141,15 +141,15 @@ func (b *bare) reap() error {
 }
 
 // awaitEnd returns when the process has ended: the floor of any exit notice.
-func (b *bare) awaitEnd() error {
+func awaitEnd(pidfd int) error {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(b.pidfd), Events: unix.POLLIN}}, 10_000)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 10_000)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return err
 		case n == 0:
-			return errors.New("it still runs 10 s after its SIGKILL")
+			return errors.New("it still runs after 10 s")
 		default:
 			return nil
 		}

@@ -143,7 +143,7 @@ func (p *pair) loopByHand(ctx context.Context) (time.Duration, error) {
 	if err := unix.PidfdSendSignal(first.pidfd, unix.SIGKILL, nil, 0); err != nil {
 		return 0, err
 	}
-	if err := first.awaitEnd(); err != nil {
+	if err := awaitEnd(first.pidfd); err != nil {
 		return 0, err
 	}
 	p.number++
